@@ -1,0 +1,128 @@
+// Builds every bundle: `node esbuild.mjs [--watch]`.
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
+import { build, context } from 'esbuild';
+import { breach } from './importLaw.mjs';
+
+const watch = process.argv.includes('--watch');
+const production = !watch;
+
+/** Fails the build on a breach of the import law, so that no bundle can hold one. */
+const importLaw = {
+  name: 'import-law',
+  setup(b) {
+    b.onResolve({ filter: /.*/ }, (args) => {
+      if (args.kind === 'entry-point' || args.importer.includes('/node_modules/')) return undefined;
+      const target = args.path.startsWith('.') ? resolve(dirname(args.importer), args.path) : undefined;
+      const reason = breach(args.importer, args.path, target);
+      return reason === undefined ? undefined : { errors: [{ text: `Import law: ${reason}` }] };
+    });
+  },
+};
+
+/** ssh2, behind dockerode, has an optional native part that cannot be bundled and is not needed. */
+const noNative = {
+  name: 'no-native',
+  setup(b) {
+    b.onResolve({ filter: /^cpu-features$/ }, (args) => ({ path: args.path, external: true }));
+    b.onLoad({ filter: /\.node$/ }, () => ({ contents: '', loader: 'empty' }));
+  },
+};
+
+/**
+ * Of the syntax colouring behind the diff view only what is used: the languages of webview/task/languages.ts, on the
+ * regular expressions of the browser. Left as it comes, it brings 11 MB of grammars, themes and WebAssembly.
+ */
+const slimColours = {
+  name: 'slim-colours',
+  setup(b) {
+    const bundled = /^(shiki\/langs|@pierre\/theming\/themes)$/;
+    b.onResolve({ filter: bundled }, (args) => ({
+      path: args.path,
+      namespace: 'slim',
+      pluginData: args.resolveDir,
+    }));
+    const unused = /^(shiki\/wasm|shiki\/engine\/oniguruma|@pierre\/highlights(\/.*)?)$/;
+    b.onResolve({ filter: unused }, (args) => ({ path: args.path, namespace: 'slim' }));
+    b.onLoad({ filter: /.*/, namespace: 'slim' }, async (args) => {
+      if (args.path === 'shiki/langs') {
+        const { languages } = await import('./webview/task/languages.ts');
+        const entries = [...languages]
+          .filter((name) => name !== 'text')
+          .map((name) => `${JSON.stringify(name)}: () => import('@shikijs/langs/${name}')`);
+        return {
+          contents: `export const bundledLanguages = { ${entries.join(', ')} };`,
+          resolveDir: import.meta.dirname,
+        };
+      }
+      if (args.path === '@pierre/theming/themes') {
+        return { contents: 'export const themes = { getTheme: () => undefined };' };
+      }
+      // CommonJS, so that any name can be imported from it; it is never run.
+      return { contents: 'module.exports = {};' };
+    });
+  },
+};
+
+const shared = {
+  bundle: true,
+  minify: production,
+  sourcemap: watch ? 'linked' : false,
+  legalComments: 'none',
+  // In watch mode it says when a build begins and ends: the debugger waits for it (.vscode/tasks.json).
+  logLevel: watch ? 'info' : 'warning',
+  plugins: [importLaw, noNative],
+};
+const node = { ...shared, platform: 'node', format: 'cjs' };
+
+/** All that runs tasks is a bundle of its own beside the extension's, read when it is first needed. */
+const lazyTasks = {
+  name: 'lazy-tasks',
+  setup(b) {
+    b.onResolve({ filter: /\/runner\/localTasks\.ts$/ }, (args) =>
+      args.kind === 'dynamic-import' ? { path: './tasks.js', external: true } : undefined,
+    );
+  },
+};
+
+const bundles = [
+  {
+    ...node,
+    target: 'node22',
+    external: ['vscode'],
+    entryPoints: { extension: 'src/vscode/extension.ts' },
+    outdir: 'dist',
+    plugins: [...shared.plugins, lazyTasks],
+  },
+  {
+    ...node,
+    target: 'node22',
+    entryPoints: { runner: 'src/runner/main.ts', tasks: 'src/runner/localTasks.ts' },
+    outdir: 'dist',
+  },
+  {
+    ...node,
+    target: 'node20',
+    entryPoints: { supervisor: 'src/supervisor/main.ts', gateway: 'src/gateway/main.ts' },
+    outdir: 'dist',
+  },
+  {
+    ...shared,
+    platform: 'browser',
+    format: 'esm',
+    splitting: true,
+    target: 'chrome138',
+    tsconfig: 'webview/tsconfig.json',
+    entryPoints: { task: 'webview/task/main.ts' },
+    outdir: 'dist/webview',
+    plugins: [...shared.plugins, slimColours],
+  },
+];
+
+mkdirSync('dist', { recursive: true });
+if (watch) {
+  for (const bundle of bundles) await (await context(bundle)).watch();
+} else {
+  await Promise.all(bundles.map((bundle) => build(bundle)));
+}
+writeFileSync('dist/.built', new Date().toISOString());

@@ -1,0 +1,17 @@
+// A mocha reporter: Spec on the terminal, and the counts as JSON in the file that the option `output` names
+// (or SALLYPORT_TEST_COUNTS). The file is there only when the run came to its end.
+import { writeFileSync } from 'node:fs';
+import Mocha from 'mocha';
+
+export default class CountingReporter extends Mocha.reporters.Spec {
+  constructor(runner, options) {
+    super(runner, options);
+    const output = options?.reporterOptions?.output ?? process.env.SALLYPORT_TEST_COUNTS;
+    if (output === undefined) return;
+    const counts = { passed: 0, failed: [], pending: [] };
+    runner.on('pass', () => counts.passed++);
+    runner.on('fail', (test) => counts.failed.push(test.fullTitle()));
+    runner.on('pending', (test) => counts.pending.push(test.fullTitle()));
+    runner.once('end', () => writeFileSync(output, JSON.stringify(counts)));
+  }
+}

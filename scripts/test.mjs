@@ -1,0 +1,239 @@
+// `npm test`: everything that is checked, in stages. `npm test -- unit lint` runs only these, and what they need.
+// What is imported here exists in Node 18 too; everything else comes after the bootstrap.
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { bootstrap, root } from './lib/bootstrap.mjs';
+
+await bootstrap();
+const { dim, duration, green, headline, main, red, Refusal, say } = await import('./lib/say.mjs');
+const { run } = await import('./lib/processes.mjs');
+
+const minute = 60_000;
+const node = process.execPath;
+const tool = (path) => [node, join(root, 'node_modules', path)];
+const results = join(root, 'out', 'tests');
+
+/** Where the engines of the tests listen; filled by the stage `engines`, handed on in the environment. */
+const engines = {};
+
+/**
+ * Without `count` a stage is one test; with it, it is those that mocha wrote down.
+ * @type {{ name: string, title: string, needs?: string[], count?: true, go: (counts: string) => Promise<number> }[]}
+ */
+const stages = [
+  check('format', 'Formatting (prettier)', [
+    [...tool('prettier/bin/prettier.cjs'), '--check', '--log-level', 'warn', '.'],
+  ]),
+  check('lint', 'Lint and import law (eslint)', [
+    [...tool('eslint/bin/eslint.js'), '--max-warnings', '0', '.'],
+  ]),
+  check('types', 'Types (tsc)', [
+    [...tool('typescript/bin/tsc'), '-p', 'tsconfig.json'],
+    [...tool('typescript/bin/tsc'), '-p', 'webview/tsconfig.json'],
+  ]),
+  check('unused', 'Unused files, exports and packages (knip)', [tool('knip/bin/knip.js')]),
+  { name: 'build', title: 'Bundles (esbuild)', go: buildBundles },
+  check(
+    'package',
+    'Package of the extension (vsce), and its size',
+    [[node, 'scripts/package.mjs']],
+    ['build'],
+  ),
+  mocha('unit', 'Unit tests', { limit: 5 * minute }),
+  { name: 'engines', title: 'Container engines: Docker and Podman', go: startEngines },
+  mocha('contract', 'Contract tests on both engines', {
+    timeout: '10m',
+    limit: 40 * minute,
+    needs: ['build', 'engines'],
+  }),
+  mocha('attack', 'Attacks on the promises', {
+    timeout: '10m',
+    limit: 40 * minute,
+    needs: ['build', 'engines'],
+  }),
+  {
+    name: 'host',
+    title: "Tests in VS Code's extension host",
+    needs: ['build', 'engines'],
+    count: true,
+    go: (counts) =>
+      run([node, 'scripts/hostTests.mjs', counts], { cwd: root, env: environment(), limitMs: 15 * minute }),
+  },
+  mocha('journey', 'Journeys through the workbench in a browser', {
+    folder: 'e2e',
+    timeout: '10m',
+    limit: 40 * minute,
+    needs: ['package', 'engines'],
+    before: async () => {
+      const { ensureCodeServer } = await import('./lib/codeServer.mjs');
+      const { ensureChromium } = await import('./lib/chromium.mjs');
+      await ensureCodeServer();
+      await ensureChromium();
+      const { ensureImage } = await import('./lib/image.mjs');
+      await ensureImage({ ...process.env, DOCKER_HOST: engines.SALLYPORT_TEST_DOCKER });
+    },
+  }),
+].filter((stage) => stage !== undefined);
+
+function check(name, title, commands, needs = []) {
+  const go = async () => {
+    for (const argv of commands) {
+      const code = await run(argv, { cwd: root, limitMs: 10 * minute });
+      if (code !== 0) return code;
+    }
+    return 0;
+  };
+  return { name, title, needs, go };
+}
+
+/** A stage of mocha tests; none when its folder holds no test. */
+function mocha(name, title, { folder = name, timeout = '20s', limit, needs = [], before }) {
+  const path = join(root, 'test', folder);
+  const names = existsSync(path) ? readdirSync(path, { recursive: true }).map(String) : [];
+  const files = names.filter((file) => file.endsWith('.test.ts')).map((file) => join(path, file));
+  if (files.length === 0) return undefined;
+  const go = async (counts) => {
+    await before?.();
+    const reporter = [
+      '--reporter',
+      join(root, 'scripts', 'lib', 'countingReporter.mjs'),
+      '--reporter-option',
+      `output=${counts}`,
+    ];
+    const argv = [...tool('mocha/bin/mocha.js'), '--timeout', timeout, ...reporter, ...files.sort()];
+    return await run(argv, { cwd: root, env: environment(), limitMs: limit });
+  };
+  return { name, title, needs, count: true, go };
+}
+
+function environment() {
+  return { ...process.env, ...engines };
+}
+
+async function buildBundles() {
+  const { build } = await import('./lib/build.mjs');
+  await build();
+  return 0;
+}
+
+async function startEngines() {
+  const { ensureDocker, ensurePackages, ensurePodmanService } = await import('./lib/engine.mjs');
+  await ensurePackages(['mmdebstrap'], {
+    why: 'Where no registry answers, the base image is made with it',
+    log: say,
+  });
+  const docker = await ensureDocker({ log: say, onlyDocker: true });
+  say(`Docker answers at ${docker.address}.`);
+  const podman = await ensurePodmanService({ log: say });
+  say(`Podman answers at ${podman.address}.`);
+  engines.SALLYPORT_TEST_DOCKER = docker.address;
+  engines.SALLYPORT_TEST_PODMAN = podman.address;
+  return 0;
+}
+
+/** Runs one stage; never throws. */
+async function perform(stage) {
+  const counts = join(results, `${stage.name}.json`);
+  rmSync(counts, { force: true });
+  const start = Date.now();
+  let code;
+  try {
+    code = await stage.go(counts);
+  } catch (thrown) {
+    console.error(
+      thrown?.mend === undefined ? String(thrown?.message ?? thrown) : `${thrown.message}\n${thrown.mend}`,
+    );
+    code = 1;
+  }
+  const time = Date.now() - start;
+  if (stage.count === undefined)
+    return { stage, time, passed: code === 0 ? 1 : 0, failed: code === 0 ? 0 : 1, skipped: [] };
+  return { stage, time, ...readCounts(counts, code) };
+}
+
+/** What mocha wrote down. A run that wrote nothing, ran nothing, or failed without a failed test counts as one failure. */
+function readCounts(path, code) {
+  if (!existsSync(path)) return { passed: 0, failed: 1, skipped: [], note: 'did not come to its end' };
+  const counts = JSON.parse(readFileSync(path, 'utf8'));
+  const reasons = JSON.parse(readFileSync(join(root, 'test', 'skips.json'), 'utf8'));
+  const skipped = counts.pending.map((test) => ({ test, reason: reasons[test] }));
+  const failed = counts.failed.length + skipped.filter(({ reason }) => reason === undefined).length;
+  if (counts.passed + failed === 0) return { passed: 0, failed: 1, skipped, note: 'ran no test' };
+  if (code !== 0 && failed === 0)
+    return { passed: counts.passed, failed: 1, skipped, note: `ended with exit code ${code}` };
+  return { passed: counts.passed, failed, skipped };
+}
+
+/** The named stages with all that they need, in order. */
+function choose(names) {
+  if (names.length === 0) return stages;
+  const wanted = new Set();
+  const add = (name) => {
+    const stage = stages.find((one) => one.name === name);
+    if (stage === undefined) {
+      throw new Refusal(
+        `There is no stage "${name}".`,
+        `There are: ${stages.map((one) => one.name).join(', ')}.`,
+        2,
+      );
+    }
+    wanted.add(stage);
+    for (const need of stage.needs ?? []) add(need);
+  };
+  for (const name of names) add(name);
+  return stages.filter((stage) => wanted.has(stage));
+}
+
+await main(async () => {
+  const chosen = choose(process.argv.slice(2));
+  mkdirSync(results, { recursive: true });
+  let interrupted = false;
+  process.on('SIGINT', () => (interrupted = true));
+  process.on('SIGTERM', () => (interrupted = true));
+  const outcomes = [];
+  for (const stage of chosen) {
+    headline(stage.title);
+    const broken = (stage.needs ?? []).filter((need) =>
+      outcomes.some((one) => one.stage.name === need && one.failed > 0),
+    );
+    const outcome =
+      broken.length > 0
+        ? {
+            stage,
+            time: 0,
+            passed: 0,
+            failed: 1,
+            skipped: [],
+            note: `not run, because ${broken.join(' and ')} failed`,
+          }
+        : await perform(stage);
+    outcomes.push(outcome);
+    const verdict =
+      outcome.failed === 0 ? green('passed') : red(`failed${outcome.note ? ` (${outcome.note})` : ''}`);
+    say(`${verdict} ${dim(duration(outcome.time))}`);
+    if (interrupted) throw new Refusal('Interrupted.', undefined, 130);
+  }
+  return report(outcomes);
+});
+
+function report(outcomes) {
+  headline('Result');
+  const width = Math.max(...outcomes.map(({ stage }) => stage.name.length));
+  for (const { stage, time, passed, failed, note } of outcomes) {
+    const mark = failed === 0 ? green('✔') : red('✘');
+    const numbers = `${String(passed).padStart(5)} passed ${String(failed).padStart(4)} failed`;
+    console.log(
+      `  ${mark} ${stage.name.padEnd(width)} ${numbers}  ${duration(time).padStart(12)}${note ? `  ${note}` : ''}`,
+    );
+  }
+  for (const { test, reason } of outcomes.flatMap((outcome) => outcome.skipped)) {
+    console.log(
+      `  skipped: ${test}: ${reason ?? red('no reason is given in test/skips.json, so it counts as failed')}`,
+    );
+  }
+  const sum = (key) => outcomes.reduce((total, outcome) => total + outcome[key], 0);
+  const passed = sum('passed');
+  const failed = sum('failed');
+  console.log(`\n${passed} passed, ${failed} failed`);
+  return failed > 0 || passed === 0 ? 1 : 0;
+}
