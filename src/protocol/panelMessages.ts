@@ -1,0 +1,94 @@
+import * as z from 'zod/mini';
+import { Sha } from './grammar.ts';
+import type { FileChange, TaskEvent } from './taskEvent.ts';
+import type { TaskState } from './taskState.ts';
+
+/**
+ * What the panel of a task and its host say to each other. The panel holds no truth: it says `ready`, and gets the
+ * state and the whole log again.
+ */
+
+/** From one commit to another. */
+const Range = z.object({ from: Sha, to: Sha });
+
+/** What the user can do with the task from its panel. */
+export const PanelAction = z.enum([
+  'stop',
+  'showDiff',
+  'acceptAsBranch',
+  'remove',
+  'showOutput',
+  'setCredential',
+  'doctor',
+  'newTask',
+]);
+export type PanelAction = z.infer<typeof PanelAction>;
+
+/** Panel → host. Checked by the host. */
+export const PanelRequest = z.discriminatedUnion('type', [
+  /** The panel is drawn and can take messages. `after` is the number of the last event that it has already. */
+  z.object({ type: z.literal('ready'), after: z.int().check(z.nonnegative()) }),
+  /** The batch with this number was taken in. */
+  z.object({ type: z.literal('ack'), batch: z.int() }),
+  z.object({ type: z.literal('action'), action: PanelAction }),
+  /** Opens the diff in the editor; with `path` that of one file. */
+  z.object({
+    type: z.literal('openDiff'),
+    range: Range,
+    title: z.string().check(z.maxLength(500)),
+    path: z.optional(z.string()),
+  }),
+  /** Opens the whole text of an event in the editor. */
+  z.object({ type: z.literal('openText'), event: z.int().check(z.positive()) }),
+  /** Asks for a diff; answered by `patch`. Without a range that of the result. */
+  z.object({ type: z.literal('patch'), request: z.int(), range: z.optional(Range) }),
+  z.object({ type: z.literal('copy'), text: z.string().check(z.maxLength(10_000_000)) }),
+]);
+export type PanelRequest = z.infer<typeof PanelRequest>;
+
+/** Host → panel. */
+export type PanelMessage =
+  | {
+      type: 'state';
+      state: TaskState;
+      /** What would be accepted; undefined while nothing is in the quarantine. */
+      result?: { from: string; to: string };
+      leftovers?: { from: string; to: string };
+      /** Clock of the host when it was sent. */
+      now: number;
+    }
+  /**
+   * Events as lines of JSON, in UTF-8: bytes go over much faster than objects. With `first` the panel forgets what it
+   * has. With `live` all that the log held at the time of `ready` is through.
+   */
+  | { type: 'events'; batch: number; data: Uint8Array; first: boolean; live: boolean }
+  | {
+      type: 'patch';
+      request: number;
+      patch?: { text: string; truncated: boolean };
+      error?: { message: string; mend: string };
+    }
+  /** Brings one of the views to the front. */
+  | { type: 'show'; tab: 'log' | 'raw' | 'commits' | 'diff' }
+  /** The task does not exist any more. */
+  | { type: 'removed' };
+
+const encoder = new TextEncoder();
+
+/** One event as a line. */
+export function encodeEvent(event: TaskEvent): Uint8Array {
+  return encoder.encode(`${JSON.stringify(event)}\n`);
+}
+
+/** Reads what `encodeEvent` wrote, many lines at once. */
+export function decodeEvents(data: Uint8Array): TaskEvent[] {
+  const text = new TextDecoder().decode(data);
+  if (text === '') return [];
+  // One parse of an array is faster than many small ones. A line holds no raw newline: JSON escapes it.
+  return JSON.parse(`[${text.slice(0, -1).replaceAll('\n', ',')}]`) as TaskEvent[];
+}
+
+/** A short word for a file's status. */
+export function statusLetter(status: FileChange['status']): string {
+  return { added: 'A', modified: 'M', deleted: 'D', renamed: 'R', copied: 'C', 'type-changed': 'T' }[status];
+}

@@ -1,0 +1,194 @@
+import * as z from 'zod/mini';
+import { BranchName, Sha } from './grammar.ts';
+import { TaskSpec } from './task.ts';
+
+/**
+ * What happens in the life of a task. Every view is a function of these. Some are said by the sandbox (its supervisor,
+ * over the container's stdout), some by the runner around it; `SandboxBody` and `RunnerBody` part them, so that a
+ * sandbox cannot say what only the runner knows.
+ */
+
+export const FileChange = z.object({
+  /** Path as git has it; bytes that are no UTF-8 stand as U+FFFD. */
+  path: z.string(),
+  /** Old path of a rename or copy. */
+  from: z.optional(z.string()),
+  status: z.enum(['added', 'modified', 'deleted', 'renamed', 'copied', 'type-changed']),
+  /** Lines; undefined for binary files. */
+  added: z.optional(z.number()),
+  removed: z.optional(z.number()),
+});
+export type FileChange = z.infer<typeof FileChange>;
+
+export const Commit = z.object({
+  sha: Sha,
+  parents: z.array(Sha),
+  /** The branch it was made on; undefined on a detached HEAD. */
+  branch: z.optional(z.string()),
+  author: z.string(),
+  email: z.string(),
+  /** Author date, milliseconds since the epoch. */
+  date: z.number(),
+  subject: z.string(),
+  body: z.string(),
+  files: z.array(FileChange),
+});
+export type Commit = z.infer<typeof Commit>;
+
+export const Usage = z.object({
+  inputTokens: z.number(),
+  outputTokens: z.number(),
+  cacheReadTokens: z.number(),
+  cacheWriteTokens: z.number(),
+});
+export type Usage = z.infer<typeof Usage>;
+
+/** Why a task failed. `exit` comes with the real exit code. */
+export const FailureKind = z.enum([
+  'exit',
+  'agent_error',
+  'auth_refused',
+  'rate_limited',
+  'model_unavailable',
+  'agent_missing',
+  'out_of_memory',
+  'killed',
+  'egress_open',
+  'workspace',
+  'gateway',
+  'engine_gone',
+  'sandbox_lost',
+  'disk_full',
+  'image',
+  'internal',
+]);
+export type FailureKind = z.infer<typeof FailureKind>;
+
+export const Outcome = z.enum(['succeeded', 'failed', 'stopped', 'timed_out']);
+export type Outcome = z.infer<typeof Outcome>;
+
+const Ended = z.object({
+  type: z.literal('ended'),
+  outcome: Outcome,
+  /** Only with `failed`. */
+  kind: z.optional(FailureKind),
+  exitCode: z.optional(z.number()),
+  signal: z.optional(z.string()),
+  /** What happened, a sentence. */
+  message: z.string(),
+  /** What to do, a sentence. */
+  mend: z.optional(z.string()),
+});
+
+/** Said by the supervisor. */
+export const SandboxBody = z.discriminatedUnion('type', [
+  /** First of all. With the labels of the container it is enough to take a task up again on a host that lost its files. */
+  z.object({ type: z.literal('started'), spec: TaskSpec, supervisor: z.string() }),
+  z.object({
+    type: z.literal('workspace'),
+    branch: BranchName,
+    commit: Sha,
+    files: z.number(),
+    ms: z.number(),
+  }),
+  /** The proof that nothing but the gateway can be reached; `closed` is false when any attempt got through. */
+  z.object({
+    type: z.literal('egress'),
+    closed: z.boolean(),
+    checks: z.array(z.object({ what: z.string(), blocked: z.boolean(), detail: z.string() })),
+  }),
+  z.object({
+    type: z.literal('session'),
+    sessionId: z.string(),
+    model: z.string(),
+    version: z.string(),
+    tools: z.array(z.string()),
+  }),
+  z.object({ type: z.literal('text'), text: z.string() }),
+  z.object({ type: z.literal('thinking'), text: z.string() }),
+  z.object({ type: z.literal('tool_use'), id: z.string(), name: z.string(), input: z.unknown() }),
+  z.object({ type: z.literal('tool_result'), id: z.string(), isError: z.boolean(), text: z.string() }),
+  z.object({ type: z.literal('usage'), usage: Usage }),
+  z.object({
+    type: z.literal('result'),
+    isError: z.boolean(),
+    text: z.string(),
+    durationMs: z.number(),
+    costUsd: z.number(),
+    turns: z.number(),
+    usage: Usage,
+  }),
+  /** A message of the agent that this version does not know: kept as it came. */
+  z.object({ type: z.literal('unknown'), message: z.unknown() }),
+  /** Output of the agent that is no message: a line of stdout or stderr. Bytes that are no UTF-8 come as base64. */
+  z.object({
+    type: z.literal('output'),
+    stream: z.enum(['stdout', 'stderr']),
+    text: z.optional(z.string()),
+    base64: z.optional(z.string()),
+  }),
+  z.object({ type: z.literal('notice'), level: z.enum(['info', 'warning', 'error']), text: z.string() }),
+  z.object({ type: z.literal('commit'), commit: Commit }),
+  /** What the agent left uncommitted, kept as a commit of the supervisor's that is on no branch. */
+  z.object({ type: z.literal('leftovers'), commit: Sha, parent: Sha, files: z.array(FileChange) }),
+  Ended,
+]);
+export type SandboxBody = z.infer<typeof SandboxBody>;
+
+export const Stage = z.enum(['engine', 'image', 'gateway', 'sandbox', 'workspace']);
+export type Stage = z.infer<typeof Stage>;
+
+/** Said by the runner. */
+export const RunnerBody = z.discriminatedUnion('type', [
+  z.object({ type: z.literal('submitted'), spec: TaskSpec }),
+  z.object({ type: z.literal('progress'), stage: Stage, text: z.string() }),
+  z.object({ type: z.literal('stopping') }),
+  /**
+   * These tips, and all that they reach, are in the quarantine now. `commits` is what git on the host reads of them: it
+   * stands in for what the sandbox said.
+   */
+  z.object({ type: z.literal('imported'), tips: z.array(Sha), commits: z.optional(z.array(Commit)) }),
+  z.object({ type: z.literal('import_failed'), tips: z.array(Sha), code: z.string(), message: z.string() }),
+  /** Announced commits that the sandbox's repository does not hold any more, such as amended ones after a prune. */
+  z.object({ type: z.literal('lost'), tips: z.array(Sha) }),
+  /** The preparation was cut off before the agent began, and begins anew in a new sandbox, which numbers from 1. */
+  z.object({ type: z.literal('prepared_anew') }),
+  /** The sandbox was found again after the runner had been away. */
+  z.object({ type: z.literal('reattached') }),
+  z.object({ type: z.literal('notice'), level: z.enum(['info', 'warning', 'error']), text: z.string() }),
+  Ended,
+  /** Container, gateway and volumes are gone; log and quarantine stay. */
+  z.object({ type: z.literal('sandbox_removed') }),
+]);
+export type RunnerBody = z.infer<typeof RunnerBody>;
+
+export type TaskEventBody = SandboxBody | RunnerBody;
+
+/**
+ * One event of a task's log. `n` numbers the log without a gap from 1 and is given by the runner; `s` is the
+ * supervisor's own number, there when the sandbox said it.
+ */
+export type TaskEvent = TaskEventBody & { n: number; t: number; s?: number };
+
+/** A line of the sandbox's stdout that is whole: the supervisor's number, its clock in ms, the body's fields. */
+export type SandboxEvent = SandboxBody & { s: number; t: number };
+
+const SandboxEnvelope = z.looseObject({ s: z.int().check(z.positive()), t: z.number() });
+const RunnerEnvelope = z.looseObject({
+  n: z.int().check(z.positive()),
+  t: z.number(),
+  s: z.optional(z.int()),
+});
+
+/** Checks one decoded line of a sandbox. Throws when it is no event. */
+export function parseSandboxEvent(json: unknown): SandboxEvent {
+  const { s, t } = SandboxEnvelope.parse(json);
+  return { ...SandboxBody.parse(json), s, t };
+}
+
+/** Checks one decoded line of a task's log. Throws when it is no event. */
+export function parseTaskEvent(json: unknown): TaskEvent {
+  const { n, t, s } = RunnerEnvelope.parse(json);
+  if (s === undefined) return { ...RunnerBody.parse(json), n, t };
+  return { ...SandboxBody.parse(json), n, t, s };
+}
