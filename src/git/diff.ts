@@ -1,0 +1,80 @@
+import { SallyportError } from '../base/errors.ts';
+import { Sha } from '../protocol/grammar.ts';
+import { parseRawNumstat, rawNumstatArgs, type RawChange } from './log.ts';
+import { git, gitStream } from './process.ts';
+import type { Quarantine } from './quarantine.ts';
+
+/** The tree without files: what a first commit is compared with. */
+export const emptyTree = '4b825dc642cb6eb9a060e54bf8d69288fbee4904';
+
+export type DetailedChange = RawChange;
+
+/** The files that differ between two commits or trees. */
+export async function changedFiles(
+  quarantine: Quarantine,
+  from: string,
+  to: string,
+  signal?: AbortSignal,
+): Promise<DetailedChange[]> {
+  const args = ['diff-tree', '-r', ...rawNumstatArgs, object(from), object(to)];
+  return parseRawNumstat((await git(args, quarantine.options(signal))).stdout);
+}
+
+/**
+ * The unified diff between two commits or trees, with renames; odd paths are quoted as git does.
+ * @param options `maxBytes`: where to cut it off, 16 MiB by default
+ */
+export async function patch(
+  quarantine: Quarantine,
+  from: string,
+  to: string,
+  options: { maxBytes?: number; signal?: AbortSignal | undefined } = {},
+): Promise<{ text: Buffer; truncated: boolean }> {
+  const { maxBytes = 16 << 20, signal } = options;
+  const args = [
+    'diff-tree',
+    '-r',
+    '-p',
+    '-M',
+    '--full-index',
+    '--no-color',
+    '--no-ext-diff',
+    '--no-textconv',
+  ];
+  args.push(
+    '--unified=3',
+    '--src-prefix=a/',
+    '--dst-prefix=b/',
+    '--submodule=short',
+    object(from),
+    object(to),
+  );
+  const parts: Uint8Array[] = [];
+  let size = 0;
+  for await (const chunk of gitStream(args, quarantine.options(signal)).stdout) {
+    parts.push(chunk.subarray(0, maxBytes - size));
+    size += chunk.length;
+    if (size > maxBytes) return { text: Buffer.concat(parts), truncated: true };
+  }
+  return { text: Buffer.concat(parts), truncated: false };
+}
+
+/** The content of a blob; fails with `git_failed` when it is longer than `maxBytes`. */
+export async function blob(
+  quarantine: Quarantine,
+  oid: string,
+  maxBytes: number,
+  signal?: AbortSignal,
+): Promise<Uint8Array> {
+  const { stdout } = await git(['cat-file', 'blob', object(oid)], {
+    ...quarantine.options(signal),
+    maxBytes,
+  });
+  return stdout;
+}
+
+function object(name: string): string {
+  const parsed = Sha.safeParse(name);
+  if (parsed.success) return parsed.data;
+  throw new SallyportError('invalid_input', `Not an object name: ${JSON.stringify(name)}.`, 'Report this.');
+}
