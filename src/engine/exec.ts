@@ -1,0 +1,163 @@
+import { once } from 'node:events';
+import { Readable } from 'node:stream';
+import type { Duplex } from 'node:stream';
+import type Docker from 'dockerode';
+import { SallyportError } from '../base/errors.ts';
+import type { ByteStream } from '../protocol/runner.ts';
+import { Demultiplexer } from './demux.ts';
+import type { Exec } from './engine.ts';
+import { codeOf, engineFailure, messageOf, statusOf } from './failures.ts';
+import { accept, ExecInspection } from './schemas.ts';
+
+interface ExecOptions {
+  isRunning: () => Promise<boolean>;
+  stdin?: ByteStream;
+  user?: string;
+  signal?: AbortSignal;
+}
+
+/** Bytes of stdout that are kept for a reader before the program has to wait. */
+const stdoutBuffer = 1 << 20;
+/** Bytes of stderr that are kept: its end. */
+const maxStderr = 64 << 10;
+/** Between two looks at a program that has closed its output but not ended, in milliseconds. */
+const exitPoll = 10;
+
+const doing = 'running a program in a container';
+
+/** Runs a program in a running container. When `signal` aborts the streams break; the program itself is left to its fate. */
+export async function runExec(
+  docker: Docker,
+  id: string,
+  argv: string[],
+  options: ExecOptions,
+): Promise<Exec> {
+  const { stdin, user, signal, isRunning } = options;
+  signal?.throwIfAborted();
+  let exec: Docker.Exec;
+  let socket: Duplex;
+  try {
+    exec = await docker.getContainer(id).exec({
+      AttachStdin: stdin !== undefined,
+      AttachStdout: true,
+      AttachStderr: true,
+      Tty: false,
+      Cmd: argv,
+      ...(user === undefined ? {} : { User: user }),
+    });
+    socket = await exec.start({ hijack: true, stdin: stdin !== undefined, Detach: false, Tty: false });
+  } catch (thrown) {
+    if (statusOf(thrown) !== undefined && !(await isRunning())) {
+      throw new SallyportError(
+        'sandbox_failed',
+        `A program cannot be run in a container that does not run: ${messageOf(thrown)}`,
+        'Look into the log of the task to see why its container ended.',
+        { cause: thrown },
+      );
+    }
+    throw engineFailure(thrown, doing);
+  }
+
+  const stdout = new Readable({ highWaterMark: stdoutBuffer, read: () => socket.resume() });
+  // Told to whoever reads; without a reader it is no crash.
+  stdout.on('error', () => undefined);
+  const stderr = new Tail(maxStderr);
+  const onAbort = (): void => void socket.destroy(abortReason(signal));
+  signal?.addEventListener('abort', onAbort, { once: true });
+
+  const ended = new Promise<void>((resolve, reject) => {
+    const demultiplexer = new Demultiplexer((number, data) => {
+      if (number === 2) stderr.push(data);
+      else if (!stdout.push(data)) socket.pause();
+    });
+    socket.on('data', (chunk: Uint8Array) => {
+      try {
+        demultiplexer.push(chunk);
+      } catch (thrown) {
+        socket.destroy(thrown as Error);
+      }
+    });
+    socket.on('end', resolve);
+    // Podman closes its side when the program ends, read or not: what the program did not read has no reader any more.
+    socket.on('error', (error) => (stdin !== undefined && isBrokenPipe(error) ? resolve() : reject(error)));
+    socket.on('close', resolve);
+    if (signal?.aborted === true) onAbort();
+    if (stdin !== undefined) {
+      feed(socket, stdin).catch((thrown: unknown) => {
+        socket.destroy(thrown instanceof Error ? thrown : new Error(String(thrown)));
+      });
+    }
+  });
+
+  const finish = async (): Promise<{ exitCode: number; stderr: string }> => {
+    try {
+      await ended;
+      const exitCode = await exitCodeOf(exec, signal);
+      stdout.push(null);
+      return { exitCode, stderr: stderr.text() };
+    } catch (thrown) {
+      const failure = signal?.aborted === true ? abortReason(signal) : engineFailure(thrown, doing);
+      stdout.destroy(failure);
+      throw failure;
+    } finally {
+      signal?.removeEventListener('abort', onAbort);
+      socket.destroy();
+    }
+  };
+  const done = finish();
+  // Whoever reads only stdout hears of a failure there.
+  done.catch(() => undefined);
+  return { stdout, done };
+}
+
+/** Writes stdin at the speed of the program. A program that ends before it has read everything is no failure. */
+async function feed(socket: Duplex, stdin: ByteStream): Promise<void> {
+  const closed = once(socket, 'close').catch(() => undefined);
+  for await (const chunk of stdin) {
+    if (socket.destroyed || socket.writableEnded) return;
+    if (!socket.write(chunk)) await Promise.race([once(socket, 'drain').catch(() => undefined), closed]);
+  }
+  if (!socket.destroyed) socket.end();
+}
+
+async function exitCodeOf(exec: Docker.Exec, signal: AbortSignal | undefined): Promise<number> {
+  for (;;) {
+    const state = accept(ExecInspection, await exec.inspect(), 'exec inspect');
+    if (!state.Running && state.ExitCode !== null && state.ExitCode !== undefined) return state.ExitCode;
+    signal?.throwIfAborted();
+    await new Promise((resolve) => setTimeout(resolve, exitPoll));
+  }
+}
+
+function isBrokenPipe(error: Error): boolean {
+  return codeOf(error) === 'EPIPE' || codeOf(error) === 'ECONNRESET';
+}
+
+function abortReason(signal: AbortSignal | undefined): Error {
+  const reason: unknown = signal?.reason;
+  return reason instanceof Error ? reason : new DOMException('Aborted', 'AbortError');
+}
+
+/** Keeps the end of what goes through. */
+class Tail {
+  private parts: Uint8Array[] = [];
+  private bytes = 0;
+  private readonly limit: number;
+
+  constructor(limit: number) {
+    this.limit = limit;
+  }
+
+  push(data: Uint8Array): void {
+    this.parts.push(data);
+    this.bytes += data.length;
+    while (this.parts[0] !== undefined && this.bytes - this.parts[0].length >= this.limit) {
+      this.bytes -= this.parts[0].length;
+      this.parts.shift();
+    }
+  }
+
+  text(): string {
+    return Buffer.concat(this.parts).subarray(-this.limit).toString('utf8');
+  }
+}

@@ -1,0 +1,80 @@
+import type { Readable } from 'node:stream';
+import type Docker from 'dockerode';
+import { pack } from 'tar-stream';
+import { isAbort, SallyportError } from '../base/errors.ts';
+import { ensureBase } from './baseImage.ts';
+import type { ImageRecipe } from './engine.ts';
+import { engineFailure, messageOf, statusOf } from './failures.ts';
+import { followProgress, ProgressFailure } from './progress.ts';
+
+/** True when the engine has an image under this name. */
+export async function hasImage(docker: Docker, tag: string): Promise<boolean> {
+  try {
+    await docker.getImage(tag).inspect();
+    return true;
+  } catch (thrown) {
+    if (statusOf(thrown) === 404) return false;
+    throw engineFailure(thrown, 'looking for an image');
+  }
+}
+
+/**
+ * Builds an image. Cancelling ends the connection, upon which engines give up. Errors: image_build_failed,
+ * image_base_unavailable, disk_full, engine_gone.
+ */
+export async function buildImage(
+  docker: Docker,
+  recipe: ImageRecipe,
+  onProgress: (line: string) => void,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  if (!(await hasImage(docker, recipe.base))) await ensureBase(docker, recipe.base, onProgress, signal);
+  signal?.throwIfAborted();
+  onProgress(`Building ${recipe.tag}`);
+  try {
+    const answer = await docker.buildImage(context(recipe), {
+      t: recipe.tag,
+      dockerfile: 'Dockerfile',
+      buildargs: recipe.buildArgs,
+      rm: true,
+      forcerm: true,
+      ...(signal === undefined ? {} : { abortSignal: signal }),
+    });
+    await followProgress(answer, onProgress);
+  } catch (thrown) {
+    if (signal?.aborted === true) throw abortOf(signal);
+    if (isAbort(thrown) || (!(thrown instanceof ProgressFailure) && statusOf(thrown) === undefined)) {
+      throw engineFailure(thrown, 'building the sandbox image');
+    }
+    throw buildFailed(thrown);
+  }
+  // Podman ends some failed builds without an error line.
+  if (!(await hasImage(docker, recipe.tag)))
+    throw buildFailed(new Error('the engine stopped without an image'));
+}
+
+function abortOf(signal: AbortSignal): Error {
+  return signal.reason instanceof Error ? signal.reason : new DOMException('Aborted', 'AbortError');
+}
+
+function buildFailed(thrown: unknown): SallyportError {
+  const output = thrown instanceof ProgressFailure ? thrown.output.slice(-12) : [];
+  return new SallyportError(
+    'image_build_failed',
+    [`The sandbox image could not be built: ${messageOf(thrown)}`, ...output].join('\n'),
+    "Check that the engine's builds reach Debian's packages and the npm registry (HTTP_PROXY, HTTPS_PROXY), then try again.",
+    { cause: thrown },
+  );
+}
+
+/** The build context as a tar stream. Times are fixed, so that the same content is the same layer. */
+function context(recipe: ImageRecipe): Readable {
+  const tar = pack();
+  const mtime = new Date(0);
+  tar.entry({ name: 'Dockerfile', mtime }, recipe.dockerfile);
+  for (const { path, content, mode } of recipe.files) {
+    tar.entry({ name: path, mode: mode ?? 0o644, mtime }, Buffer.from(content));
+  }
+  tar.finalize();
+  return tar as unknown as Readable;
+}
