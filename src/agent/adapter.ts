@@ -1,0 +1,52 @@
+import type { TaskSpec } from '../protocol/task.ts';
+import type { FailureKind, SandboxBody } from '../protocol/taskEvent.ts';
+
+/** What a coding agent needs to know about the sandbox. */
+export interface AgentPlace {
+  /** The model endpoint on the loopback, without a trailing slash. */
+  baseUrl: string;
+  /** Is worth something only at that endpoint, and only for this task. */
+  token: string;
+  home: string;
+  workspace: string;
+  /** Search path of the sandbox. */
+  path: string;
+}
+
+export interface AgentCommand {
+  argv: string[];
+  /** The whole environment. */
+  env: Record<string, string>;
+  stdin: string;
+  /** Files that are written before the start, by absolute path. */
+  files: { path: string; content: string }[];
+}
+
+/** What the agent itself says about a failure. */
+export interface Verdict {
+  kind: FailureKind;
+  /** What happened, a sentence. */
+  message: string;
+  /** What to do, a sentence. */
+  mend: string;
+}
+
+/** What one line of the agent's output says. */
+export interface Reading {
+  bodies: SandboxBody[];
+  /** There when the line is the agent's final word and that is a failure. */
+  verdict?: Verdict;
+}
+
+/**
+ * Reads the agent's stdout line by line. Undefined for a line that is no message. Holds only what is needed to tell a
+ * repetition; the same lines always give the same bodies.
+ */
+export type AgentReader = (line: string) => Reading | undefined;
+
+export interface AgentAdapter {
+  /** For people. */
+  name: string;
+  command(spec: TaskSpec, place: AgentPlace): AgentCommand;
+  reader(spec: TaskSpec): AgentReader;
+}

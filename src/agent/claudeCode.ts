@@ -1,0 +1,320 @@
+import * as z from 'zod/mini';
+import type { TaskSpec } from '../protocol/task.ts';
+import type { SandboxBody, Usage } from '../protocol/taskEvent.ts';
+import type { AgentAdapter, AgentCommand, AgentPlace, AgentReader, Reading, Verdict } from './adapter.ts';
+
+/** Claude Code's command line: `claude -p` with one JSON message a line on stdout. */
+export const claudeCode: AgentAdapter = { name: 'Claude Code', command, reader };
+
+/** The model name of the embedded demonstration model. */
+const demonstrationModel = 'sallyport-demonstration';
+
+function command(spec: TaskSpec, place: AgentPlace): AgentCommand {
+  const model = spec.model.demonstration ? demonstrationModel : spec.agent.model;
+  const argv = [
+    'claude',
+    '-p',
+    '--output-format',
+    'stream-json',
+    '--verbose',
+    '--dangerously-skip-permissions',
+  ];
+  if (model !== undefined) argv.push('--model', model);
+  argv.push(...(spec.agent.args ?? []));
+  return {
+    argv,
+    env: {
+      PATH: place.path,
+      HOME: place.home,
+      USER: 'agent',
+      SHELL: '/bin/bash',
+      LANG: 'C.UTF-8',
+      TERM: 'dumb',
+      NO_COLOR: '1',
+      ANTHROPIC_BASE_URL: place.baseUrl,
+      ANTHROPIC_AUTH_TOKEN: place.token,
+      ...modelPins(spec, model),
+      CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC: '1',
+      // Without a limit the CLI stays silent for minutes when the endpoint refuses.
+      CLAUDE_CODE_MAX_RETRIES: '4',
+      DISABLE_AUTOUPDATER: '1',
+      // Nobody can type into an editor, a pager or a prompt.
+      GIT_EDITOR: 'true',
+      GIT_PAGER: 'cat',
+      PAGER: 'cat',
+      GIT_TERMINAL_PROMPT: '0',
+      CI: '1',
+    },
+    // Not an argument: a prompt can be longer than an argument may be, and start with a dash.
+    stdin: spec.prompt,
+    files: [
+      {
+        path: `${place.home}/.claude.json`,
+        content: JSON.stringify({
+          hasCompletedOnboarding: true,
+          bypassPermissionsModeAccepted: true,
+          autoUpdates: false,
+          projects: {
+            [place.workspace]: { hasTrustDialogAccepted: true, hasCompletedProjectOnboarding: true },
+          },
+        }),
+      },
+    ],
+  };
+}
+
+/** The demonstration model knows one name; a user's choice leaves the CLI's small helpers to the CLI. */
+function modelPins(spec: TaskSpec, model: string | undefined): Record<string, string> {
+  if (model === undefined) return {};
+  if (!spec.model.demonstration) return { ANTHROPIC_MODEL: model };
+  return {
+    ANTHROPIC_MODEL: model,
+    ANTHROPIC_DEFAULT_OPUS_MODEL: model,
+    ANTHROPIC_DEFAULT_SONNET_MODEL: model,
+    ANTHROPIC_DEFAULT_HAIKU_MODEL: model,
+  };
+}
+
+const Count = z.catch(z.number(), 0);
+
+const UsageIn = z.object({
+  input_tokens: Count,
+  output_tokens: Count,
+  cache_read_input_tokens: Count,
+  cache_creation_input_tokens: Count,
+});
+
+const Init = z.object({
+  session_id: z.string(),
+  model: z.string(),
+  claude_code_version: z.catch(z.string(), ''),
+  tools: z.array(z.string()),
+});
+
+const Message = z.object({
+  id: z.optional(z.string()),
+  content: z.array(z.looseObject({ type: z.string() })),
+  usage: z.optional(z.nullable(UsageIn)),
+});
+
+const Retry = z.object({
+  attempt: z.number(),
+  max_retries: z.number(),
+  retry_delay_ms: z.number(),
+  error_status: z.catch(z.nullable(z.number()), null),
+});
+
+const TextBlock = z.object({ type: z.literal('text'), text: z.string() });
+const ThinkingBlock = z.object({ type: z.literal('thinking'), thinking: z.string() });
+const ToolUseBlock = z.object({
+  type: z.literal('tool_use'),
+  id: z.string(),
+  name: z.string(),
+  input: z.unknown(),
+});
+const ToolResultBlock = z.object({
+  type: z.literal('tool_result'),
+  tool_use_id: z.string(),
+  is_error: z.optional(z.nullable(z.boolean())),
+  content: z.optional(z.union([z.string(), z.array(z.looseObject({ type: z.string() }))])),
+});
+
+const Result = z.object({
+  is_error: z.catch(z.boolean(), false),
+  subtype: z.catch(z.string(), ''),
+  result: z.catch(z.string(), ''),
+  errors: z.catch(z.array(z.string()), []),
+  duration_ms: Count,
+  total_cost_usd: Count,
+  num_turns: Count,
+  usage: z.catch(UsageIn, {
+    input_tokens: 0,
+    output_tokens: 0,
+    cache_read_input_tokens: 0,
+    cache_creation_input_tokens: 0,
+  }),
+  api_error_status: z.catch(z.nullable(z.number()), null),
+});
+type Result = z.infer<typeof Result>;
+
+function reader(spec: TaskSpec): AgentReader {
+  // Each block of an answer comes as a message of its own, and repeats the id and the usage of the whole answer.
+  let countedMessage: string | undefined;
+
+  return (line) => {
+    const message = parseObject(line);
+    if (message === undefined) return undefined;
+    return read(message) ?? { bodies: [{ type: 'unknown', message }] };
+  };
+
+  function read(message: Record<string, unknown>): Reading | undefined {
+    switch (message.type) {
+      case 'system':
+        return message.subtype === 'init'
+          ? session(message)
+          : message.subtype === 'api_retry'
+            ? retry(message)
+            : undefined;
+      case 'assistant':
+        return assistant(message.message);
+      case 'user':
+        return user(message.message);
+      case 'result': {
+        const result = Result.safeParse(message);
+        return result.success ? final(result.data, spec) : undefined;
+      }
+      default:
+        return undefined;
+    }
+  }
+
+  function assistant(json: unknown): Reading | undefined {
+    const message = Message.safeParse(json);
+    if (!message.success) return undefined;
+    const { id, content, usage } = message.data;
+    const bodies = content.map(blockBody);
+    if (usage != null && (id === undefined || id !== countedMessage))
+      bodies.push({ type: 'usage', usage: usageOf(usage) });
+    countedMessage = id;
+    return { bodies };
+  }
+}
+
+function session(message: unknown): Reading | undefined {
+  const init = Init.safeParse(message);
+  if (!init.success) return undefined;
+  const { session_id: sessionId, claude_code_version: version, model, tools } = init.data;
+  return { bodies: [{ type: 'session', sessionId, model, version, tools }] };
+}
+
+function retry(message: unknown): Reading | undefined {
+  const parsed = Retry.safeParse(message);
+  if (!parsed.success) return undefined;
+  const { attempt, max_retries: attempts, retry_delay_ms: wait, error_status: status } = parsed.data;
+  const refusal = status === null ? 'could not be reached' : `refused (HTTP ${status})`;
+  const text = `The model's endpoint ${refusal}; trying again in ${(wait / 1000).toFixed(1)} s (${attempt} of ${attempts}).`;
+  return { bodies: [{ type: 'notice', level: 'warning', text }] };
+}
+
+/** Only tool results are the agent's own; anything else in a user's message is kept whole. */
+function user(json: unknown): Reading | undefined {
+  const message = Message.safeParse(json);
+  if (!message.success) return undefined;
+  const results = message.data.content.map((block) => ToolResultBlock.safeParse(block));
+  const bodies: SandboxBody[] = [];
+  for (const { success, data } of results) {
+    if (!success) return undefined;
+    bodies.push({
+      type: 'tool_result',
+      id: data.tool_use_id,
+      isError: data.is_error ?? false,
+      text: resultText(data.content),
+    });
+  }
+  return { bodies };
+}
+
+function blockBody(block: { type: string }): SandboxBody {
+  const text = TextBlock.safeParse(block);
+  if (text.success) return { type: 'text', text: text.data.text };
+  const thinking = ThinkingBlock.safeParse(block);
+  if (thinking.success) return { type: 'thinking', text: thinking.data.thinking };
+  const tool = ToolUseBlock.safeParse(block);
+  if (tool.success)
+    return { type: 'tool_use', id: tool.data.id, name: tool.data.name, input: tool.data.input };
+  return { type: 'unknown', message: block };
+}
+
+const Source = z.object({ media_type: z.catch(z.string(), ''), data: z.catch(z.string(), '') });
+
+function resultText(content: z.infer<typeof ToolResultBlock>['content']): string {
+  if (content === undefined) return '';
+  if (typeof content === 'string') return content;
+  return content
+    .map((block) => {
+      if (typeof block.text === 'string') return block.text;
+      const source = Source.safeParse(block.source);
+      if (!source.success) return `[${block.type}]`;
+      const { media_type: mediaType, data } = source.data;
+      const bytes = Math.floor((data.replace(/=+$/, '').length * 3) / 4);
+      return `[${block.type}: ${mediaType}, ${bytes} bytes]`;
+    })
+    .join('\n');
+}
+
+function usageOf(usage: z.infer<typeof UsageIn>): Usage {
+  return {
+    inputTokens: usage.input_tokens,
+    outputTokens: usage.output_tokens,
+    cacheReadTokens: usage.cache_read_input_tokens,
+    cacheWriteTokens: usage.cache_creation_input_tokens,
+  };
+}
+
+function final(result: Result, spec: TaskSpec): Reading {
+  const text = result.result === '' ? result.errors.join('\n') : result.result;
+  const body: SandboxBody = {
+    type: 'result',
+    isError: result.is_error,
+    text,
+    durationMs: result.duration_ms,
+    // The CLI takes an unknown model for one of Anthropic's; the demonstration costs nothing.
+    costUsd: spec.model.demonstration ? 0 : result.total_cost_usd,
+    turns: result.num_turns,
+    usage: usageOf(result.usage),
+  };
+  // A failed run can say subtype "success": only is_error is to be believed.
+  return result.is_error ? { bodies: [body], verdict: verdictOf(result, text) } : { bodies: [body] };
+}
+
+/** Says why a run failed, by the HTTP status of the model's endpoint where there is one. Pure. */
+function verdictOf(result: Result, text: string): Verdict {
+  const status =
+    result.api_error_status ?? Number(/^API Error: (?:[A-Za-z ]*)(\d{3})\b/.exec(text)?.[1] ?? Number.NaN);
+  const said = text === '' ? '' : ` It said: ${shorten(text)}`;
+  if (status === 401 || status === 403) {
+    return {
+      kind: 'auth_refused',
+      message: `The model's endpoint refused the credential (HTTP ${status}).${said}`,
+      mend: 'Check the credential with the command Sallyport: Set Credential, then start the task again.',
+    };
+  }
+  if (status === 429) {
+    return {
+      kind: 'rate_limited',
+      message: `The model's endpoint refused for too many requests (HTTP 429).${said}`,
+      mend: 'Wait until the limit is lifted or raise it with the provider, then start the task again.',
+    };
+  }
+  if (status === 404 || status >= 500 || /connection error|unable to connect|ECONN|timed out/i.test(text)) {
+    return {
+      kind: 'model_unavailable',
+      message: `The model did not answer${Number.isNaN(status) ? '' : ` (HTTP ${status})`}.${said}`,
+      mend:
+        status === 404
+          ? "Check the model's name, then start the task again."
+          : "Check the network and the provider's status, then start the task again.",
+    };
+  }
+  const reason = result.subtype === 'error_max_turns' ? ' at the limit of turns' : ' with an error';
+  return {
+    kind: 'agent_error',
+    message: `Claude Code ended${reason}.${said}`,
+    mend: "Read the end of the task's log for the cause, then start the task again.",
+  };
+}
+
+function shorten(text: string): string {
+  const line = text.trim().replaceAll(/\s+/g, ' ');
+  return line.length <= 300 ? line : `${line.slice(0, 299)}…`;
+}
+
+function parseObject(line: string): Record<string, unknown> | undefined {
+  if (!line.startsWith('{')) return undefined;
+  try {
+    const json: unknown = JSON.parse(line);
+    return typeof json === 'object' && json !== null ? (json as Record<string, unknown>) : undefined;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,81 @@
+import { SallyportError } from '../base/errors.ts';
+import type { Upstream } from '../protocol/control.ts';
+import { checkCredential, type Credential, type FoundCredential, labelOf, upstreamOf } from './credential.ts';
+
+export type ModelSource = 'auto' | 'credentials' | 'demonstration';
+
+export type Environment = Readonly<Record<string, string | undefined>>;
+
+/** Where the model's answers come from. */
+export interface ChosenModel {
+  label: string;
+  demonstration: boolean;
+  upstream: Upstream;
+}
+
+export const demonstrationModel: ChosenModel = {
+  label: 'demonstration model',
+  demonstration: true,
+  upstream: { kind: 'demonstration' },
+};
+
+/**
+ * The credentials that the environment holds, in the order in which they are used: ANTHROPIC_API_KEY,
+ * ANTHROPIC_AUTH_TOKEN, CLAUDE_CODE_OAUTH_TOKEN. ANTHROPIC_BASE_URL goes with the first two.
+ * @throws SallyportError invalid_credential for one that cannot be right
+ */
+export function discover(env: Environment): FoundCredential[] {
+  const baseUrl = nonEmpty(env['ANTHROPIC_BASE_URL']);
+  const found: FoundCredential[] = [];
+  const add = (variable: string, kind: Credential['kind'], service: string | undefined): void => {
+    const value = nonEmpty(env[variable]);
+    if (value === undefined) return;
+    const credential = checkCredential(
+      { kind, value, ...(service === undefined ? {} : { baseUrl: service }) },
+      variable,
+    );
+    found.push({ credential, label: labelOf(credential, variable) });
+  };
+  add('ANTHROPIC_API_KEY', 'api_key', baseUrl);
+  add('ANTHROPIC_AUTH_TOKEN', 'bearer', baseUrl);
+  add('CLAUDE_CODE_OAUTH_TOKEN', 'oauth', undefined);
+  return found;
+}
+
+/** True when the demonstration model is asked for by the environment. */
+export function demonstrationWanted(env: Environment): boolean {
+  return env['SALLYPORT_DEMONSTRATION'] === '1';
+}
+
+/**
+ * Chooses where the model's answers come from. The user's own choice comes first: a stored credential, then the
+ * environment's wish for a demonstration, then credentials of the environment. The demonstration model never stands in
+ * without having been asked for.
+ * @param stored the credential from the secret store
+ * @throws SallyportError no_credentials, invalid_credential
+ */
+export function chooseModel(
+  source: ModelSource,
+  env: Environment,
+  stored: FoundCredential | undefined,
+): ChosenModel {
+  if (source === 'demonstration') return demonstrationModel;
+  if (stored !== undefined) return fromCredential(stored);
+  if (source === 'auto' && demonstrationWanted(env)) return demonstrationModel;
+  const [first] = discover(env);
+  if (first !== undefined) return fromCredential(first);
+  throw new SallyportError(
+    'no_credentials',
+    'There is no credential for the model.',
+    'Set an Anthropic API key (also from ANTHROPIC_API_KEY), or use the demonstration model, which needs none.',
+  );
+}
+
+function fromCredential({ credential, label }: FoundCredential): ChosenModel {
+  return { label, demonstration: false, upstream: upstreamOf(credential) };
+}
+
+function nonEmpty(text: string | undefined): string | undefined {
+  const trimmed = text?.trim();
+  return trimmed === '' ? undefined : trimmed;
+}

@@ -1,0 +1,285 @@
+import { statfs } from 'node:fs/promises';
+import type { AgentAdapter } from '../agent/adapter.ts';
+import { ControlFailure, type ControlCall } from '../base/controlSocket.ts';
+import type { Disposable } from '../base/disposable.ts';
+import { asSallyportError, type SallyportError } from '../base/errors.ts';
+import { SupervisorRequest } from '../protocol/control.ts';
+import type { AgentSpec, TaskSpec } from '../protocol/task.ts';
+import type { Commit, SandboxBody } from '../protocol/taskEvent.ts';
+import { runAgent, type AgentRun } from './agentProcess.ts';
+import { makeBundle } from './bundle.ts';
+import { CommitWatch } from './commitWatch.ts';
+import type { EgressCheck } from './egress.ts';
+import type { EventLog } from './eventLog.ts';
+import { keepLeftovers } from './leftovers.ts';
+import { oomKills } from './oomCounter.ts';
+import { failed, outcome } from './outcome.ts';
+import { startRelay, type Relay } from './relay.ts';
+import { prepareWorkspace } from './workspace.ts';
+
+export interface SupervisorOptions {
+  log: EventLog;
+  /** Says which supervisor this is, in the log. */
+  version: string;
+  workspace: string;
+  modelSocket: string;
+  /** How long the gateway may take until its socket is there, in milliseconds. */
+  modelSocketWaitMs: number;
+  home: string;
+  /** Search path of the agent. */
+  path: string;
+  adapters: Record<AgentSpec['kind'], AgentAdapter>;
+  proveEgress: () => Promise<EgressCheck[]>;
+}
+
+/** Less than this is left on a full disk, in bytes. */
+const fullDiskBytes = 1 << 20;
+
+type Ended = Extract<SandboxBody, { type: 'ended' }>;
+
+/** The life of one task inside its sandbox. */
+export class Supervisor implements Disposable {
+  private readonly options: SupervisorOptions;
+  private readonly log: EventLog;
+  private spec: TaskSpec | undefined;
+  private interrupted: 'stop' | 'time' | undefined;
+  private ended = false;
+  private run: AgentRun | undefined;
+  private watch: CommitWatch | undefined;
+  private relay: Relay | undefined;
+  private timer: NodeJS.Timeout | undefined;
+  /** Ends the preparation. */
+  private readonly preparing = new AbortController();
+  /** Settles when the task is over; for tests and for an orderly exit. */
+  readonly over: Promise<void>;
+  private setOver: () => void = () => undefined;
+
+  constructor(options: SupervisorOptions) {
+    this.options = options;
+    this.log = options.log;
+    this.over = new Promise((resolve) => (this.setOver = resolve));
+  }
+
+  /** Answers one request of the host's. */
+  async handle(call: ControlCall): Promise<{ ok: true } & Record<string, unknown>> {
+    const parsed = SupervisorRequest.safeParse(call.request);
+    if (!parsed.success)
+      throw new ControlFailure(
+        'invalid_input',
+        `The request is malformed (${parsed.error.issues.map(({ path }) => path.join('.')).join(', ')}).`,
+      );
+    const request = parsed.data;
+    switch (request.op) {
+      case 'start':
+        return await this.start(request.spec, request.token, call.data);
+      case 'resume':
+        return this.resume(request.spec, request.after);
+      case 'bundle': {
+        const { data, missing } = await makeBundle(this.options.workspace, request.want, request.have);
+        if (data !== undefined) await call.send(data);
+        return missing.length === 0 ? { ok: true } : { ok: true, missing };
+      }
+      case 'stop':
+        this.interrupt('stop');
+        return { ok: true };
+    }
+  }
+
+  /** Ends everything that runs, at once. */
+  dispose(): void {
+    clearTimeout(this.timer);
+    this.preparing.abort();
+    this.run?.interrupt();
+    this.watch?.dispose();
+    this.relay?.dispose();
+  }
+
+  private take(spec: TaskSpec): void {
+    if (this.spec !== undefined) throw new ControlFailure('busy', 'This sandbox has its task already.');
+    this.spec = spec;
+  }
+
+  private async start(
+    spec: TaskSpec,
+    token: string,
+    bundle: AsyncIterable<Uint8Array>,
+  ): Promise<{ ok: true }> {
+    this.take(spec);
+    this.log.emit({ type: 'started', spec, supervisor: this.options.version });
+    const begun = Date.now();
+    const { signal } = this.preparing;
+    // None of these needs another one.
+    const egress = this.options.proveEgress();
+    const relay = startRelay(this.options.modelSocket, this.options.modelSocketWaitMs, signal);
+    egress.catch(() => undefined);
+    relay.catch(() => undefined);
+    try {
+      const files = await prepareWorkspace(this.options.workspace, spec, bundle, signal);
+      const { commit } = spec.snapshot;
+      this.log.emit({ type: 'workspace', branch: spec.branch, commit, files, ms: Date.now() - begun });
+    } catch (thrown) {
+      const error = asSallyportError(thrown);
+      this.end(this.interrupted === undefined ? workspaceFailure(error) : this.stopped());
+      void relay.then(
+        (started) => started.dispose(),
+        () => undefined,
+      );
+      throw new ControlFailure(error.code, error.message);
+    }
+    void this.work(spec, token, egress, relay).then(
+      (ended) => this.end(ended),
+      (thrown: unknown) => this.end(internalFailure(thrown)),
+    );
+    return { ok: true };
+  }
+
+  private async work(
+    spec: TaskSpec,
+    token: string,
+    egress: Promise<EgressCheck[]>,
+    relay: Promise<Relay>,
+  ): Promise<Ended> {
+    const checks = await egress;
+    const open = checks.filter((check) => !check.blocked);
+    this.log.emit({ type: 'egress', closed: open.length === 0, checks });
+    if (open.length > 0) {
+      void relay.then(
+        (started) => started.dispose(),
+        () => undefined,
+      );
+      return failed(
+        'egress_open',
+        `The sandbox is not closed (${open.map(({ what }) => what).join('; ')}), so the agent was not started.`,
+        "Check that the container engine honours the network mode 'none', then start the task again.",
+      );
+    }
+    try {
+      this.relay = await relay;
+    } catch (thrown) {
+      if (this.interrupted !== undefined) return this.stopped();
+      return failed(
+        'gateway',
+        `The gateway to the model did not answer: ${asSallyportError(thrown).message}.`,
+        'Start the task again; the log of the gateway container says more.',
+      );
+    }
+    const adapter = this.options.adapters[spec.agent.kind];
+    this.watch = new CommitWatch(this.options.workspace, spec.snapshot.commit, (commits) =>
+      this.announce(commits),
+    );
+    const killsBefore = (await oomKills()) ?? 0;
+    await this.watch.begin();
+    if (this.interrupted !== undefined) return this.stopped();
+
+    const { home, path, workspace } = this.options;
+    const baseUrl = `http://127.0.0.1:${this.relay.port}`;
+    const command = adapter.command(spec, { baseUrl, token, home, path, workspace });
+    this.timer = setTimeout(() => this.interrupt('time'), Math.min(spec.limits.timeMs, 2 ** 31 - 1));
+    this.run = runAgent(command, workspace, adapter.reader(spec), this.log);
+    const exit = await this.run.ended;
+    clearTimeout(this.timer);
+    const { interrupted } = this;
+    const kills = ((await oomKills()) ?? 0) - killsBefore;
+    const diskFull = await this.isDiskFull();
+    await this.collect(spec);
+    const ended = outcome({
+      agent: adapter.name,
+      exit,
+      interrupted,
+      limits: spec.limits,
+      oomKills: kills,
+      diskFull,
+    });
+    if (kills > 0 && ended.kind !== 'out_of_memory') {
+      this.notice('warning', `The kernel ended ${kills} of the agent's processes for want of memory.`);
+    }
+    return ended;
+  }
+
+  /** After the container was restarted: the files are there, the agent is not. */
+  private resume(spec: TaskSpec, after: number): { ok: true } {
+    this.take(spec);
+    this.log.continueAfter(after);
+    const gone = failed(
+      'engine_gone',
+      'The container engine stopped while the agent worked, and the agent with it. What it had committed or left is kept.',
+      'Start the task again, or go on from its commits.',
+    );
+    this.watch = new CommitWatch(this.options.workspace, spec.snapshot.commit, (commits) =>
+      this.announce(commits),
+    );
+    void this.collect(spec).then(
+      () => this.end(gone),
+      () => this.end(gone),
+    );
+    return { ok: true };
+  }
+
+  /** Announces the last commits, and keeps what is not committed. */
+  private async collect(spec: TaskSpec): Promise<void> {
+    try {
+      await this.watch?.scan();
+    } catch (thrown) {
+      this.notice('error', `The last look for commits failed: ${asSallyportError(thrown).message}`);
+    } finally {
+      this.watch?.dispose();
+    }
+    try {
+      const leftovers = await keepLeftovers(this.options.workspace, spec.snapshot.commit);
+      if (leftovers !== undefined) this.log.emit({ type: 'leftovers', ...leftovers });
+    } catch (thrown) {
+      this.notice('error', `Uncommitted changes could not be kept: ${asSallyportError(thrown).message}`);
+    }
+  }
+
+  private announce(commits: Commit[]): void {
+    for (const commit of commits) this.log.emit({ type: 'commit', commit });
+  }
+
+  private notice(level: 'warning' | 'error', text: string): void {
+    this.log.emit({ type: 'notice', level, text });
+  }
+
+  private interrupt(why: 'stop' | 'time'): void {
+    if (this.ended) return;
+    this.interrupted ??= why;
+    this.preparing.abort();
+    this.run?.interrupt();
+  }
+
+  private stopped(): Ended {
+    return { type: 'ended', outcome: 'stopped', message: 'The task was stopped on request.' };
+  }
+
+  private end(ended: Ended): void {
+    if (this.ended) return;
+    this.ended = true;
+    this.log.emit(ended);
+    this.relay?.dispose();
+    void this.log.flush().then(this.setOver);
+  }
+
+  private async isDiskFull(): Promise<boolean> {
+    for (const folder of [this.options.workspace, this.options.home]) {
+      const { bavail, bsize } = await statfs(folder).catch(() => ({ bavail: 1, bsize: fullDiskBytes }));
+      if (bavail * bsize < fullDiskBytes) return true;
+    }
+    return false;
+  }
+}
+
+function workspaceFailure(error: SallyportError): Ended {
+  const mend = "Free some space on the disk that holds the engine's data, then start the task again.";
+  return error.code === 'disk_full'
+    ? failed('disk_full', `The disk is too full for the workspace: ${error.message}`, mend)
+    : failed(
+        'workspace',
+        `The workspace could not be made: ${error.message}`,
+        'Start the task again; report this if it happens twice.',
+      );
+}
+
+function internalFailure(thrown: unknown): Ended {
+  const { message } = asSallyportError(thrown);
+  return failed('internal', `The supervisor failed: ${message}`, 'Start the task again, and report this.');
+}

@@ -1,0 +1,112 @@
+import { open } from 'node:fs/promises';
+import { join } from 'node:path';
+import { concat } from '../base/lines.ts';
+import { SallyportError } from '../base/errors.ts';
+import { git } from '../git/process.ts';
+import type { TaskSpec } from '../protocol/task.ts';
+
+/** Longest header of a bundle, in bytes: a line for each prerequisite and ref. */
+const maxHeader = 1 << 20;
+
+/**
+ * Makes the private clone in an empty folder: the bundle's pack, the branch at the snapshot's commit, the files, the
+ * author's identity. Resolves to the number of files. Fails with a SallyportError (`disk_full`, `git_failed`, …).
+ */
+export async function prepareWorkspace(
+  folder: string,
+  spec: TaskSpec,
+  bundle: AsyncIterable<Uint8Array>,
+  signal?: AbortSignal,
+): Promise<number> {
+  const { commit } = spec.snapshot;
+  const options = { cwd: folder, signal };
+  const format = commit.length === 64 ? 'sha256' : 'sha1';
+  await git(
+    ['init', '--quiet', '--template=', `--object-format=${format}`, `--initial-branch=${spec.branch}`],
+    options,
+  );
+  await addConfig(folder, [
+    ['user', 'name', spec.identity.name],
+    ['user', 'email', spec.identity.email],
+    // The files are written once, by us: what their inodes say beyond size and time only costs.
+    ['core', 'checkStat', 'minimal'],
+    ['core', 'trustctime', 'false'],
+  ]);
+  await git(['index-pack', '--stdin', '--fix-thin'], { ...options, input: packOf(bundle) });
+  // Not `checkout -b`, which takes seconds on a large tree.
+  const ref = `refs/heads/${spec.branch}`;
+  await git(['update-ref', '-m', 'sallyport: start', ref, commit], options);
+  await git(['symbolic-ref', 'HEAD', ref], options);
+  await git(['read-tree', '-m', '-u', commit], options);
+  return await countFiles(join(folder, '.git', 'index'));
+}
+
+/** Written by hand: one process for each value would cost more than the whole rest. */
+async function addConfig(
+  folder: string,
+  values: [section: string, name: string, value: string][],
+): Promise<void> {
+  const file = await open(join(folder, '.git', 'config'), 'a');
+  try {
+    await file.write(
+      values.map(([section, name, value]) => `[${section}]\n\t${name} = ${quote(value)}\n`).join(''),
+    );
+  } finally {
+    await file.close();
+  }
+}
+
+/** A value in git's configuration syntax. Control characters, which a name has no use for, become spaces. */
+function quote(value: string): string {
+  const clean = value.replaceAll(/[\x00-\x1f\x7f]/g, ' ');
+  return `"${clean.replaceAll(/["\\]/g, String.raw`\$&`)}"`;
+}
+
+/** The pack behind a bundle's header, which ends with an empty line. */
+async function* packOf(bundle: AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array> {
+  let held: Uint8Array[] = [];
+  let inPack = false;
+  for await (const chunk of bundle) {
+    if (inPack) {
+      yield chunk;
+      continue;
+    }
+    const bytes = concat([...held, chunk]);
+    if (bytes.length > 16 && !isBundle(bytes)) throw notABundle();
+    const end = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).indexOf('\n\n');
+    if (end === -1) {
+      if (bytes.length > maxHeader) throw notABundle();
+      held = [bytes];
+      continue;
+    }
+    const header = new TextDecoder().decode(bytes.subarray(0, end));
+    if (!isBundle(bytes) || /\n@filter/.test(header)) throw notABundle();
+    inPack = true;
+    held = [];
+    yield bytes.subarray(end + 2);
+  }
+  if (!inPack) throw notABundle();
+}
+
+function isBundle(bytes: Uint8Array): boolean {
+  return /^# v[23] git bundle\n/.test(new TextDecoder().decode(bytes.subarray(0, 16)));
+}
+
+function notABundle(): SallyportError {
+  return new SallyportError(
+    'git_failed',
+    'What came as the snapshot is no git bundle.',
+    'Start the task again; report this if it happens twice.',
+  );
+}
+
+/** The index says in its header how many entries it has. */
+async function countFiles(index: string): Promise<number> {
+  const file = await open(index);
+  try {
+    const { buffer } = await file.read(Buffer.alloc(12), 0, 12, 0);
+    return buffer.readUInt32BE(8);
+  } finally {
+    await file.close();
+  }
+}
