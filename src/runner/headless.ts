@@ -1,0 +1,136 @@
+import { stripVTControlCharacters } from 'node:util';
+import { asSallyportError, SallyportError } from '../base/errors.ts';
+import type { SnapshotMode } from '../protocol/task.ts';
+import type { TaskEvent } from '../protocol/taskEvent.ts';
+import type { TaskService } from './taskService.ts';
+
+export interface HeadlessOptions {
+  prompt: string;
+  repository: string;
+  snapshot: SnapshotMode;
+  model?: string;
+}
+
+/** What the terminal shows of one event; nothing for those that say nothing to a reader. */
+export function lineOf(event: TaskEvent): string | undefined {
+  switch (event.type) {
+    case 'submitted':
+      return `task ${event.spec.id}  ${event.spec.title}\nmodel: ${event.spec.model.label}${event.spec.model.demonstration ? ' (DEMONSTRATION: a script answers, no model)' : ''}`;
+    case 'progress':
+      return `· ${event.text}`;
+    case 'workspace':
+      return `· workspace ready: ${event.files} files on ${event.branch}, in ${event.ms} ms`;
+    case 'egress':
+      return event.closed
+        ? `· egress is closed: ${event.checks.length} attempts, all blocked`
+        : '! egress is open';
+    case 'session':
+      return `· ${event.model}, Claude Code ${event.version}`;
+    case 'text':
+      return `\n${event.text}`;
+    case 'tool_use':
+      return `> ${event.name} ${summary(event.input)}`;
+    case 'tool_result':
+      return indent(clip(event.text, 12));
+    case 'commit': {
+      const { sha, subject, files } = event.commit;
+      return `\n● commit ${sha.slice(0, 10)} ${subject}\n${indent(files.map((file) => `${file.status} ${file.path}  +${file.added ?? '?'} −${file.removed ?? '?'}`).join('\n'))}`;
+    }
+    case 'imported':
+      return `· in the quarantine: ${event.tips.map((tip) => tip.slice(0, 10)).join(' ')}`;
+    case 'import_failed':
+      return `! import failed: ${event.message}`;
+    case 'leftovers':
+      return `● left uncommitted: ${event.files.map((file) => file.path).join(', ')}`;
+    case 'output':
+      return event.text === undefined ? undefined : `  ${event.text}`;
+    case 'notice':
+      return `! ${event.text}`;
+    case 'result':
+      return `\n· ${event.turns} turns, ${(event.durationMs / 1000).toFixed(1)} s, $${event.costUsd.toFixed(4)}`;
+    case 'ended':
+      return `■ ${event.outcome}: ${event.message}${event.mend === undefined ? '' : ` ${event.mend}`}`;
+    default:
+      return undefined;
+  }
+}
+
+function summary(input: unknown): string {
+  const fields = typeof input === 'object' && input !== null ? (input as Record<string, unknown>) : {};
+  const main = fields['command'] ?? fields['file_path'] ?? fields['pattern'];
+  return clip(typeof main === 'string' ? main : JSON.stringify(input), 3);
+}
+
+function clip(text: string, lines: number): string {
+  const all = text.split('\n');
+  return all.length <= lines ? text : `${all.slice(0, lines).join('\n')}\n… ${all.length - lines} more lines`;
+}
+
+function indent(text: string): string {
+  return text.replaceAll(/^/gm, '  ');
+}
+
+/** What the sandbox says is text: no escape sequence and no control character of it reaches the terminal. */
+function plain(text: string): string {
+  return stripVTControlCharacters(text).replaceAll(/[\x00-\x08\x0b-\x1f\x7f-\x9f]/g, '');
+}
+
+/**
+ * Runs one task in the terminal: progress, live log, the resulting diff. An interrupt stops the task and still brings
+ * in what it committed; a second one leaves at once, and the task goes on. Resolves to the exit code.
+ */
+export async function runHeadless(
+  service: TaskService,
+  options: HeadlessOptions,
+  print: (text: string) => void,
+  interrupts: AsyncIterable<unknown>,
+): Promise<number> {
+  const show = (text: string): void => print(plain(text));
+  const leaving = new AbortController();
+  let id: string | undefined;
+  void (async () => {
+    let count = 0;
+    for await (const _ of interrupts) {
+      if (count++ > 0 || id === undefined) {
+        leaving.abort();
+        return;
+      }
+      show('! Stopping the task. Interrupt again to leave it running.');
+      await service.stop(id).catch((thrown: unknown) => show(asSallyportError(thrown).message));
+    }
+  })();
+  try {
+    await service.open();
+    const task = await service.submit(
+      {
+        repositoryPath: options.repository,
+        prompt: options.prompt,
+        snapshot: options.snapshot,
+        ...(options.model === undefined ? {} : { model: options.model }),
+      },
+      leaving.signal,
+    );
+    id = task.spec.id;
+    for await (const batch of service.events(id, 0, leaving.signal)) {
+      for (const event of batch) {
+        const line = lineOf(event);
+        if (line !== undefined) show(line);
+      }
+    }
+    if (leaving.signal.aborted)
+      throw new SallyportError('cancelled', 'Left; the task goes on.', 'It is in the list of tasks.');
+    const { text, truncated } = await service.patch(id);
+    if (text !== '') show(`\n${text}${truncated ? '\n… the diff is longer than this' : ''}`);
+    const state = service.task(id);
+    const range = service.result(id);
+    if (range !== undefined)
+      show(
+        `Result: ${range.to} (${state?.commits.length ?? 0} commits, in the quarantine; nothing of your repository has changed)`,
+      );
+    return state?.phase === 'succeeded' ? 0 : 1;
+  } catch (thrown) {
+    const error = asSallyportError(thrown);
+    show(`${error.message} ${error.mend} [${error.code}]`);
+    return error.code === 'cancelled' ? 130 : 1;
+  }
+}

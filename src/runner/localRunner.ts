@@ -1,0 +1,387 @@
+import { readdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Disposable } from '../base/disposable.ts';
+import { asSallyportError, SallyportError } from '../base/errors.ts';
+import { Emitter } from '../base/event.ts';
+import type { Logger } from '../base/logger.ts';
+import type { Engine, ImageRecipe } from '../engine/engine.ts';
+import { Quarantine } from '../git/quarantine.ts';
+import { TaskId } from '../protocol/grammar.ts';
+import type { ByteStream, Runner } from '../protocol/runner.ts';
+import { TaskSpec } from '../protocol/task.ts';
+import type { TaskEvent } from '../protocol/taskEvent.ts';
+import { hasEnded, type TaskState } from '../protocol/taskState.ts';
+import type { DataFolder } from './dataFolder.ts';
+import { request } from './control.ts';
+import { readFinalState, writeFinalState } from './finalState.ts';
+import { claim } from './ownership.ts';
+import { labelNames } from './sandboxNames.ts';
+import { SharedWork } from './sharedWork.ts';
+import { foldAll, TaskLife, type Surroundings } from './taskLife.ts';
+import { TaskLog } from './taskLog.ts';
+import type { ResolvedModel } from './taskService.ts';
+
+export interface LocalRunnerOptions {
+  data: DataFolder;
+  connect: () => Promise<Engine>;
+  recipe: () => Promise<ImageRecipe>;
+  model: (demonstration: boolean) => Promise<ResolvedModel>;
+  log: Logger;
+}
+
+interface Entry {
+  log: TaskLog;
+  state: TaskState;
+  quarantine: Quarantine;
+  life?: TaskLife;
+  release?: () => Promise<void>;
+  /** Ends the reading along with another process. */
+  leaving: AbortController;
+}
+
+/** Tasks on this machine's container engine. */
+export class LocalRunner implements Runner, Disposable {
+  private readonly options: LocalRunnerOptions;
+  private readonly entries = new Map<TaskId, Entry>();
+  private readonly changed = new Emitter<TaskState>();
+  private readonly removed = new Emitter<TaskId>();
+  private readonly trouble = new Emitter<SallyportError>();
+  private opening: Promise<void> | undefined;
+  private connection: Promise<Engine> | undefined;
+  private readonly imageWork: SharedWork<string>;
+  private imageTag: string | undefined;
+  private disposed = false;
+
+  readonly onDidChange = this.changed.event;
+  readonly onDidRemove = this.removed.event;
+  /** A failure that belongs to no single task's log, such as a full disk. */
+  readonly onTrouble = this.trouble.event;
+
+  constructor(options: LocalRunnerOptions) {
+    this.options = options;
+    this.imageWork = new SharedWork(async (report, signal) => {
+      const engine = await this.engine();
+      const recipe = await options.recipe();
+      await engine.ensureImage(recipe, report, signal);
+      this.imageTag = recipe.tag;
+    });
+  }
+
+  /** The engine, connected on first use and anew after it went away. */
+  engine(): Promise<Engine> {
+    this.connection ??= this.options.connect().catch((thrown: unknown) => {
+      this.connection = undefined;
+      throw thrown;
+    });
+    return this.connection;
+  }
+
+  async submit(spec: TaskSpec, snapshot: () => ByteStream, signal?: AbortSignal): Promise<TaskState> {
+    await this.open();
+    signal?.throwIfAborted();
+    if (this.entries.has(spec.id)) {
+      throw new SallyportError(
+        'invalid_input',
+        `There is a task ${spec.id} already.`,
+        'Submit it under a new id.',
+      );
+    }
+    const folder = join(this.options.data.tasks, spec.id);
+    const log = await TaskLog.open(folder);
+    const release = await claim(join(folder, 'owner'));
+    await log.beginWriting(() => undefined);
+    let state: TaskState | undefined;
+    const first = log.onAppend((events) => (state = foldAll(events, state)));
+    await log.append([{ type: 'submitted', t: Date.now(), spec }]);
+    first.dispose();
+    if (state === undefined) throw new Error('The log took no event');
+    const quarantine = this.quarantine(spec);
+    const entry: Entry = {
+      log,
+      state,
+      quarantine,
+      leaving: new AbortController(),
+      ...(release && { release }),
+    };
+    this.entries.set(spec.id, entry);
+    this.listen(entry);
+    this.changed.fire(state);
+    this.attend(entry, snapshot);
+    return state;
+  }
+
+  /** Loads the logs, and attends to what is not over. Idempotent. */
+  open(): Promise<void> {
+    this.opening ??= this.load();
+    return this.opening;
+  }
+
+  private async load(): Promise<void> {
+    for (const name of (await readdir(this.options.data.tasks)).sort()) {
+      if (!TaskId.safeParse(name).success) continue;
+      try {
+        await this.loadTask(name);
+      } catch (thrown) {
+        const error = asSallyportError(thrown);
+        this.options.log.error(`Task ${name} could not be loaded: ${error.message}`);
+        this.trouble.fire(error);
+      }
+    }
+    // What has containers but no log, because the data folder was lost, is taken up from its labels.
+    void this.adoptStrays().catch((thrown: unknown) =>
+      this.options.log.debug(`No engine to look for strays: ${asSallyportError(thrown).message}`),
+    );
+  }
+
+  private async loadTask(id: TaskId): Promise<void> {
+    const folder = join(this.options.data.tasks, id);
+    const known = await readFinalState(folder);
+    const log = known === undefined ? await TaskLog.open(folder) : TaskLog.openFinished(folder);
+    let state = known;
+    if (state === undefined) for await (const batch of log.read(0)) state = foldAll(batch, state);
+    // A folder without a first event is a submission that was killed before it was one.
+    if (state === undefined) {
+      await rm(folder, { recursive: true, force: true });
+      return;
+    }
+    const quarantine = this.quarantine(state.spec);
+    const entry: Entry = { log, state, quarantine, leaving: new AbortController() };
+    this.entries.set(id, entry);
+    this.listen(entry);
+    this.changed.fire(state);
+    if (!state.sandboxRemoved) await this.take(entry);
+  }
+
+  /** Becomes the task's owner, or reads along while another process is. */
+  private async take(entry: Entry): Promise<void> {
+    const path = join(this.options.data.tasks, entry.state.spec.id, 'owner');
+    const release = await claim(path);
+    if (release === undefined) {
+      const tick = async (): Promise<boolean> => {
+        if (entry.state.sandboxRemoved) return true;
+        const mine = await claim(path);
+        if (mine === undefined) return false;
+        await this.own(entry, mine);
+        return true;
+      };
+      entry.log.readAlong(tick, entry.leaving.signal).catch((thrown: unknown) => {
+        this.options.log.warn(
+          `Reading along with ${entry.state.spec.id}: ${asSallyportError(thrown).message}`,
+        );
+      });
+      return;
+    }
+    await this.own(entry, release);
+  }
+
+  private async own(entry: Entry, release: () => Promise<void>): Promise<void> {
+    entry.release = release;
+    await entry.log.beginWriting((event) => this.fold(entry, [event]));
+    this.attend(entry, () => entry.quarantine.snapshotBundle(entry.state.spec.snapshot));
+  }
+
+  private attend(entry: Entry, snapshot: () => ByteStream): void {
+    const life = new TaskLife({
+      state: entry.state,
+      folder: join(this.options.data.tasks, entry.state.spec.id),
+      log: entry.log,
+      around: this.surroundings(),
+      quarantine: entry.quarantine,
+      snapshot,
+    });
+    entry.life = life;
+    void life.run().finally(async () => {
+      const { state } = entry;
+      if (!state.sandboxRemoved) return;
+      await writeFinalState(join(this.options.data.tasks, state.spec.id), state).catch((thrown: unknown) => {
+        this.options.log.debug(`No final state for ${state.spec.id}: ${asSallyportError(thrown).message}`);
+      });
+      await entry.release?.();
+      delete entry.release;
+    });
+  }
+
+  private surroundings(): Surroundings {
+    return {
+      engine: () => this.engine(),
+      engineGone: () => {
+        const broken = this.connection;
+        this.connection = undefined;
+        void broken?.then((engine) => engine.dispose()).catch(() => undefined);
+      },
+      image: async (report, signal) => {
+        const engine = await this.engine();
+        if (this.imageTag === undefined || !(await engine.hasImage(this.imageTag))) {
+          await this.imageWork.join(report, signal);
+        }
+        if (this.imageTag === undefined) throw new Error('The image was built without a tag');
+        return this.imageTag;
+      },
+      model: this.options.model,
+      home: this.options.data.id,
+      log: this.options.log,
+    };
+  }
+
+  private listen(entry: Entry): void {
+    entry.log.onAppend((events) => this.fold(entry, events));
+    entry.log.onTrouble((error) => {
+      if (error !== undefined) this.trouble.fire(error);
+    });
+  }
+
+  private fold(entry: Entry, events: readonly TaskEvent[]): void {
+    entry.state = foldAll(events, entry.state) ?? entry.state;
+    entry.life?.fold(entry.state);
+    this.changed.fire(entry.state);
+  }
+
+  private async adoptStrays(): Promise<void> {
+    const engine = await this.engine();
+    for (const container of await engine.list({ [labelNames.home]: this.options.data.id })) {
+      const id = container.labels[labelNames.task] ?? '';
+      if (container.labels[labelNames.role] !== 'sandbox' || this.entries.has(id)) continue;
+      const spec = TaskSpec.safeParse(parseJson(container.labels[labelNames.spec] ?? ''));
+      if (!spec.success || spec.data.id !== id) continue;
+      const folder = join(this.options.data.tasks, id);
+      const log = await TaskLog.open(folder);
+      const release = await claim(join(folder, 'owner'));
+      if (release === undefined) continue;
+      await log.beginWriting(() => undefined);
+      await log.append([{ type: 'submitted', t: spec.data.createdAt, spec: spec.data }]);
+      await log.close();
+      await release();
+      await this.loadTask(id);
+    }
+  }
+
+  private quarantine(spec: TaskSpec): Quarantine {
+    return Quarantine.open(this.options.data.quarantine, spec.repository.id);
+  }
+
+  async list(): Promise<TaskState[]> {
+    await this.open();
+    return this.known();
+  }
+
+  /** What is loaded, oldest first. */
+  known(): TaskState[] {
+    return [...this.entries.values()]
+      .map((entry) => entry.state)
+      .sort((a, b) => (a.spec.id < b.spec.id ? -1 : 1));
+  }
+
+  state(id: TaskId): TaskState | undefined {
+    return this.entries.get(id)?.state;
+  }
+
+  async *events(id: TaskId, after: number, signal: AbortSignal): AsyncGenerator<TaskEvent, void> {
+    for await (const batch of this.batches(id, after, signal)) yield* batch;
+  }
+
+  /** As `events`, in the batches in which they come. */
+  async *batches(id: TaskId, after: number, signal: AbortSignal): AsyncGenerator<TaskEvent[], void> {
+    await this.open();
+    const { log, state } = this.entry(id);
+    if (state.sandboxRemoved && after >= state.lastEvent) return;
+    for await (const batch of log.follow(after, signal)) {
+      yield batch;
+      if (batch.some((event) => event.type === 'sandbox_removed')) return;
+    }
+  }
+
+  async bundle(id: TaskId, have: readonly string[]): Promise<ByteStream> {
+    await this.open();
+    return this.entry(id).quarantine.bundle(id, [...have]);
+  }
+
+  async stop(id: TaskId): Promise<void> {
+    await this.open();
+    const entry = this.entry(id);
+    if (hasEnded(entry.state)) return;
+    if (entry.life !== undefined) await entry.life.stop();
+    else await this.stopFromAside(id);
+  }
+
+  /** Stops a task that another process attends to: the supervisor listens to everybody on this machine. */
+  private async stopFromAside(id: TaskId): Promise<void> {
+    const engine = await this.engine();
+    const all = await engine.list({ [labelNames.home]: this.options.data.id, [labelNames.task]: id });
+    const sandbox = all.find((one) => one.labels[labelNames.role] === 'sandbox' && one.status === 'running');
+    if (sandbox === undefined) throw elsewhere(id);
+    try {
+      await request(engine, sandbox.id, { op: 'stop' });
+    } catch (thrown) {
+      // The owner removes the sandbox as soon as the agent has ended, which can be before the reply.
+      if ((await engine.inspect(sandbox.id)) !== undefined) throw thrown;
+    }
+  }
+
+  async remove(id: TaskId, { force = false }: { force?: boolean } = {}): Promise<void> {
+    await this.open();
+    const entry = this.entry(id);
+    const { state } = entry;
+    if (!force && !hasEnded(state)) {
+      throw new SallyportError('task_busy', 'The task is still running.', 'Stop it first, then remove it.');
+    }
+    if (!force && state.pendingImports.length > 0) {
+      throw new SallyportError(
+        'commits_not_imported',
+        `${state.pendingImports.length} commits of the task are not in the quarantine; removing it would delete the only copy.`,
+        'Wait until they are imported, or remove it by force to discard them.',
+      );
+    }
+    if (entry.life === undefined && !state.sandboxRemoved) throw elsewhere(id);
+    if (!state.sandboxRemoved) await entry.life?.discard();
+    entry.life?.dispose();
+    entry.leaving.abort();
+    await entry.log.close();
+    await entry.quarantine.removeTask(id);
+    this.entries.delete(id);
+    await entry.release?.();
+    await rm(join(this.options.data.tasks, id), { recursive: true, force: true });
+    this.removed.fire(id);
+  }
+
+  quarantineOf(id: TaskId): Quarantine {
+    return this.entry(id).quarantine;
+  }
+
+  private entry(id: TaskId): Entry {
+    const entry = this.entries.get(id);
+    if (entry !== undefined) return entry;
+    throw new SallyportError(
+      'task_unknown',
+      `There is no task ${id}.`,
+      'It may have been removed; look at the list of tasks.',
+    );
+  }
+
+  /** Leaves every task to itself; sandboxes go on, and are found again. */
+  dispose(): void {
+    if (this.disposed) return;
+    this.disposed = true;
+    for (const entry of this.entries.values()) {
+      entry.life?.dispose();
+      entry.leaving.abort();
+      void entry.log.close().then(() => entry.release?.());
+    }
+    void this.connection?.then((engine) => engine.dispose()).catch(() => undefined);
+  }
+}
+
+function elsewhere(id: TaskId): SallyportError {
+  return new SallyportError(
+    'task_busy',
+    `Another window attends to the task ${id}.`,
+    'Use the window that started it, or close that window and try again.',
+  );
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text) as unknown;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,118 @@
+import { on } from 'node:events';
+import { readFile } from 'node:fs/promises';
+import { resolve } from 'node:path';
+import { parseArgs } from 'node:util';
+import { asSallyportError, SallyportError } from '../base/errors.ts';
+import type { Logger } from '../base/logger.ts';
+import { chooseModel } from '../credentials/discover.ts';
+import { SnapshotMode } from '../protocol/task.ts';
+import { defaultDataRoot } from './dataFolder.ts';
+import { runHeadless } from './headless.ts';
+import { createTaskService } from './localTasks.ts';
+
+const usage = `sallyport-runner headless --task PROMPT | --task-file FILE [options]
+sallyport-runner doctor
+
+  --repo DIR        repository to work on (default: this folder)
+  --snapshot MODE   head, tracked or untracked (default: tracked)
+  --model NAME      model of the agent
+  --demo            let the demonstration model answer, even where there is a credential
+  --engine ADDRESS  socket path or URL of the container engine
+  --verbose         diagnostics on stderr
+`;
+
+async function main(): Promise<number> {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: {
+      task: { type: 'string' },
+      'task-file': { type: 'string' },
+      repo: { type: 'string', default: '.' },
+      snapshot: { type: 'string', default: 'tracked' },
+      model: { type: 'string' },
+      demo: { type: 'boolean', default: false },
+      engine: { type: 'string' },
+      verbose: { type: 'boolean', default: false },
+      help: { type: 'boolean', default: false },
+    },
+  });
+  const [command] = positionals;
+  if (values.help || command === undefined) {
+    process.stdout.write(usage);
+    return values.help ? 0 : 2;
+  }
+  const service = await createTaskService({
+    dataFolder: defaultDataRoot(),
+    distFolder: __dirname,
+    containerFolder: resolve(__dirname, '..', 'container'),
+    engineSetting: () => values.engine,
+    credentials: () =>
+      new Promise((found) =>
+        found(chooseModel(values.demo ? 'demonstration' : 'auto', process.env, undefined)),
+      ),
+    log: values.verbose ? terminalLog : quiet,
+  });
+  try {
+    if (command === 'doctor') return await doctor(service);
+    if (command !== 'headless') throw invalid(`There is no command "${command}".`);
+    const prompt =
+      values.task ?? (values['task-file'] === undefined ? '' : await readFile(values['task-file'], 'utf8'));
+    const snapshot = SnapshotMode.safeParse(values.snapshot);
+    if (!snapshot.success) throw invalid(`"${values.snapshot}" is no snapshot mode.`);
+    const options = {
+      prompt,
+      repository: resolve(values.repo),
+      snapshot: snapshot.data,
+      ...(values.model === undefined ? {} : { model: values.model }),
+    };
+    return await runHeadless(
+      service,
+      options,
+      (text) => process.stdout.write(`${text}\n`),
+      on(process, 'SIGINT'),
+    );
+  } finally {
+    service.dispose();
+  }
+}
+
+async function doctor(service: Awaited<ReturnType<typeof createTaskService>>): Promise<number> {
+  const checks = await service.doctor();
+  for (const { name, ok, detail, mend } of checks) {
+    const mark = ok === true ? 'ok  ' : ok === false ? 'FAIL' : 'warn';
+    process.stdout.write(
+      `${mark}  ${name.padEnd(14)} ${detail}${mend === undefined ? '' : `\n${' '.repeat(21)}→ ${mend}`}\n`,
+    );
+  }
+  return checks.some(({ ok }) => ok === false) ? 1 : 0;
+}
+
+function invalid(message: string): SallyportError {
+  return new SallyportError('invalid_input', message, 'See --help.');
+}
+
+function write(level: string, message: string): void {
+  process.stderr.write(`${level} ${message}\n`);
+}
+
+const terminalLog: Logger = {
+  debug: (message) => write('debug', message),
+  info: (message) => write('info', message),
+  warn: (message) => write('warn', message),
+  error: (message) => write('error', message),
+};
+const quiet: Logger = {
+  ...terminalLog,
+  debug: () => undefined,
+  info: () => undefined,
+  warn: () => undefined,
+};
+
+main().then(
+  (code) => process.exit(code),
+  (thrown: unknown) => {
+    const error = asSallyportError(thrown);
+    process.stderr.write(`${error.message} ${error.mend} [${error.code}]\n`);
+    process.exit(error.code === 'invalid_input' || error.code === 'internal' ? 2 : 1);
+  },
+);

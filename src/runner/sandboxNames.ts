@@ -1,0 +1,66 @@
+import type { ContainerSpec } from '../engine/engine.ts';
+import { paths } from '../protocol/control.ts';
+import type { TaskSpec } from '../protocol/task.ts';
+
+/** How the containers and the volume of a task are named, labelled and made: pure, the same on every engine. */
+
+export const labelNames = {
+  home: 'dev.sallyport.home',
+  task: 'dev.sallyport.task',
+  role: 'dev.sallyport.role',
+  spec: 'dev.sallyport.spec',
+} as const;
+
+export type Role = 'sandbox' | 'gateway';
+
+export function containerName(spec: TaskSpec, role: Role): string {
+  return role === 'sandbox' ? `sallyport-${spec.id}` : `sallyport-${spec.id}-gateway`;
+}
+
+export function volumeName(spec: TaskSpec): string {
+  return `sallyport-${spec.id}`;
+}
+
+export function labels(spec: TaskSpec, home: string, role?: Role): Record<string, string> {
+  return {
+    [labelNames.home]: home,
+    [labelNames.task]: spec.id,
+    ...(role === undefined ? {} : { [labelNames.role]: role }),
+    // Written by the host, so that a task can be taken up again even when its files are lost. The prompt is left out.
+    ...(role === 'sandbox' ? { [labelNames.spec]: JSON.stringify({ ...spec, prompt: '' }) } : {}),
+  };
+}
+
+export function sandboxContainer(spec: TaskSpec, home: string, image: string): ContainerSpec {
+  return {
+    name: containerName(spec, 'sandbox'),
+    image,
+    command: ['tini', '-g', '--', 'node', paths.supervisor],
+    user: '1000:1000',
+    env: {},
+    labels: labels(spec, home, 'sandbox'),
+    network: 'none',
+    limits: spec.limits,
+    volumes: [{ name: volumeName(spec), target: paths.shared, readonly: true }],
+    workingDir: paths.workspace,
+  };
+}
+
+/** A gateway passes bytes on and counts them: it needs little. */
+const gatewayLimits = { memoryBytes: 256 * 2 ** 20, cpus: 1, pids: 64 };
+
+export function gatewayContainer(spec: TaskSpec, home: string, image: string): ContainerSpec {
+  return {
+    name: containerName(spec, 'gateway'),
+    image,
+    command: ['tini', '-g', '--', 'node', paths.gateway],
+    user: '1001:1001',
+    env: {},
+    labels: labels(spec, home, 'gateway'),
+    // The demonstration answers from inside the gateway, so it needs no network either.
+    network: spec.model.demonstration ? 'none' : 'bridge',
+    limits: gatewayLimits,
+    volumes: [{ name: volumeName(spec), target: paths.shared, readonly: false }],
+    workingDir: '/',
+  };
+}

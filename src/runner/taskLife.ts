@@ -1,0 +1,563 @@
+import { readFile, rm, writeFile } from 'node:fs/promises';
+import { randomBytes } from 'node:crypto';
+import { join } from 'node:path';
+import { asSallyportError, isAbort, type SallyportError } from '../base/errors.ts';
+import { pause } from '../base/pause.ts';
+import { LineSplitter } from '../base/lines.ts';
+import type { Logger } from '../base/logger.ts';
+import type { ContainerState, Engine } from '../engine/engine.ts';
+import type { Quarantine } from '../git/quarantine.ts';
+import type { ByteStream } from '../protocol/runner.ts';
+import type { FailureKind, RunnerBody, Stage, TaskEvent } from '../protocol/taskEvent.ts';
+import { hasEnded, initialState, reduce, type TaskState } from '../protocol/taskState.ts';
+import { WireDecoder, type WireItem } from '../protocol/wire.ts';
+import { request } from './control.ts';
+import { Importer } from './importer.ts';
+import { gatewayContainer, labelNames, labels, sandboxContainer, volumeName } from './sandboxNames.ts';
+import type { TaskLog, UnnumberedEvent } from './taskLog.ts';
+import type { ResolvedModel } from './taskService.ts';
+
+/** What a life needs of the runner around it. */
+export interface Surroundings {
+  /** Connects, or gives the connection that there is. */
+  engine(): Promise<Engine>;
+  /** Forgets a connection that broke. */
+  engineGone(): void;
+  /** Tag of the sandbox image, once it is there. */
+  image(report: (line: string) => void, signal: AbortSignal): Promise<string>;
+  model(demonstration: boolean): Promise<ResolvedModel>;
+  home: string;
+  log: Logger;
+}
+
+/** How long a stopped agent has to end before its container is stopped, in milliseconds: longer than the supervisor's own patience. */
+const stopPatience = 15_000;
+const maxFailures = 5;
+/** How long past its time limit a task may last before its container is stopped from outside, in milliseconds. */
+const overtime = 60_000;
+/** How long a log may be silent before it counts as read to its end, in milliseconds. */
+const silence = 1000;
+const engineRetryMs = [250, 500, 1000, 2000, 5000];
+
+/**
+ * One task, attended to from its submission until its sandbox is removed. Every step begins by looking at what is there,
+ * so the same path serves a new task, a task found again after this process was killed, and one whose engine was restarted.
+ */
+export class TaskLife {
+  private current: TaskState;
+  private readonly folder: string;
+  private readonly log: TaskLog;
+  private readonly around: Surroundings;
+  private readonly quarantine: Quarantine;
+  private readonly snapshot: () => ByteStream;
+  private readonly importer: Importer;
+  /** Ends everything in this process, and leaves the sandbox alone. */
+  private readonly leaving = new AbortController();
+  /** Ends the preparation when the user stops the task. */
+  private readonly stopping = new AbortController();
+  /** The number of the sandbox's last event that went to the log. */
+  private lastTaken: number;
+  private endTaken: boolean;
+  /** Ends with the present look at the task; a failure is followed by another. */
+  private attempt: AbortSignal = this.leaving.signal;
+  private engineTold = false;
+
+  constructor(options: {
+    state: TaskState;
+    folder: string;
+    log: TaskLog;
+    around: Surroundings;
+    quarantine: Quarantine;
+    snapshot: () => ByteStream;
+  }) {
+    this.current = options.state;
+    this.lastTaken = options.state.lastSandboxEvent;
+    this.endTaken = hasEnded(options.state);
+    this.folder = options.folder;
+    this.log = options.log;
+    this.around = options.around;
+    this.quarantine = options.quarantine;
+    this.snapshot = options.snapshot;
+    this.importer = new Importer(
+      () => this.current,
+      this.quarantine,
+      (body) => this.append([body]),
+      this.around.log,
+    );
+  }
+
+  private hasLeft(): boolean {
+    return this.leaving.signal.aborted;
+  }
+
+  /** From the log rather than from this process: the stop may have been asked for before a restart. */
+  private isStopping(): boolean {
+    return this.current.phase === 'stopping';
+  }
+
+  private workspaceStands(): boolean {
+    return this.current.workspaceReady || hasEnded(this.current);
+  }
+
+  /** Resolves when the sandbox is removed, or when this process leaves. Never rejects. */
+  async run(): Promise<void> {
+    for (let failures = 0; !this.hasLeft(); failures++) {
+      const attempt = new AbortController();
+      this.attempt = AbortSignal.any([attempt.signal, this.leaving.signal]);
+      try {
+        const engine = await this.around.engine();
+        if (this.engineTold) {
+          this.engineTold = false;
+          failures = 0;
+          await this.say({ type: 'reattached' });
+        }
+        await this.attend(engine);
+        return;
+      } catch (thrown) {
+        // What still reads for this attempt would read along with the next one.
+        attempt.abort();
+        await this.reading?.done.catch(() => undefined);
+        this.reading = undefined;
+        if (this.hasLeft()) return;
+        const error = asSallyportError(thrown);
+        this.around.log.warn(`Task ${this.current.spec.id}: ${error.code}: ${error.message}`);
+        const wait = await this.meet(error, failures).catch(() => false);
+        if (!wait) return;
+        await pause(engineRetryMs[Math.min(failures, engineRetryMs.length - 1)] ?? 5000, this.leaving.signal);
+      }
+    }
+  }
+
+  /**
+   * Tells an error in the task's log where it is final, and decides whether to look again: at what has changed meanwhile,
+   * at an engine that may come back, or at what a failed preparation left behind.
+   */
+  private async meet(error: SallyportError, failures: number): Promise<boolean> {
+    const engineTrouble = error.code.startsWith('engine_');
+    if (engineTrouble) this.around.engineGone();
+    if (error.code === 'cancelled' && this.neverBegan()) {
+      await this.sayStoppedEarly();
+      return true;
+    }
+    const patience = !engineTrouble && this.current.phase !== 'preparing' && failures < maxFailures;
+    if (patience) return true;
+    if (!hasEnded(this.current) && (this.current.phase === 'preparing' || !engineTrouble)) {
+      await this.end(error);
+      if (engineTrouble && error.code !== 'engine_gone') {
+        // There never was an engine, so there is nothing to remove either.
+        await this.say({ type: 'sandbox_removed' });
+        return false;
+      }
+      return true;
+    }
+    if (!engineTrouble) return false;
+    if (!this.engineTold) {
+      this.engineTold = true;
+      const text =
+        'The container engine does not answer. Sallyport waits for it and then goes on where it was.';
+      await this.say({ type: 'notice', level: 'warning', text });
+    }
+    return true;
+  }
+
+  private async end(error: SallyportError): Promise<void> {
+    if (this.isStopping() || error.code === 'cancelled') {
+      await this.sayStoppedEarly();
+      return;
+    }
+    await this.say({
+      type: 'ended',
+      outcome: 'failed',
+      kind: failureKind(error),
+      message: error.message,
+      mend: error.mend,
+    });
+  }
+
+  /** Looks at what there is of the task, and takes it from there to its end. */
+  private async attend(engine: Engine): Promise<void> {
+    const found = await this.containers(engine);
+    if (!this.workspaceStands() && found.sandbox !== undefined) {
+      await this.readSandbox(engine, found.sandbox, 'past');
+    }
+    if (!this.workspaceStands() && !this.isStopping()) {
+      await this.removeContainers(engine);
+      if (this.current.lastSandboxEvent > 0) await this.say({ type: 'prepared_anew' });
+      await this.prepare(engine);
+    }
+    if (!hasEnded(this.current) && this.neverBegan()) await this.sayStoppedEarly();
+    const { sandbox } = await this.containers(engine);
+    if (sandbox === undefined) await this.sandboxMissing();
+    else await this.accompany(engine, sandbox);
+    if (!this.hasLeft()) await this.finish(engine);
+  }
+
+  /** Stopped before the supervisor was told to begin: it has nothing to end. */
+  private neverBegan(): boolean {
+    return this.isStopping() && this.lastTaken === 0;
+  }
+
+  private sayStoppedEarly(): Promise<void> {
+    return this.say({ type: 'ended', outcome: 'stopped', message: 'Stopped before the agent began.' });
+  }
+
+  private async containers(engine: Engine): Promise<{ sandbox?: ContainerState; gateway?: ContainerState }> {
+    const { spec } = this.current;
+    const all = await engine.list({ [labelNames.home]: this.around.home, [labelNames.task]: spec.id });
+    const sandbox = all.find((one) => one.labels[labelNames.role] === 'sandbox');
+    const gateway = all.find((one) => one.labels[labelNames.role] === 'gateway');
+    return { ...(sandbox === undefined ? {} : { sandbox }), ...(gateway === undefined ? {} : { gateway }) };
+  }
+
+  /** Image, volume, gateway, sandbox, workspace. Cancelled by stop. */
+  private async prepare(engine: Engine): Promise<void> {
+    const { spec } = this.current;
+    const signal = AbortSignal.any([this.leaving.signal, this.stopping.signal]);
+    const model = await this.around.model(spec.model.demonstration);
+    const image = await this.around.image((line) => void this.progress('image', line), signal);
+    await this.progress('sandbox', 'Starting the sandbox');
+    const token = randomBytes(24).toString('base64url');
+    // Kept for a gateway that has to be started again; it opens nothing but this task's own gateway.
+    await writeFile(join(this.folder, 'token'), token, { mode: 0o600 });
+    signal.throwIfAborted();
+    await engine.createVolume(volumeName(spec), labels(spec, this.around.home));
+    const broken = new AbortController();
+    const both = AbortSignal.any([signal, broken.signal]);
+    const gateway = (async () => {
+      const id = await engine.create(gatewayContainer(spec, this.around.home, image));
+      await engine.start(id);
+      await request(engine, id, { op: 'configure', token, upstream: model.upstream }, { signal: both });
+    })();
+    const sandbox = (async () => {
+      const id = await engine.create(sandboxContainer(spec, this.around.home, image));
+      // A reader that is there before the start is the fastest, and has to look for nothing.
+      const done = this.readSandbox(engine, { id }, 'live');
+      done.catch(() => undefined);
+      this.reading = { id, done };
+      await engine.start(id);
+      // The supervisor waits for the gateway by itself, so the workspace is made meanwhile.
+      await this.startAgent(engine, id, token, both);
+    })();
+    // What fails first ends the other, and is the failure that is told.
+    let failure: SallyportError | undefined;
+    const first = (thrown: unknown): void => {
+      failure ??= asSallyportError(thrown);
+      broken.abort();
+    };
+    await Promise.all([gateway.catch(first), sandbox.catch(first)]);
+    signal.throwIfAborted();
+    if (failure !== undefined) throw failure;
+  }
+
+  private async startAgent(engine: Engine, id: string, token: string, signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted();
+    const { spec } = this.current;
+    try {
+      await request(engine, id, { op: 'start', spec, token }, { data: this.snapshot(), signal });
+    } catch (thrown) {
+      // The supervisor's own word on a start that failed is in its log, and better.
+      if (!signal.aborted) await pause(300, this.leaving.signal);
+      if (!hasEnded(this.current)) throw thrown;
+    }
+  }
+
+  /** The reading that began with the preparation. */
+  private reading: { id: string; done: Promise<void> } | undefined;
+
+  /** Follows a sandbox to the end of the agent's work and to the last import, reviving it where that needs it. */
+  private async accompany(engine: Engine, sandbox: ContainerState): Promise<void> {
+    const revived = sandbox.status !== 'running';
+    if (revived) {
+      await this.readSandbox(engine, sandbox, 'live');
+      if (hasEnded(this.current) && !this.importsWait()) return;
+      await this.sayWhyDead(sandbox);
+      await this.revive(engine, sandbox);
+    } else if (hasEnded(this.current) && !this.importsWait()) {
+      return;
+    }
+    const known = this.reading;
+    this.reading = undefined;
+    const over = new AbortController();
+    const keepingSignal = AbortSignal.any([over.signal, this.leaving.signal]);
+    // An engine that fails here fails the reading too, and is told there.
+    const keeping = revived ? undefined : this.keepGateway(engine, keepingSignal).catch(() => undefined);
+    const overdue = this.watchTime(engine, sandbox.id);
+    try {
+      this.pull(engine, sandbox.id);
+      if (!hasEnded(this.current)) {
+        if (this.isStopping()) void this.stopSandbox(engine, sandbox.id);
+        await (known?.id === sandbox.id ? known.done : this.readSandbox(engine, sandbox, 'live'));
+      }
+      if (this.hasLeft()) return;
+      if (!hasEnded(this.current)) await this.bringBack(engine, sandbox.id);
+      await this.importer.pull(engine, sandbox.id, this.leaving.signal);
+    } finally {
+      clearTimeout(overdue);
+      over.abort();
+      await keeping;
+    }
+  }
+
+  /** The log ended and the agent's work did not: the container is dead, or gone, or its log broke off. */
+  private async bringBack(engine: Engine, id: string): Promise<void> {
+    const now = await engine.inspect(id);
+    if (now === undefined) {
+      await this.sandboxMissing();
+      return;
+    }
+    if (now.status === 'running') throw new Error('The log of the sandbox broke off');
+    await this.sayWhyDead(now);
+    await this.revive(engine, now);
+    await this.readSandbox(engine, now, 'live');
+  }
+
+  /** What only the host can know about the end of a container. What remains is said by the revived supervisor. */
+  private async sayWhyDead(dead: ContainerState): Promise<void> {
+    if (hasEnded(this.current)) return;
+    const exitCode = dead.exitCode === undefined ? {} : { exitCode: dead.exitCode };
+    if (this.timeIsUp) {
+      const message = 'The time limit was reached and the sandbox had to be ended from outside.';
+      await this.say({ type: 'ended', outcome: 'timed_out', message });
+    } else if (this.isStopping()) {
+      await this.say({
+        type: 'ended',
+        outcome: 'stopped',
+        message: 'Stopped; the sandbox had to be ended from outside.',
+      });
+    } else if (dead.oomKilled) {
+      await this.say({
+        type: 'ended',
+        outcome: 'failed',
+        kind: 'out_of_memory',
+        ...exitCode,
+        message: 'The sandbox reached its memory limit and was ended.',
+        mend: 'Raise the memory limit in the settings, or ask for less at once.',
+      });
+    }
+  }
+
+  private timeIsUp = false;
+
+  /**
+   * The supervisor keeps the time limit; this is for a supervisor that cannot. Counted from now and not from the
+   * submission, because the image may have been built in between.
+   */
+  private watchTime(engine: Engine, id: string): NodeJS.Timeout {
+    const left = this.current.spec.limits.timeMs + overtime;
+    return setTimeout(
+      () => {
+        if (hasEnded(this.current)) return;
+        this.timeIsUp = true;
+        engine.stop(id, 2).catch(() => undefined);
+      },
+      Math.min(left, 2 ** 31 - 1),
+    );
+  }
+
+  /** Starts an ended container again, without the agent, so that what it holds can be brought out. */
+  private async revive(engine: Engine, sandbox: ContainerState): Promise<void> {
+    await engine.start(sandbox.id);
+    const { spec, lastSandboxEvent } = this.current;
+    await request(
+      engine,
+      sandbox.id,
+      { op: 'resume', after: lastSandboxEvent, spec },
+      { signal: this.leaving.signal },
+    );
+  }
+
+  /**
+   * Copies the sandbox's log to the task's. `live`: until the agent's work is over and that is copied, or the container
+   * has ended. `past`: what is there now, which is known by a silence.
+   */
+  private async readSandbox(engine: Engine, sandbox: { id: string }, until: 'live' | 'past'): Promise<void> {
+    const enough = new AbortController();
+    const signal = AbortSignal.any([enough.signal, this.attempt]);
+    const decoder = new WireDecoder(this.current.lastSandboxEvent);
+    let batch: UnnumberedEvent[] = [];
+    const splitter = new LineSplitter((line) => {
+      for (const item of decoder.push(line)) {
+        if (item.kind === 'event') batch.push(item.event);
+        else batch.push({ type: 'notice', level: 'warning', text: describe(item), t: Date.now() });
+      }
+    }, 32 << 10);
+    const idle = until === 'past' ? setTimeout(() => enough.abort(), silence) : undefined;
+    try {
+      for await (const chunk of engine.logs(sandbox.id, signal)) {
+        splitter.push(chunk);
+        if (batch.length === 0) continue;
+        const events = batch;
+        batch = [];
+        await this.append(events);
+        if (events.some((event) => event.type === 'commit' || event.type === 'leftovers'))
+          this.pull(engine, sandbox.id);
+        if (events.some((event) => event.type === 'ended')) return;
+        idle?.refresh();
+      }
+    } catch (thrown) {
+      if (!enough.signal.aborted) throw thrown;
+    } finally {
+      clearTimeout(idle);
+      enough.abort();
+    }
+  }
+
+  private pull(engine: Engine, container: string): void {
+    this.importer.pull(engine, container, this.leaving.signal).catch((thrown: unknown) => {
+      if (!isAbort(thrown)) this.around.log.warn(`Import broke off: ${asSallyportError(thrown).message}`);
+    });
+  }
+
+  /** A gateway that ends while the agent works is started again with its credentials. */
+  private async keepGateway(engine: Engine, signal: AbortSignal): Promise<void> {
+    for (let restarts = 0; !hasEnded(this.current) && !signal.aborted; restarts++) {
+      const { gateway } = await this.containers(engine);
+      if (gateway === undefined) return;
+      if (gateway.status !== 'running') {
+        if (restarts > 5) return;
+        await this.say({ type: 'notice', level: 'warning', text: 'The gateway ended and is started again.' });
+        await engine.start(gateway.id);
+        const model = await this.around.model(this.current.spec.model.demonstration);
+        const token = await readFile(join(this.folder, 'token'), 'utf8');
+        await request(engine, gateway.id, { op: 'configure', token, upstream: model.upstream }, { signal });
+      }
+      await engine.wait(gateway.id, signal);
+      await pause(500, signal);
+    }
+  }
+
+  private async sandboxMissing(): Promise<void> {
+    if (hasEnded(this.current)) return;
+    await this.say({
+      type: 'ended',
+      outcome: this.isStopping() ? 'stopped' : 'failed',
+      ...(this.isStopping() ? {} : { kind: 'sandbox_lost' as const }),
+      message: 'The sandbox is gone: it was removed from outside.',
+      mend: 'What was imported before is in the quarantine; start a new task for the rest.',
+    });
+  }
+
+  private importsWait(): boolean {
+    return this.current.pendingImports.length > 0 && this.current.importFailure === undefined;
+  }
+
+  /** Everything is in: nothing stays but log and quarantine. A sandbox with the only copy of a commit is kept, stopped. */
+  private async finish(engine: Engine): Promise<void> {
+    if (!hasEnded(this.current)) throw new Error('The log of the sandbox ended early');
+    if (this.current.pendingImports.length > 0) {
+      const { sandbox, gateway } = await this.containers(engine);
+      if (gateway !== undefined) await engine.remove(gateway.id);
+      if (sandbox !== undefined) {
+        await engine.stop(sandbox.id, 2);
+        return;
+      }
+    }
+    await this.removeContainers(engine);
+    await this.say({ type: 'sandbox_removed' });
+  }
+
+  private async removeContainers(engine: Engine): Promise<void> {
+    const { sandbox, gateway } = await this.containers(engine);
+    await Promise.all(
+      [sandbox, gateway].map(async (one) => (one === undefined ? undefined : await engine.remove(one.id))),
+    );
+    await engine.removeVolume(volumeName(this.current.spec));
+    await rm(join(this.folder, 'token'), { force: true });
+  }
+
+  /** Asks the supervisor to end the agent; ends the container when it does not. */
+  async stop(): Promise<void> {
+    if (hasEnded(this.current)) return;
+    const { phase } = this.current;
+    await this.say({ type: 'stopping' });
+    this.stopping.abort(new DOMException('Stopped by the user', 'AbortError'));
+    if (phase !== 'running' && phase !== 'stopping') return;
+    try {
+      const engine = await this.around.engine();
+      const { sandbox } = await this.containers(engine);
+      if (sandbox !== undefined) await this.stopSandbox(engine, sandbox.id);
+    } catch (thrown) {
+      this.around.log.warn(`Stopping ${this.current.spec.id}: ${asSallyportError(thrown).message}`);
+    }
+  }
+
+  private async stopSandbox(engine: Engine, id: string): Promise<void> {
+    const patience = AbortSignal.timeout(stopPatience);
+    try {
+      await request(engine, id, { op: 'stop' }, { signal: AbortSignal.any([patience, this.leaving.signal]) });
+      while (!hasEnded(this.current) && !patience.aborted) await pause(50, this.leaving.signal);
+    } catch (thrown) {
+      this.around.log.warn(
+        `The supervisor of ${this.current.spec.id} did not stop: ${asSallyportError(thrown).message}`,
+      );
+    }
+    if (!hasEnded(this.current) && !this.hasLeft()) await engine.stop(id, 2);
+  }
+
+  /** Removes every trace of the task from the engine, whatever is in it. */
+  async discard(): Promise<void> {
+    this.leaving.abort();
+    if (this.current.sandboxRemoved) return;
+    const engine = await this.around.engine();
+    await this.removeContainers(engine);
+  }
+
+  /** Leaves the task to itself: the sandbox goes on. */
+  dispose(): void {
+    this.leaving.abort(new DOMException('Leaving', 'AbortError'));
+  }
+
+  private progress(stage: Stage, text: string): Promise<void> {
+    if (text === this.current.progress) return Promise.resolve();
+    return this.say({ type: 'progress', stage, text });
+  }
+
+  private say(body: RunnerBody): Promise<void> {
+    return this.append([{ ...body, t: Date.now() }]);
+  }
+
+  /** Whatever reads a sandbox, and how often: each of its events is taken once. */
+  private append(events: UnnumberedEvent[]): Promise<void> {
+    const fresh = events.filter((event) => {
+      if (event.type === 'prepared_anew') this.lastTaken = 0;
+      if (event.s !== undefined) {
+        if (event.s <= this.lastTaken) return false;
+        this.lastTaken = event.s;
+      }
+      if (event.type !== 'ended') return true;
+      // Host and sandbox can both tell the end; the first word stands.
+      if (this.endTaken) return false;
+      this.endTaken = true;
+      return true;
+    });
+    return fresh.length === 0 ? Promise.resolve() : this.log.append(fresh);
+  }
+
+  /** The fold is fed by the log, so that the state holds only what is in the file. */
+  fold(state: TaskState): void {
+    this.current = state;
+  }
+}
+
+/** The state that a log's events give, from the first. */
+export function foldAll(events: readonly TaskEvent[], state?: TaskState): TaskState | undefined {
+  for (const event of events) {
+    if (event.type === 'submitted') state ??= initialState(event.spec, event.t);
+    if (state !== undefined) state = reduce(state, event);
+  }
+  return state;
+}
+
+function failureKind(error: SallyportError): FailureKind {
+  if (error.code === 'disk_full') return 'disk_full';
+  if (error.code === 'engine_gone' || error.code.startsWith('engine_')) return 'engine_gone';
+  if (error.code.startsWith('image_')) return 'image';
+  if (error.code === 'sandbox_failed') return 'workspace';
+  return 'internal';
+}
+
+/** What is no event is told as it came, so that nothing that a sandbox printed is lost without a word. */
+function describe(item: Exclude<WireItem, { kind: 'event' }>): string {
+  if (item.kind === 'gap') return `Events ${item.from} to ${item.to} of the sandbox did not come.`;
+  return `The sandbox printed a line that is no event: ${new TextDecoder().decode(item.malformed.subarray(0, 2048))}`;
+}

@@ -1,0 +1,286 @@
+import { mkdir, open, stat, type FileHandle } from 'node:fs/promises';
+import { watch } from 'node:fs';
+import { join } from 'node:path';
+import { Emitter } from '../base/event.ts';
+import { isErrno, SallyportError } from '../base/errors.ts';
+import { LineSplitter } from '../base/lines.ts';
+import { parseTaskEvent, type TaskEvent, type TaskEventBody } from '../protocol/taskEvent.ts';
+
+/** Longest line of a log file that is read, in bytes: an assembled event is smaller. */
+const maxLineBytes = 160 << 20;
+const readBytes = 1 << 18;
+/** Every so many events their place in the file is noted, so that a reader can start in the middle. */
+const indexStep = 512;
+
+export type UnnumberedEvent = TaskEventBody & { t: number; s?: number };
+
+/**
+ * A task's event log: a file of one JSON event per line, only ever appended to. An event is shown to readers after it
+ * is in the file, so that what was once shown is never lost. One process appends (see ownership); any number read.
+ */
+export class TaskLog {
+  readonly path: string;
+  private lastNumber = 0;
+  private size = 0;
+  /** Byte offset of event number `1 + i * indexStep`. */
+  private readonly index: number[] = [0];
+  private file: FileHandle | undefined;
+  private writing: Promise<void> = Promise.resolve();
+  private waiting: TaskEvent[] = [];
+  private closed = false;
+  private readonly appended = new Emitter<readonly TaskEvent[]>();
+  private readonly trouble = new Emitter<SallyportError | undefined>();
+
+  /** Batches, after they are in the file. */
+  readonly onAppend = this.appended.event;
+  /** The disk is full: said when it begins, and with undefined when it is over. Appending waits meanwhile. */
+  readonly onTrouble = this.trouble.event;
+
+  private constructor(path: string) {
+    this.path = path;
+  }
+
+  /** Reads the log once, and says where it is damaged. */
+  static async open(folder: string): Promise<TaskLog> {
+    await mkdir(folder, { recursive: true, mode: 0o700 });
+    const log = new TaskLog(join(folder, 'events.ndjson'));
+    await log.catchUp(() => undefined);
+    return log;
+  }
+
+  /** A log that nobody writes to any more: it is read when somebody asks for its events. */
+  static openFinished(folder: string): TaskLog {
+    return new TaskLog(join(folder, 'events.ndjson'));
+  }
+
+  /**
+   * Makes this process the writer. What a killed writer left of a line is cut off: it was never shown.
+   * The newest events of the former writer are read in first and given to `onEvent`.
+   */
+  async beginWriting(onEvent: (event: TaskEvent) => void): Promise<void> {
+    this.file ??= await open(this.path, 'a', 0o600);
+    await this.catchUp(onEvent);
+    await this.file.truncate(this.size);
+  }
+
+  /** Numbers the events and writes them; resolves when they are in the file. Waits out a full disk. */
+  append(bodies: readonly UnnumberedEvent[]): Promise<void> {
+    if (this.file === undefined || this.closed) throw new Error('The log is not open for writing');
+    for (const body of bodies) {
+      const { t, s, ...rest } = body;
+      this.waiting.push({ n: ++this.lastNumber, t, ...(s === undefined ? {} : { s }), ...rest });
+    }
+    this.writing = this.writing.then(() => this.flush());
+    return this.writing;
+  }
+
+  private async flush(): Promise<void> {
+    const batch = this.waiting;
+    if (batch.length === 0 || this.file === undefined) return;
+    this.waiting = [];
+    const lines = batch.map((event) => `${JSON.stringify(event)}\n`);
+    const bytes = Buffer.from(lines.join(''));
+    const start = this.size;
+    await this.writeAll(this.file, bytes);
+    let at = start;
+    for (const [i, event] of batch.entries()) {
+      this.note(event.n, at);
+      at += Buffer.byteLength(lines[i] ?? '');
+    }
+    this.size = start + bytes.length;
+    this.appended.fire(batch);
+  }
+
+  private async writeAll(file: FileHandle, bytes: Uint8Array): Promise<void> {
+    let done = 0;
+    let full = false;
+    while (done < bytes.length) {
+      try {
+        done += (await file.write(bytes, done)).bytesWritten;
+      } catch (thrown) {
+        if (!isErrno(thrown, 'ENOSPC', 'EDQUOT') || this.closed) throw thrown;
+        if (!full) this.trouble.fire(diskFull(this.path));
+        full = true;
+        await new Promise((resolve) => setTimeout(resolve, 1000));
+      }
+    }
+    if (full) this.trouble.fire(undefined);
+  }
+
+  private note(n: number, offset: number): void {
+    if ((n - 1) % indexStep === 0) this.index[(n - 1) / indexStep] = offset;
+  }
+
+  /** Reads what was appended by another process. */
+  private async catchUp(onEvent: (event: TaskEvent) => void): Promise<void> {
+    for await (const { event, offset, end } of readEvents(this.path, this.size)) {
+      if (event.n !== this.lastNumber + 1) throw damaged(this.path, offset);
+      this.note(event.n, offset);
+      this.lastNumber = event.n;
+      this.size = end;
+      onEvent(event);
+    }
+  }
+
+  /** The events after number `after` that are in the file now, in batches. */
+  async *read(after: number): AsyncGenerator<TaskEvent[], void> {
+    const slot = Math.min(Math.floor(after / indexStep), this.index.length - 1);
+    let batch: TaskEvent[] = [];
+    let bytes = 0;
+    for await (const { event, offset, end } of readEvents(this.path, this.index[slot] ?? 0)) {
+      if (event.n <= after) continue;
+      batch.push(event);
+      bytes += end - offset;
+      if (bytes >= readBytes) {
+        yield batch;
+        batch = [];
+        bytes = 0;
+      }
+    }
+    if (batch.length > 0) yield batch;
+  }
+
+  /** The events after number `after`, then the live ones until `signal` aborts. */
+  async *follow(after: number, signal: AbortSignal): AsyncGenerator<TaskEvent[], void> {
+    let next = after;
+    let fresh: TaskEvent[] = [];
+    let overrun = true;
+    let wake: (() => void) | undefined;
+    const subscription = this.appended.event((batch) => {
+      // A reader that is far behind reads from the file again: memory stays bounded.
+      if (fresh.length > 10_000) overrun = true;
+      else for (const event of batch) fresh.push(event);
+      wake?.();
+    });
+    const aborted = (): void => wake?.();
+    signal.addEventListener('abort', aborted);
+    try {
+      while (!signal.aborted) {
+        if (overrun) {
+          overrun = false;
+          fresh = [];
+          for await (const batch of this.read(next)) {
+            next = batch.at(-1)?.n ?? next;
+            yield batch;
+          }
+          continue;
+        }
+        const batch = fresh.filter((event) => event.n > next);
+        fresh = [];
+        if (batch.length > 0) {
+          if (batch[0]?.n !== next + 1) {
+            overrun = true;
+            continue;
+          }
+          next = batch.at(-1)?.n ?? next;
+          yield batch;
+          continue;
+        }
+        await new Promise<void>((resolve) => {
+          wake = resolve;
+          if (signal.aborted) resolve();
+        });
+        wake = undefined;
+      }
+    } finally {
+      subscription.dispose();
+      signal.removeEventListener('abort', aborted);
+    }
+  }
+
+  /**
+   * Reads along while another process writes: calls `onAppend` for what it appends, until `signal` aborts. `tick` is
+   * called about every second, to see whether the writer is still there.
+   */
+  async readAlong(tick: () => Promise<boolean>, signal: AbortSignal): Promise<void> {
+    let wake: (() => void) | undefined;
+    const watcher = watch(this.path, () => wake?.());
+    watcher.on('error', () => undefined);
+    try {
+      while (!signal.aborted) {
+        const batch: TaskEvent[] = [];
+        await this.catchUp((event) => batch.push(event));
+        if (batch.length > 0) this.appended.fire(batch);
+        else if (await tick()) return;
+        await new Promise<void>((resolve) => {
+          wake = resolve;
+          setTimeout(resolve, 1000).unref();
+          signal.addEventListener('abort', () => resolve(), { once: true });
+        });
+      }
+    } finally {
+      watcher.close();
+    }
+  }
+
+  async close(): Promise<void> {
+    this.closed = true;
+    await this.writing.catch(() => undefined);
+    await this.file?.close();
+    this.file = undefined;
+  }
+}
+
+interface Placed {
+  event: TaskEvent;
+  offset: number;
+  /** Offset behind the event's newline. */
+  end: number;
+}
+
+/** Reads whole lines from `offset` on; an unfinished last line is left out. */
+async function* readEvents(path: string, offset: number): AsyncGenerator<Placed, void> {
+  const size = await stat(path).then(
+    (found) => found.size,
+    (thrown: unknown) => {
+      if (isErrno(thrown, 'ENOENT')) return 0;
+      throw thrown;
+    },
+  );
+  if (size <= offset) return;
+  const file = await open(path, 'r');
+  try {
+    const lines: Uint8Array[] = [];
+    const splitter = new LineSplitter((line) => lines.push(line), maxLineBytes);
+    let lineStart = offset;
+    for (let at = offset; at < size;) {
+      const buffer = Buffer.allocUnsafe(Math.min(readBytes, size - at));
+      const { bytesRead } = await file.read(buffer, 0, buffer.length, at);
+      if (bytesRead === 0) return;
+      at += bytesRead;
+      splitter.push(buffer.subarray(0, bytesRead));
+      for (const line of lines.splice(0)) {
+        const end = lineStart + line.length + 1;
+        yield { event: decode(line, path, lineStart), offset: lineStart, end };
+        lineStart = end;
+      }
+    }
+  } finally {
+    await file.close();
+  }
+}
+
+function decode(line: Uint8Array, path: string, offset: number): TaskEvent {
+  try {
+    return parseTaskEvent(JSON.parse(new TextDecoder().decode(line)));
+  } catch (thrown) {
+    throw damaged(path, offset, thrown);
+  }
+}
+
+function damaged(path: string, offset: number, cause?: unknown): SallyportError {
+  return new SallyportError(
+    'log_damaged',
+    `The log ${path} is damaged at byte ${offset}.`,
+    'Move the file away to keep it; the commits of the task are in the quarantine and not touched by this.',
+    { cause },
+  );
+}
+
+function diskFull(path: string): SallyportError {
+  return new SallyportError(
+    'disk_full',
+    `The disk that holds ${path} is full.`,
+    'Free some space: the task goes on in its sandbox, and its log is completed as soon as there is room.',
+  );
+}

@@ -1,0 +1,78 @@
+import type { Disposable } from '../base/disposable.ts';
+import type { SallyportError } from '../base/errors.ts';
+import type { Event } from '../base/event.ts';
+import type { DetailedChange } from '../git/diff.ts';
+import type { Upstream } from '../protocol/control.ts';
+import type { TaskId } from '../protocol/grammar.ts';
+import type { Limits, SnapshotMode } from '../protocol/task.ts';
+import type { TaskEvent } from '../protocol/taskEvent.ts';
+import type { TaskState } from '../protocol/taskState.ts';
+
+/** Where the model's answers come from, decided on the host. `upstream` holds the credential and is never stored. */
+export interface ResolvedModel {
+  /** For people: "Anthropic API key from ANTHROPIC_API_KEY". Never the value. */
+  label: string;
+  demonstration: boolean;
+  upstream: Upstream;
+}
+
+export interface SubmitRequest {
+  /** Any path inside the repository. */
+  repositoryPath: string;
+  prompt: string;
+  snapshot: SnapshotMode;
+  model?: string;
+  branch?: string;
+  /** Further command line options of the agent, as they are. */
+  agentArgs?: string[];
+  limits?: Partial<Limits>;
+}
+
+/** From one commit to another, by object name. */
+export interface Range {
+  from: string;
+  to: string;
+}
+
+export interface DoctorCheck {
+  name: string;
+  ok: boolean | 'warning';
+  detail: string;
+  mend?: string;
+}
+
+/**
+ * All that a user does with tasks, for whatever shows them: the editor, the terminal. It puts a repository, a runner
+ * and a quarantine together; failures are SallyportErrors.
+ */
+export interface TaskService extends Disposable {
+  /** The new state of a task, after each batch of its events. */
+  readonly onDidChange: Event<TaskState>;
+  readonly onDidRemove: Event<TaskId>;
+  /** A failure that is no task's own, such as a full disk. */
+  readonly onTrouble: Event<SallyportError>;
+  /** Loads the tasks and finds running sandboxes again. Idempotent. */
+  open(): Promise<void>;
+  /** Oldest first. */
+  tasks(): readonly TaskState[];
+  task(id: TaskId): TaskState | undefined;
+  /** Resolves when the task is in the log; image, gateway and sandbox follow as events. */
+  submit(request: SubmitRequest, signal?: AbortSignal): Promise<TaskState>;
+  stop(id: TaskId): Promise<void>;
+  remove(id: TaskId, options?: { force?: boolean }): Promise<void>;
+  /** In batches: what the log holds after number `after`, then live. */
+  events(id: TaskId, after: number, signal: AbortSignal): AsyncIterable<TaskEvent[]>;
+  /** What would be accepted: from the snapshot to the newest imported commit. Undefined while there is none. */
+  result(id: TaskId): Range | undefined;
+  /** From the snapshot to what the agent left uncommitted; undefined when it left nothing. */
+  leftovers(id: TaskId): Range | undefined;
+  /** Files that differ; without a range those of `result`. */
+  changes(id: TaskId, range?: Range): Promise<DetailedChange[]>;
+  /** The same as a unified diff, cut at 8 MiB. */
+  patch(id: TaskId, range?: Range): Promise<{ text: string; truncated: boolean }>;
+  /** Content of a file by object name, from the quarantine; at most 64 MiB. */
+  blob(id: TaskId, oid: string): Promise<Uint8Array>;
+  /** Creates the branch in the user's repository at the newest imported commit, and changes nothing else of it. */
+  acceptAsBranch(id: TaskId, branch: string): Promise<{ branch: string }>;
+  doctor(signal?: AbortSignal): Promise<DoctorCheck[]>;
+}
