@@ -1,0 +1,299 @@
+import { randomBytes } from 'node:crypto';
+import * as vscode from 'vscode';
+import * as z from 'zod/mini';
+import { asSallyportError, isAbort } from '../base/errors.ts';
+import { DisposableStore } from '../base/disposable.ts';
+import { TaskId } from '../protocol/grammar.ts';
+import { type PanelAction, type PanelMessage, PanelRequest } from '../protocol/panelMessages.ts';
+import { safeLine } from '../protocol/safeText.ts';
+import { openDiff } from './editorDiff.ts';
+import type { Tasks } from './tasks.ts';
+import type { TextDocuments } from './texts.ts';
+import { feed } from './view/feed.ts';
+import { Flow } from './view/flow.ts';
+import { panelHtml } from './view/panelHtml.ts';
+
+export const panelType = 'sallyport.task';
+
+type Tab = Extract<PanelMessage, { type: 'show' }>['tab'];
+
+/** Milliseconds in which state changes are gathered. */
+const stateMs = 100;
+
+/** What survives a reload of the window in VS Code's keeping; the rest of it is the webview's own. */
+const Saved = z.looseObject({ id: TaskId });
+
+export interface PanelSurroundings {
+  tasks: Tasks;
+  extensionUri: vscode.Uri;
+  log: vscode.LogOutputChannel;
+  texts: TextDocuments;
+  /** Carries out what the user asked for in a panel. */
+  act: (action: PanelAction, id: string) => void;
+  onProblem: (thrown: unknown) => void;
+}
+
+/** The panels: one for a task. */
+export class TaskPanels implements vscode.WebviewPanelSerializer, vscode.Disposable {
+  private readonly around: PanelSurroundings;
+  private readonly open = new Map<string, TaskPanel>();
+  private readonly store = new DisposableStore();
+
+  constructor(around: PanelSurroundings) {
+    this.around = around;
+    this.store.add(around.tasks.onDidChange((state) => this.open.get(state.spec.id)?.stateChanged()));
+    this.store.add(around.tasks.onDidRemove((id) => this.open.get(id)?.dispose()));
+  }
+
+  register(): vscode.Disposable {
+    return vscode.window.registerWebviewPanelSerializer(panelType, this);
+  }
+
+  /** Shows the panel of a task, and makes it where there is none; with `tab` that view of it. */
+  show(id: string, tab?: Tab): void {
+    const known = this.open.get(id);
+    if (known !== undefined) {
+      known.reveal(tab);
+      return;
+    }
+    const title = safeLine(this.around.tasks.get(id)?.spec.title ?? 'Task', 40);
+    const panel = vscode.window.createWebviewPanel(panelType, title, vscode.ViewColumn.Active, {
+      enableFindWidget: false,
+      retainContextWhenHidden: false,
+    });
+    this.adopt(id, panel);
+  }
+
+  isVisible(id: string): boolean {
+    return this.open.get(id)?.visible === true;
+  }
+
+  deserializeWebviewPanel(panel: vscode.WebviewPanel, state: unknown): Promise<void> {
+    const saved = Saved.safeParse(state);
+    if (saved.success) this.adopt(saved.data.id, panel);
+    else panel.dispose();
+    return Promise.resolve();
+  }
+
+  dispose(): void {
+    this.store.dispose();
+    for (const panel of [...this.open.values()]) panel.dispose();
+  }
+
+  private adopt(id: string, panel: vscode.WebviewPanel): void {
+    const task = new TaskPanel(id, panel, this.around);
+    this.open.set(id, task);
+    panel.onDidDispose(() => {
+      task.dispose();
+      if (this.open.get(id) === task) this.open.delete(id);
+    });
+  }
+}
+
+/**
+ * One panel. VS Code throws the page away while it is hidden; shown again it says `ready` and gets everything anew, so
+ * nothing is sent to a hidden panel.
+ */
+class TaskPanel implements vscode.Disposable {
+  private readonly id: string;
+  private readonly panel: vscode.WebviewPanel;
+  private readonly around: PanelSurroundings;
+  private readonly flow = new Flow();
+  private feeding: AbortController | undefined;
+  private ready = false;
+  private stateTimer: NodeJS.Timeout | undefined;
+  private disposed = false;
+  private wanted: Tab | undefined;
+
+  constructor(id: string, panel: vscode.WebviewPanel, around: PanelSurroundings) {
+    this.id = id;
+    this.panel = panel;
+    this.around = around;
+    const web = vscode.Uri.joinPath(around.extensionUri, 'dist', 'webview');
+    const media = vscode.Uri.joinPath(around.extensionUri, 'media');
+    panel.webview.options = {
+      enableScripts: true,
+      localResourceRoots: [web, media],
+      enableCommandUris: false,
+    };
+    panel.iconPath = vscode.Uri.joinPath(media, 'task.svg');
+    panel.webview.onDidReceiveMessage((message: unknown) => this.receive(message));
+    panel.onDidChangeViewState(() => {
+      if (!panel.visible) this.pause();
+    });
+    panel.webview.html = panelHtml({
+      nonce: randomBytes(16).toString('base64url'),
+      cspSource: panel.webview.cspSource,
+      script: panel.webview.asWebviewUri(vscode.Uri.joinPath(web, 'task.js')).toString(),
+      style: panel.webview.asWebviewUri(vscode.Uri.joinPath(web, 'task.css')).toString(),
+      id,
+    });
+  }
+
+  get visible(): boolean {
+    return this.panel.visible;
+  }
+
+  reveal(tab?: Tab): void {
+    this.wanted = tab;
+    this.panel.reveal();
+    if (this.ready) this.showWanted();
+  }
+
+  stateChanged(): void {
+    if (!this.ready) return;
+    this.stateTimer ??= setTimeout(() => {
+      this.stateTimer = undefined;
+      void this.sendState();
+    }, stateMs);
+  }
+
+  dispose(): void {
+    if (this.disposed) return;
+    this.disposed = true;
+    this.pause();
+    this.panel.dispose();
+  }
+
+  private pause(): void {
+    this.ready = false;
+    this.feeding?.abort();
+    this.feeding = undefined;
+    clearTimeout(this.stateTimer);
+    this.stateTimer = undefined;
+  }
+
+  private receive(message: unknown): void {
+    const parsed = PanelRequest.safeParse(message);
+    if (!parsed.success) {
+      this.around.log.warn(
+        `The panel of ${this.id} said something that is not understood: ${parsed.error.message}`,
+      );
+      return;
+    }
+    const request = parsed.data;
+    switch (request.type) {
+      case 'ready':
+        void this.begin(request.after);
+        return;
+      case 'ack':
+        this.flow.acknowledged(request.batch);
+        return;
+      case 'action':
+        this.around.act(request.action, this.id);
+        return;
+      case 'openDiff':
+        void this.openDiff(request);
+        return;
+      case 'openText':
+        void this.openText(request.event);
+        return;
+      case 'patch':
+        void this.sendPatch(request);
+        return;
+      case 'copy':
+        void vscode.env.clipboard.writeText(request.text);
+        return;
+    }
+  }
+
+  private async begin(after: number): Promise<void> {
+    this.pause();
+    this.flow.reset();
+    const feeding = new AbortController();
+    this.feeding = feeding;
+    const { signal } = feeding;
+    try {
+      const service = await this.around.tasks.open();
+      const state = service.task(this.id);
+      if (signal.aborted) return;
+      if (state === undefined) {
+        this.post({ type: 'removed' });
+        return;
+      }
+      this.panel.title = safeLine(state.spec.title, 40);
+      this.ready = true;
+      this.showWanted();
+      await this.sendState();
+      await feed(service.events(this.id, after, signal), {
+        flow: this.flow,
+        first: after === 0,
+        newest: state.lastEvent,
+        signal,
+        send: (batch) => this.post({ type: 'events', ...batch }),
+      });
+    } catch (thrown) {
+      if (!signal.aborted && !isAbort(thrown)) this.around.onProblem(thrown);
+    }
+  }
+
+  private async sendState(): Promise<void> {
+    try {
+      const service = await this.around.tasks.open();
+      const state = service.task(this.id);
+      if (state === undefined || !this.ready) return;
+      const result = service.result(this.id);
+      const leftovers = service.leftovers(this.id);
+      this.post({
+        type: 'state',
+        state,
+        ...(result === undefined ? {} : { result }),
+        ...(leftovers === undefined ? {} : { leftovers }),
+        now: Date.now(),
+      });
+    } catch (thrown) {
+      this.around.onProblem(thrown);
+    }
+  }
+
+  private async sendPatch(request: Extract<PanelRequest, { type: 'patch' }>): Promise<void> {
+    try {
+      const service = await this.around.tasks.open();
+      const patch = await service.patch(this.id, request.range);
+      this.post({ type: 'patch', request: request.request, patch });
+    } catch (thrown) {
+      const { message, mend } = asSallyportError(thrown);
+      this.post({ type: 'patch', request: request.request, error: { message, mend } });
+    }
+  }
+
+  private async openDiff(request: Extract<PanelRequest, { type: 'openDiff' }>): Promise<void> {
+    try {
+      const service = await this.around.tasks.open();
+      await openDiff(service, this.id, safeLine(request.title, 80), request.range, request.path);
+    } catch (thrown) {
+      this.around.onProblem(thrown);
+    }
+  }
+
+  /** The whole of what the panel shows cut, as plain text: nothing of it is run or rendered. */
+  private async openText(number: number): Promise<void> {
+    const reading = new AbortController();
+    try {
+      const service = await this.around.tasks.open();
+      for await (const batch of service.events(this.id, number - 1, reading.signal)) {
+        const event = batch.find(({ n }) => n === number);
+        if (event === undefined) continue;
+        const text =
+          'text' in event && typeof event.text === 'string'
+            ? event.text
+            : JSON.stringify(event, undefined, 2);
+        await this.around.texts.show(`Event ${number}.txt`, text);
+        return;
+      }
+    } catch (thrown) {
+      if (!isAbort(thrown)) this.around.onProblem(thrown);
+    } finally {
+      reading.abort();
+    }
+  }
+
+  private showWanted(): void {
+    if (this.wanted !== undefined) this.post({ type: 'show', tab: this.wanted });
+    this.wanted = undefined;
+  }
+
+  private post(message: PanelMessage): void {
+    void this.panel.webview.postMessage(message);
+  }
+}

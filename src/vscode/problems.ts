@@ -1,0 +1,28 @@
+import * as vscode from 'vscode';
+import { asSallyportError, type SallyportError } from '../base/errors.ts';
+import { problemButtons } from './view/problemButtons.ts';
+
+/**
+ * Shows a failure as a sentence with what to do about it, and a button where one can help. Cancelling is no failure.
+ * Resolves when the message is closed; `retry` is offered where trying again can make a difference.
+ */
+export async function showProblem(
+  thrown: unknown,
+  log: vscode.LogOutputChannel,
+  retry?: () => unknown,
+): Promise<SallyportError | undefined> {
+  const error = asSallyportError(thrown);
+  if (error.code === 'cancelled') return undefined;
+  log.error(`${error.code}: ${error.message}`);
+  if (error.cause instanceof Error) log.error(error.cause);
+  const buttons = problemButtons(error.code, retry !== undefined);
+  const picked = await vscode.window.showErrorMessage(
+    `${error.message} ${error.mend}`,
+    ...buttons.map(({ title }) => title),
+  );
+  const button = buttons.find(({ title }) => title === picked);
+  if (button === undefined) return error;
+  if (button.command === 'retry') await retry?.();
+  else await vscode.commands.executeCommand(button.command, ...(button.args ?? []));
+  return error;
+}

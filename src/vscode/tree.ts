@@ -1,0 +1,221 @@
+import * as vscode from 'vscode';
+import { DisposableStore } from '../base/disposable.ts';
+import { hasEnded, type TaskState } from '../protocol/taskState.ts';
+import { plural } from '../protocol/words.ts';
+import type { Tasks } from './tasks.ts';
+import {
+  commitView,
+  groupTasks,
+  type ItemView,
+  leftoversView,
+  runningCount,
+  taskView,
+} from './view/taskView.ts';
+
+/** A node of the tree. The same task is the same object as long as the tree lives, so that a refresh finds it again. */
+export type Node =
+  | { kind: 'elsewhere' }
+  | { kind: 'task'; id: string }
+  | { kind: 'commit'; id: string; sha: string }
+  | { kind: 'leftovers'; id: string };
+
+/** Milliseconds in which changes are gathered before the tree is drawn again. */
+const settleMs = 100;
+
+export class TaskTree implements vscode.TreeDataProvider<Node>, vscode.Disposable {
+  private readonly tasks: Tasks;
+  private readonly onProblem: (thrown: unknown) => void;
+  private readonly store = new DisposableStore();
+  private readonly changes = new vscode.EventEmitter<Node | Node[] | undefined>();
+  readonly onDidChangeTreeData = this.changes.event;
+  private readonly elsewhere: Node = { kind: 'elsewhere' };
+  private readonly nodes = new Map<string, Node>();
+  private readonly stale = new Set<string>();
+  private all = false;
+  private settling: NodeJS.Timeout | undefined;
+  private ticking: NodeJS.Timeout | undefined;
+  private view: vscode.TreeView<Node> | undefined;
+
+  constructor(tasks: Tasks, onProblem: (thrown: unknown) => void) {
+    this.tasks = tasks;
+    this.onProblem = onProblem;
+    this.store.add(tasks.onDidChange((state) => this.mark(state)));
+    this.store.add(tasks.onDidRemove((id) => this.forget(id)));
+    this.store.add(tasks.onDidOpen(() => this.refresh()));
+    this.store.add(vscode.workspace.onDidChangeWorkspaceFolders(() => this.refresh()));
+    this.store.add(this.changes);
+  }
+
+  /** Shows itself in the view of the manifest. */
+  register(): vscode.TreeView<Node> {
+    const view = vscode.window.createTreeView('sallyport.tasks', {
+      treeDataProvider: this,
+      showCollapseAll: true,
+    });
+    this.view = view;
+    this.store.add(view);
+    this.store.add(view.onDidChangeVisibility(() => this.tick()));
+    return view;
+  }
+
+  refresh(): void {
+    this.all = true;
+    this.settle();
+  }
+
+  async getChildren(node?: Node): Promise<Node[]> {
+    if (node === undefined) {
+      // The view is looked at: this is when the tasks are wanted. A failure is told once, and the view stays empty.
+      if (!this.tasks.isOpen) {
+        try {
+          await this.tasks.open();
+        } catch (thrown) {
+          this.onProblem(thrown);
+          return [];
+        }
+      }
+      this.badge();
+      const { here, elsewhere } = this.groups();
+      const own = here.map((task) => this.taskNode(task.spec.id));
+      return elsewhere.length === 0 ? own : [...own, this.elsewhere];
+    }
+    if (node.kind === 'elsewhere') return this.groups().elsewhere.map((task) => this.taskNode(task.spec.id));
+    if (node.kind !== 'task') return [];
+    const state = this.tasks.get(node.id);
+    if (state === undefined) return [];
+    const commits: Node[] = state.commits.map(({ sha }) => ({ kind: 'commit', id: node.id, sha }));
+    return state.leftovers === undefined ? commits : [...commits, { kind: 'leftovers', id: node.id }];
+  }
+
+  getTreeItem(node: Node): vscode.TreeItem {
+    if (node.kind === 'elsewhere') {
+      const item = new vscode.TreeItem(
+        'Other Repositories',
+        this.groups().here.length === 0
+          ? vscode.TreeItemCollapsibleState.Expanded
+          : vscode.TreeItemCollapsibleState.Collapsed,
+      );
+      item.id = 'elsewhere';
+      item.contextValue = 'elsewhere';
+      return item;
+    }
+    const state = this.tasks.get(node.id);
+    if (state === undefined) return new vscode.TreeItem('');
+    if (node.kind === 'task') {
+      const children = state.commits.length > 0 || state.leftovers !== undefined;
+      const view = taskView(state, Date.now(), this.tasks.hasResult(node.id));
+      const item = toItem(
+        view,
+        children ? vscode.TreeItemCollapsibleState.Collapsed : vscode.TreeItemCollapsibleState.None,
+      );
+      item.id = node.id;
+      item.command = { command: 'sallyport.open', title: 'Open Task', arguments: [node] };
+      return item;
+    }
+    if (node.kind === 'commit') {
+      const commit = state.commits.find(({ sha }) => sha === node.sha);
+      if (commit === undefined) return new vscode.TreeItem(node.sha);
+      const imported = state.imported.includes(node.sha);
+      const item = toItem(commitView(commit, imported), vscode.TreeItemCollapsibleState.None);
+      item.id = `${node.id}/${node.sha}`;
+      if (imported) item.command = { command: 'sallyport.showDiff', title: 'Show Diff', arguments: [node] };
+      return item;
+    }
+    const view = leftoversView(state);
+    const item =
+      view === undefined ? new vscode.TreeItem('') : toItem(view, vscode.TreeItemCollapsibleState.None);
+    item.id = `${node.id}/leftovers`;
+    item.command = { command: 'sallyport.showDiff', title: 'Show Diff', arguments: [node] };
+    return item;
+  }
+
+  getParent(node: Node): Node | undefined {
+    if (node.kind === 'elsewhere') return undefined;
+    if (node.kind !== 'task') return this.taskNode(node.id);
+    return this.groups().elsewhere.some((task) => task.spec.id === node.id) ? this.elsewhere : undefined;
+  }
+
+  taskNode(id: string): Node {
+    const known = this.nodes.get(id);
+    if (known !== undefined) return known;
+    const node: Node = { kind: 'task', id };
+    this.nodes.set(id, node);
+    return node;
+  }
+
+  dispose(): void {
+    clearTimeout(this.settling);
+    clearInterval(this.ticking);
+    this.ticking = undefined;
+    this.store.dispose();
+  }
+
+  private groups(): { here: TaskState[]; elsewhere: TaskState[] } {
+    const folders = vscode.workspace.workspaceFolders ?? [];
+    return groupTasks(
+      this.tasks.list(),
+      folders.filter(({ uri }) => uri.scheme === 'file').map(({ uri }) => uri.fsPath),
+    );
+  }
+
+  private mark(state: TaskState): void {
+    // A task that the tree does not show yet changes the list, not only its own line.
+    if (this.nodes.has(state.spec.id)) this.stale.add(state.spec.id);
+    else this.all = true;
+    this.settle();
+  }
+
+  private forget(id: string): void {
+    this.nodes.delete(id);
+    this.refresh();
+  }
+
+  private settle(): void {
+    this.settling ??= setTimeout(() => {
+      this.settling = undefined;
+      const nodes = [...this.stale].map((id) => this.taskNode(id));
+      this.stale.clear();
+      this.badge();
+      if (this.all) this.changes.fire(undefined);
+      else if (nodes.length > 0) this.changes.fire(nodes);
+      this.all = false;
+    }, settleMs);
+  }
+
+  private badge(): void {
+    const running = runningCount(this.tasks.list());
+    if (this.view !== undefined) {
+      this.view.badge =
+        running === 0 ? undefined : { value: running, tooltip: `${plural(running, 'task')} running` };
+    }
+    this.tick();
+  }
+
+  /** Lets the running times move on, of running tasks only, and only while somebody can see them. */
+  private tick(): void {
+    const wanted = this.view?.visible === true && runningCount(this.tasks.list()) > 0;
+    if (!wanted) {
+      clearInterval(this.ticking);
+      this.ticking = undefined;
+      return;
+    }
+    this.ticking ??= setInterval(() => {
+      const running = this.tasks.list().filter((task) => !hasEnded(task));
+      this.changes.fire(running.map((task) => this.taskNode(task.spec.id)));
+    }, 1000);
+  }
+}
+
+function toItem(view: ItemView, collapsible: vscode.TreeItemCollapsibleState): vscode.TreeItem {
+  const item = new vscode.TreeItem(view.label, collapsible);
+  item.description = view.description;
+  // A plain string: VS Code would read Markdown only from a MarkdownString.
+  item.tooltip = view.tooltip;
+  item.iconPath = new vscode.ThemeIcon(
+    view.icon,
+    view.color === undefined ? undefined : new vscode.ThemeColor(view.color),
+  );
+  item.contextValue = view.contextValue;
+  item.accessibilityInformation = { label: view.accessibility };
+  return item;
+}

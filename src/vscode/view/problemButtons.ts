@@ -1,0 +1,72 @@
+import type { ErrorCode } from '../../base/errors.ts';
+
+export interface ProblemButton {
+  title: string;
+  /** A command of the editor, or `retry`. */
+  command: string;
+  args?: unknown[];
+}
+
+const setKey: ProblemButton = { title: 'Set API Key', command: 'sallyport.setCredential' };
+const demonstration: ProblemButton = {
+  title: 'Use Demonstration Model',
+  command: 'sallyport.useDemonstration',
+};
+const doctor: ProblemButton = { title: 'Run Doctor', command: 'sallyport.doctor' };
+const log: ProblemButton = { title: 'Show Log', command: 'sallyport.showOutput' };
+const again: ProblemButton = { title: 'Retry', command: 'retry' };
+const settings = (query: string): ProblemButton => ({
+  title: 'Open Settings',
+  command: 'workbench.action.openSettings',
+  args: [query],
+});
+
+/** The buttons that can help with a failure, best first. */
+export function problemButtons(code: ErrorCode, canRetry: boolean): ProblemButton[] {
+  const retry = canRetry ? [again] : [];
+  switch (code) {
+    case 'no_credentials':
+      return [setKey, demonstration];
+    case 'invalid_credential':
+      return [setKey];
+    case 'engine_absent':
+    case 'engine_not_running':
+    case 'engine_forbidden':
+    case 'engine_unsupported':
+    case 'engine_gone':
+      return [...retry, doctor, settings('sallyport.engine')];
+    case 'image_build_failed':
+    case 'image_base_unavailable':
+    case 'sandbox_failed':
+      return [...retry, doctor, log];
+    case 'no_repository':
+      return [{ title: 'Initialize Repository', command: 'git.init' }];
+    case 'disk_full':
+    case 'repository_too_large':
+      return [...retry, settings('sallyport.dataFolder')];
+    case 'git_missing':
+    case 'git_failed':
+    case 'import_refused':
+    case 'log_damaged':
+    case 'internal':
+      return [...retry, log];
+    case 'bare_repository':
+    case 'no_commit':
+    case 'operation_in_progress':
+    case 'unsupported_repository':
+    case 'branch_exists':
+    case 'task_busy':
+      return retry;
+    case 'prompt_empty':
+    case 'prompt_too_long':
+    case 'invalid_branch':
+    case 'task_unknown':
+    case 'commits_not_imported':
+    case 'invalid_input':
+    case 'cancelled':
+      return [];
+    default:
+      // A code that is newer than this list.
+      return [...retry, log];
+  }
+}

@@ -1,0 +1,119 @@
+import type { Commit } from '../../protocol/taskEvent.ts';
+import { hasEnded, type TaskState } from '../../protocol/taskState.ts';
+import { safeLine, safeText } from '../../protocol/safeText.ts';
+import { lines, phaseLabel, plural, summary, totals } from '../../protocol/words.ts';
+
+/** What the tree shows, as plain data: the tree itself only hands it to VS Code. */
+export interface ItemView {
+  label: string;
+  description: string;
+  tooltip: string;
+  /** Name of a codicon and of a theme colour. */
+  icon: string;
+  color?: string;
+  /** Words that the menus of the manifest look for. */
+  contextValue: string;
+  accessibility: string;
+}
+
+/** Characters of a title that the tree shows. */
+const labelLength = 24;
+
+const icons: Record<TaskState['phase'], { icon: string; color?: string }> = {
+  preparing: { icon: 'loading~spin' },
+  running: { icon: 'sync~spin', color: 'charts.blue' },
+  stopping: { icon: 'loading~spin' },
+  succeeded: { icon: 'pass-filled', color: 'testing.iconPassed' },
+  failed: { icon: 'error', color: 'testing.iconFailed' },
+  stopped: { icon: 'circle-slash', color: 'descriptionForeground' },
+  timed_out: { icon: 'watch', color: 'list.warningForeground' },
+};
+
+export function taskView(state: TaskState, now: number, hasResult: boolean): ItemView {
+  const words = ['task', hasEnded(state) ? 'ended' : 'active'];
+  if (hasResult) words.push('result');
+  const title = safeLine(state.spec.title) || 'Task';
+  const description = summary(state, now);
+  const phase = phaseLabel(state);
+  const tooltip = [
+    safeText(state.spec.prompt.length > 600 ? `${state.spec.prompt.slice(0, 600)}…` : state.spec.prompt),
+    '',
+    `${phase} · ${description}`,
+    ...(state.failure === undefined ? [] : [safeLine(state.failure.message)]),
+    `Repository: ${state.spec.repository.path}`,
+    `Branch: ${state.spec.branch}`,
+    `Model: ${state.spec.model.label}`,
+  ].join('\n');
+  return {
+    // A long label leaves no room for the rest of the line; the whole title is in the tooltip.
+    label: safeLine(title, labelLength),
+    description,
+    tooltip,
+    ...icons[state.phase],
+    contextValue: words.join(' '),
+    accessibility: `${title}, ${phase}, ${description}`,
+  };
+}
+
+export function commitView(commit: Commit, imported: boolean): ItemView {
+  const label = safeLine(commit.subject) || '(no message)';
+  const description = `${commit.sha.slice(0, 7)} · ${lines(totals(commit.files))}`;
+  const body = commit.body.trim() === '' ? [] : ['', safeText(commit.body.trim().slice(0, 1000))];
+  return {
+    label,
+    description: imported ? description : `${description} · being brought in`,
+    tooltip: [
+      label,
+      ...body,
+      '',
+      `${safeLine(commit.author)} · ${plural(commit.files.length, 'file')}`,
+      commit.sha,
+    ].join('\n'),
+    icon: imported ? 'git-commit' : 'loading~spin',
+    contextValue: imported ? 'commit imported' : 'commit',
+    accessibility: `Commit ${label}, ${plural(commit.files.length, 'file')}`,
+  };
+}
+
+export function leftoversView(state: TaskState): ItemView | undefined {
+  if (state.leftovers === undefined) return undefined;
+  const { files, commit } = state.leftovers;
+  return {
+    label: 'Uncommitted edits',
+    description: `${plural(files.length, 'file')} · ${lines(totals(files))}`,
+    tooltip:
+      'What the agent left in its workspace without a commit. It is kept; Accept as Branch does not take it.',
+    icon: 'diff',
+    contextValue: state.imported.includes(commit) ? 'leftovers imported' : 'leftovers',
+    accessibility: `Uncommitted edits, ${plural(files.length, 'file')}`,
+  };
+}
+
+/** Tasks of the open folders and all others; each newest first. */
+export function groupTasks(
+  tasks: readonly TaskState[],
+  folders: readonly string[],
+): { here: TaskState[]; elsewhere: TaskState[] } {
+  const newest = tasks.toSorted(
+    (a, b) => b.spec.createdAt - a.spec.createdAt || (a.spec.id < b.spec.id ? 1 : -1),
+  );
+  const here: TaskState[] = [];
+  const elsewhere: TaskState[] = [];
+  for (const task of newest)
+    (folders.some((folder) => related(folder, task.spec.repository.path)) ? here : elsewhere).push(task);
+  return { here, elsewhere };
+}
+
+/** True when one path is the other or lies in it: the folder may be a part of the repository, or hold it. */
+export function related(a: string, b: string): boolean {
+  const [x, y] = [normal(a), normal(b)];
+  return x === y || x.startsWith(`${y}/`) || y.startsWith(`${x}/`);
+}
+
+function normal(path: string): string {
+  return path.replaceAll('\\', '/').replace(/\/+$/, '');
+}
+
+export function runningCount(tasks: readonly TaskState[]): number {
+  return tasks.filter((task) => !hasEnded(task)).length;
+}

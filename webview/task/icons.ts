@@ -1,0 +1,27 @@
+import { svg, type TemplateResult, html } from 'lit';
+
+const shapes = {
+  check: svg`<path d="M3.5 8.5l3 3 6-7"/>`,
+  cross: svg`<path d="M4 4l8 8M12 4l-8 8"/>`,
+  commit: svg`<circle cx="8" cy="8" r="2.5"/><path d="M1.5 8h4M10.5 8h4"/>`,
+  chevron: svg`<path d="M6 3.5L10.5 8 6 12.5"/>`,
+  shield: svg`<path d="M8 1.8l5 1.9v4.1c0 3-2 5.2-5 6.4-3-1.2-5-3.4-5-6.4V3.7z"/><path d="M5.8 8l1.6 1.6 3-3.2"/>`,
+  warning: svg`<path d="M8 2.2L14.4 13.5H1.6z"/><path d="M8 6.5v3.2M8 11.4v.4"/>`,
+  info: svg`<circle cx="8" cy="8" r="6"/><path d="M8 7.4v3.6M8 4.9v.4"/>`,
+  tool: svg`<path d="M3 4l4 4-4 4M8.5 12H13"/>`,
+  thought: svg`<circle cx="4" cy="8" r=".8"/><circle cx="8" cy="8" r=".8"/><circle cx="12" cy="8" r=".8"/>`,
+  person: svg`<circle cx="8" cy="5.2" r="2.7"/><path d="M2.8 14c.4-3 2.5-4.6 5.2-4.6s4.8 1.6 5.2 4.6"/>`,
+  spark: svg`<path d="M8 1.8l1.5 4.7L14.2 8l-4.7 1.5L8 14.2 6.5 9.5 1.8 8l4.7-1.5z"/>`,
+  gear: svg`<circle cx="8" cy="8" r="2.2"/><path d="M8 1.8v2.4M8 11.8v2.4M1.8 8h2.4M11.8 8h2.4M3.6 3.6l1.7 1.7M10.7 10.7l1.7 1.7M12.4 3.6l-1.7 1.7M5.3 10.7l-1.7 1.7"/>`,
+  down: svg`<path d="M8 2.5v10M4 8.8l4 4 4-4"/>`,
+  up: svg`<path d="M8 13.5v-10M4 7.2l4-4 4 4"/>`,
+  search: svg`<circle cx="7" cy="7" r="4.2"/><path d="M10.2 10.2L14 14"/>`,
+  stop: svg`<rect x="4" y="4" width="8" height="8" rx="1"/>`,
+} as const;
+
+export type IconName = keyof typeof shapes;
+
+/** A decoration: what it means also stands in words. */
+export function icon(name: IconName, classes = ''): TemplateResult {
+  return html`<svg class="icon ${classes}" viewBox="0 0 16 16" aria-hidden="true">${shapes[name]}</svg>`;
+}
