@@ -1,0 +1,298 @@
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { appendFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import type { Browser } from 'playwright-core';
+import { eventsOnDisk, fingerprint, tracesInEngine } from '../support/witness.ts';
+import {
+  CodeServer,
+  type Household,
+  kill,
+  launchBrowser,
+  makeHousehold,
+  until,
+  Workbench,
+} from '../support/workbench.ts';
+
+const run = promisify(execFile);
+const prompt = 'Fix the median for lists of even length and commit it.';
+/** A first task may have to wait for its image; milliseconds. */
+const longest = 8 * 60_000;
+
+describe('a journey through the workbench', function () {
+  let browser: Browser;
+  let household: Household;
+  let server: CodeServer | undefined;
+  let workbench: Workbench | undefined;
+
+  before(async () => {
+    browser = await launchBrowser();
+  });
+  after(async () => {
+    await browser.close();
+  });
+  beforeEach(async () => {
+    household = await makeHousehold();
+  });
+  afterEach(async function () {
+    if (this.currentTest?.state === 'failed' && workbench !== undefined) {
+      await workbench.screenshot(`failed-${(this.currentTest.title.match(/\w+/g) ?? []).join('-')}`);
+      console.log(workbench.console.slice(-30).join('\n'));
+      console.log(`toasts: ${JSON.stringify(await workbench.toasts())}`);
+    }
+    await workbench?.close();
+    await server?.stop();
+    const left = eventsOnDisk(household.data);
+    if (left !== undefined) await removeFromEngine(left.id);
+    await household.remove();
+    workbench = server = undefined;
+  });
+
+  /** Opens VS Code in the household, with the demonstration model unless `env` says otherwise. */
+  async function open(
+    env: Record<string, string | undefined> = { SALLYPORT_DEMONSTRATION: '1' },
+  ): Promise<Workbench> {
+    server ??= await CodeServer.start(household, env);
+    return (workbench = await Workbench.open(browser, server.url));
+  }
+
+  async function startTask(vscode: Workbench): Promise<void> {
+    await vscode.command('Sallyport: New Task');
+    await vscode.type('New Task', prompt);
+  }
+
+  it('leads from a prompt to a branch, and changes nothing else', async () => {
+    const vscode = await open();
+    const before = await fingerprint(household.repository);
+    await vscode.showTasks();
+    await vscode.screenshot('01-welcome');
+
+    await vscode.command('Sallyport: New Task');
+    await vscode.page.locator('.quick-input-title', { hasText: 'New Task' }).waitFor();
+    await vscode.input.fill(prompt);
+    await vscode.screenshot('02-prompt');
+    await vscode.page.keyboard.press('Enter');
+
+    const panel = vscode.webview();
+    await panel.locator('sallyport-task').waitFor({ timeout: 60_000 });
+    await panel
+      .getByText(/demonstration/i)
+      .first()
+      .waitFor({ timeout: 60_000 });
+    await vscode.screenshot('03-panel');
+    // The log is live: something of the sandbox is shown before the task is over.
+    await panel.getByText('The sandbox has no way out.').waitFor({ timeout: longest });
+    assert.equal(typesOf(household).includes('ended'), false, 'the log was shown while the task ran');
+    await panel.getByText('Bash').first().waitFor({ timeout: longest });
+    await vscode.screenshot('04-live-log');
+
+    await until('a commit in the quarantine', longest, () => typesOf(household).includes('imported'));
+    await until('the end of the task', longest, () => typesOf(household).includes('sandbox_removed'));
+    const { id, events } = taskOf(household);
+    assert.equal(events.find(({ type }) => type === 'ended')?.['outcome'], 'succeeded');
+    const subjects = events.flatMap((event) =>
+      event.type === 'commit' ? [(event['commit'] as { subject: string }).subject] : [],
+    );
+    assert.ok(subjects.length > 0);
+    await panel.getByText(subjects[0]!).first().waitFor();
+    await vscode.screenshot('05-done');
+    assert.deepEqual(await fingerprint(household.repository), before, 'nothing changed before the accept');
+
+    await vscode.command('Sallyport: Show Diff');
+    await answerChoiceOfTask(vscode);
+    const files = vscode.page.locator('.multiDiffEditor .file-path .title');
+    await files.first().waitFor({ timeout: 30_000 });
+    const shown = (await files.allInnerTexts()).join(' ');
+    assert.match(shown, /stats\.js/);
+    await vscode.page.locator('.multiDiffEditor .view-line').filter({ hasText: 'median' }).first().waitFor();
+    await vscode.screenshot('06-diff');
+
+    await vscode.command('Sallyport: Accept as Branch');
+    await answerChoiceOfTask(vscode);
+    await vscode.input.waitFor();
+    await vscode.input.fill('agent/median');
+    await vscode.screenshot('07-accept');
+    await vscode.page.keyboard.press('Enter');
+    await until('the branch', 30_000, async () =>
+      (await fingerprint(household.repository)).refs.some((ref) =>
+        ref.startsWith('refs/heads/agent/median '),
+      ),
+    );
+    await vscode.toast('agent/median').waitFor();
+    await vscode.screenshot('08-accepted');
+
+    const { stdout } = await run('git', ['log', '--format=%s', 'main..agent/median'], {
+      cwd: household.repository,
+    });
+    assert.deepEqual(stdout.trim().split('\n').toReversed(), subjects);
+    const after = await fingerprint(household.repository);
+    assert.deepEqual({ ...after, refs: undefined }, { ...before, refs: undefined });
+    assert.deepEqual(
+      after.refs.filter((ref) => !before.refs.includes(ref)).map((ref) => ref.split(' ')[0]),
+      ['refs/heads/agent/median'],
+    );
+    assert.deepEqual(
+      before.refs.filter((ref) => !after.refs.includes(ref)),
+      [],
+    );
+    assert.deepEqual(await tracesInEngine(id), [], 'no container, volume or network is left');
+    // What the branch holds is what the test of the repository asked for.
+    const work = join(household.root, 'accepted');
+    await run('git', ['clone', '--quiet', '--branch', 'agent/median', household.repository, work]);
+    await run('npm', ['test'], { cwd: work });
+  });
+
+  it('asks what a task starts from when there are uncommitted changes', async () => {
+    await appendFile(join(household.repository, 'README.md'), '\nAn edit.\n');
+    await writeFile(join(household.repository, 'notes.txt'), 'untracked\n');
+    const vscode = await open();
+    const before = await fingerprint(household.repository);
+    await startTask(vscode);
+    await vscode.page.locator('.quick-input-title', { hasText: 'start from' }).waitFor();
+    await vscode.screenshot('10-snapshot');
+    await vscode.choice('With my edits and untracked files').click();
+    await until('the end of the task', longest, () => typesOf(household).includes('sandbox_removed'));
+    const { events } = taskOf(household);
+    const spec = events.find(({ type }) => type === 'submitted')?.['spec'] as {
+      snapshot: { mode: string; commit: string; head: string };
+    };
+    assert.equal(spec.snapshot.mode, 'untracked');
+    assert.notEqual(spec.snapshot.commit, spec.snapshot.head);
+    assert.deepEqual(await fingerprint(household.repository), before);
+  });
+
+  it('finds a running task again after the window was reloaded', async () => {
+    const vscode = await open();
+    await startTask(vscode);
+    await until('the agent works', longest, () => typesOf(household).includes('session'));
+    assert.equal(typesOf(household).includes('ended'), false, 'the task still ran');
+    await vscode.reload();
+    await until('the end of the task', longest, () => typesOf(household).includes('sandbox_removed'));
+    await assertComplete(household);
+    await openFromTree(vscode);
+    await vscode.screenshot('20-after-reload');
+    await seesWholeLog(vscode, household);
+  });
+
+  it('loses nothing when the extension host is killed while a task runs', async () => {
+    const vscode = await open();
+    await startTask(vscode);
+    await until('the agent works', longest, () => typesOf(household).includes('session'));
+    const hosts = server!.extensionHosts();
+    assert.ok(hosts.length > 0);
+    for (const pid of hosts) kill(pid);
+    assert.equal(typesOf(household).includes('ended'), false, 'the task still ran');
+    await vscode.close();
+    await server!.stop();
+    server = undefined;
+    const again = await open();
+    await again.showTasks();
+    await until('the end of the task', longest, () => typesOf(household).includes('sandbox_removed'));
+    await assertComplete(household);
+    await openFromTree(again);
+    await again.screenshot('21-after-kill');
+    await seesWholeLog(again, household);
+    assert.deepEqual(await tracesInEngine(taskOf(household).id), []);
+  });
+
+  it('says what to do when there is no credential', async () => {
+    const vscode = await open({});
+    await startTask(vscode);
+    const toast = vscode.toast('There is no credential for the model.');
+    await toast.waitFor({ timeout: 60_000 });
+    await vscode.screenshot('30-no-credential');
+    await toast.getByRole('button', { name: 'Set API Key' }).waitFor();
+    await toast.getByRole('button', { name: 'Use Demonstration Model' }).click();
+    await vscode.toast('New tasks use the demonstration model').waitFor();
+    assert.equal(
+      existsSync(join(household.data, 'tasks')) && eventsOnDisk(household.data) !== undefined,
+      false,
+    );
+  });
+});
+
+type Events = NonNullable<ReturnType<typeof eventsOnDisk>>;
+
+function taskOf(household: Household): Events {
+  const found = eventsOnDisk(household.data);
+  assert.ok(found, 'there is a task');
+  return found;
+}
+
+function typesOf(household: Household): unknown[] {
+  return eventsOnDisk(household.data)?.events.map(({ type }) => type) ?? [];
+}
+
+/** The log is numbered without a gap, the sandbox's own numbers too, and every commit of it is in the quarantine. */
+async function assertComplete(household: Household): Promise<void> {
+  const { events } = taskOf(household);
+  assert.deepEqual(
+    events.map(({ n }) => n),
+    events.map((_, at) => at + 1),
+  );
+  const said = events.flatMap(({ s }) => (s === undefined ? [] : [s as number]));
+  assert.deepEqual(
+    said,
+    [...new Set(said)].sort((a, b) => a - b),
+    'each of the sandbox once, and in order',
+  );
+  assert.equal(said.at(-1), said.length, 'none of the sandbox is missing');
+  const ended = events.filter(({ type }) => type === 'ended');
+  assert.equal(ended.length, 1);
+  assert.equal(ended[0]?.['outcome'], 'succeeded');
+  const commits = events.flatMap((event) =>
+    event.type === 'commit' ? [(event['commit'] as { sha: string }).sha] : [],
+  );
+  const imported = new Set(
+    events.flatMap((event) => (event.type === 'imported' ? (event['tips'] as string[]) : [])),
+  );
+  assert.ok(commits.length > 0);
+  for (const sha of commits) assert.ok(imported.has(sha), `${sha} is in the quarantine`);
+  return Promise.resolve();
+}
+
+/** Where more than one task fits, or one is asked about, the first is taken. */
+async function answerChoiceOfTask(vscode: Workbench): Promise<void> {
+  const choice = vscode.page
+    .locator('.quick-input-list .monaco-list-row')
+    .filter({ hasText: 'median' })
+    .first();
+  await choice.waitFor();
+  await choice.click();
+}
+
+async function openFromTree(vscode: Workbench): Promise<void> {
+  const tree = await vscode.showTasks();
+  await tree.getByRole('treeitem').filter({ hasText: 'Fix the median' }).first().click();
+  await vscode.webview().locator('sallyport-task').waitFor();
+}
+
+/** The last words of the log are in the panel, which follows it, and the first ones further up. */
+async function seesWholeLog(vscode: Workbench, household: Household): Promise<void> {
+  const { events } = taskOf(household);
+  const texts = events.flatMap((event) => (event.type === 'text' ? [event['text'] as string] : []));
+  const lineOf = (text: string | undefined): string => text!.split('\n')[0]!.slice(0, 40);
+  const panel = vscode.webview();
+  await panel
+    .getByText(lineOf(texts.at(-1)))
+    .first()
+    .waitFor();
+  await panel
+    .getByText(lineOf(texts.at(-1)))
+    .first()
+    .hover();
+  await until('the first words', 30_000, async () => {
+    await vscode.page.mouse.wheel(0, -100_000);
+    return panel.getByText(lineOf(texts[0])).first().isVisible();
+  });
+}
+
+/** What a failed journey left behind. */
+async function removeFromEngine(id: string): Promise<void> {
+  await run('docker', ['rm', '--force', '--volumes', `sallyport-${id}`, `sallyport-${id}-gateway`]).catch(
+    () => undefined,
+  );
+  await run('docker', ['volume', 'rm', '--force', `sallyport-${id}`]).catch(() => undefined);
+}

@@ -1,0 +1,162 @@
+import { SallyportError } from '../../src/base/errors.ts';
+import { Emitter } from '../../src/base/event.ts';
+import type { DetailedChange } from '../../src/git/diff.ts';
+import { titleOf } from '../../src/protocol/task.ts';
+import type { TaskEvent, TaskEventBody } from '../../src/protocol/taskEvent.ts';
+import { initialState, reduce, type TaskState } from '../../src/protocol/taskState.ts';
+import type { DoctorCheck, Range, SubmitRequest, TaskService } from '../../src/runner/taskService.ts';
+import { aSpec, shaOf } from './specs.ts';
+
+/** A task service in memory: a test says what happens, and sees what was asked. Its states come from the real reducer. */
+export class FakeTaskService implements TaskService {
+  private readonly logs = new Map<string, TaskEvent[]>();
+  private readonly states = new Map<string, TaskState>();
+  private readonly changed = new Emitter<TaskState>();
+  private readonly removed = new Emitter<string>();
+  private readonly appended = new Emitter<string>();
+  private readonly trouble = new Emitter<SallyportError>();
+  readonly onDidChange = this.changed.event;
+  readonly onDidRemove = this.removed.event;
+  readonly onTrouble = this.trouble.event;
+  readonly submitted: SubmitRequest[] = [];
+  readonly stopped: string[] = [];
+  readonly accepted: { id: string; branch: string }[] = [];
+  readonly blobs = new Map<string, Uint8Array>();
+  detailed: DetailedChange[] = [];
+  patchText = '';
+  opened = 0;
+  /** How many readers `events` has now. */
+  readers = 0;
+  /** Thrown by the next submit. */
+  refusal: SallyportError | undefined;
+
+  open(): Promise<void> {
+    this.opened += 1;
+    return Promise.resolve();
+  }
+
+  tasks(): readonly TaskState[] {
+    return [...this.states.values()];
+  }
+
+  task(id: string): TaskState | undefined {
+    return this.states.get(id);
+  }
+
+  submit(request: SubmitRequest): Promise<TaskState> {
+    if (this.refusal !== undefined) return Promise.reject(this.refusal);
+    this.submitted.push(request);
+    const spec = aSpec({
+      title: titleOf(request.prompt),
+      prompt: request.prompt,
+      repository: { id: 'demo-0123456789', name: 'demo', path: request.repositoryPath },
+    });
+    this.states.set(spec.id, initialState(spec, Date.now()));
+    this.logs.set(spec.id, []);
+    this.say(spec.id, { type: 'submitted', spec });
+    return Promise.resolve(this.states.get(spec.id)!);
+  }
+
+  /** Something happens in a task. */
+  say(id: string, ...bodies: TaskEventBody[]): void {
+    const log = this.logs.get(id)!;
+    let state = this.states.get(id)!;
+    for (const body of bodies) {
+      const event: TaskEvent = { n: log.length + 1, t: Date.now(), ...body };
+      log.push(event);
+      state = reduce(state, event);
+    }
+    this.states.set(id, state);
+    this.changed.fire(state);
+    this.appended.fire(id);
+  }
+
+  stop(id: string): Promise<void> {
+    this.stopped.push(id);
+    return Promise.resolve();
+  }
+
+  remove(id: string): Promise<void> {
+    this.states.delete(id);
+    this.removed.fire(id);
+    return Promise.resolve();
+  }
+
+  async *events(id: string, after: number, signal: AbortSignal): AsyncGenerator<TaskEvent[]> {
+    this.readers += 1;
+    try {
+      for (let at = after; !signal.aborted;) {
+        const log = this.logs.get(id) ?? [];
+        if (log.length > at) {
+          yield log.slice(at);
+          at = log.length;
+          continue;
+        }
+        await new Promise<void>((resolve) => {
+          const listening = this.appended.event(() => {
+            listening.dispose();
+            resolve();
+          });
+          signal.addEventListener('abort', () => resolve(), { once: true });
+        });
+      }
+    } finally {
+      this.readers -= 1;
+    }
+  }
+
+  result(id: string): Range | undefined {
+    const state = this.states.get(id);
+    const newest = state?.commits.findLast(({ sha }) => state.imported.includes(sha));
+    return state && newest && { from: state.spec.snapshot.commit, to: newest.sha };
+  }
+
+  leftovers(id: string): Range | undefined {
+    const left = this.states.get(id)?.leftovers;
+    return left && { from: left.parent, to: left.commit };
+  }
+
+  changes(): Promise<DetailedChange[]> {
+    return Promise.resolve(this.detailed);
+  }
+
+  patch(): Promise<{ text: string; truncated: boolean }> {
+    return Promise.resolve({ text: this.patchText, truncated: false });
+  }
+
+  blob(_id: string, oid: string): Promise<Uint8Array> {
+    const bytes = this.blobs.get(oid);
+    if (bytes !== undefined) return Promise.resolve(bytes);
+    return Promise.reject(new SallyportError('internal', `No blob ${oid}`, 'None.'));
+  }
+
+  acceptAsBranch(id: string, branch: string): Promise<{ branch: string }> {
+    this.accepted.push({ id, branch });
+    return Promise.resolve({ branch });
+  }
+
+  doctor(): Promise<DoctorCheck[]> {
+    return Promise.resolve([{ name: 'Engine', ok: false, detail: 'Nothing answers.', mend: 'Start it.' }]);
+  }
+
+  dispose(): void {
+    this.changed.dispose();
+  }
+}
+
+/** A change of a file of text. */
+export function aChange(path: string, before: string | undefined, after: string | undefined): DetailedChange {
+  const none = '0'.repeat(40);
+  return {
+    path,
+    status: before === undefined ? 'added' : after === undefined ? 'deleted' : 'modified',
+    added: 1,
+    removed: 1,
+    oldMode: before === undefined ? '000000' : '100644',
+    newMode: after === undefined ? '000000' : '100644',
+    oldBlob: before === undefined ? none : shaOf(before),
+    newBlob: after === undefined ? none : shaOf(after),
+    binary: false,
+    rawPath: Buffer.from(path),
+  };
+}

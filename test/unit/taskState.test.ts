@@ -1,0 +1,161 @@
+import assert from 'node:assert/strict';
+import { newTaskId, titleOf, type TaskSpec } from '../../src/protocol/task.ts';
+import { defaultBranchName, isBranchName, TaskId } from '../../src/protocol/grammar.ts';
+import type { TaskEvent, TaskEventBody } from '../../src/protocol/taskEvent.ts';
+import { hasEnded, initialState, reduce, type TaskState } from '../../src/protocol/taskState.ts';
+import { aCommit, aSpec } from '../support/specs.ts';
+
+function fold(
+  spec: TaskSpec,
+  bodies: (TaskEventBody & { s?: number })[],
+  from = initialState(spec, 1000),
+): TaskState {
+  let state = from;
+  for (const body of bodies) state = reduce(state, { n: state.lastEvent + 1, t: 2000, ...body });
+  return state;
+}
+
+describe('task state', () => {
+  const spec = aSpec();
+
+  it('goes from preparing over running to its outcome', () => {
+    let state = fold(spec, [
+      { type: 'submitted', spec },
+      { type: 'progress', stage: 'image', text: 'Building' },
+    ]);
+    assert.equal(state.phase, 'preparing');
+    assert.equal(state.progress, 'Building');
+    state = fold(spec, [{ type: 'started', spec, supervisor: '1', s: 1 }], state);
+    assert.equal(state.phase, 'running');
+    state = fold(
+      spec,
+      [{ type: 'ended', outcome: 'failed', kind: 'exit', exitCode: 7, message: 'It ended.', s: 2 }],
+      state,
+    );
+    assert.equal(state.phase, 'failed');
+    assert.deepEqual(state.failure, { kind: 'exit', exitCode: 7, message: 'It ended.' });
+    assert.equal(state.lastSandboxEvent, 2);
+  });
+
+  it('keeps the first end when two are told', () => {
+    const state = fold(spec, [
+      { type: 'ended', outcome: 'timed_out', message: 'Time is up.' },
+      { type: 'ended', outcome: 'succeeded', message: 'Done.', s: 5 },
+      { type: 'stopping' },
+    ]);
+    assert.equal(state.phase, 'timed_out');
+    assert.ok(hasEnded(state));
+  });
+
+  it('leaves out what it has already, so that a replay does no harm', () => {
+    const commit = aCommit('a');
+    const events: TaskEvent[] = [
+      { n: 1, t: 1, type: 'commit', commit, s: 1 },
+      { n: 2, t: 2, type: 'imported', tips: [commit.sha] },
+    ];
+    const once = events.reduce(reduce, initialState(spec, 1));
+    const twice = [...events, ...events].reduce(reduce, initialState(spec, 1));
+    assert.deepEqual(twice, once);
+    assert.deepEqual(once.pendingImports, []);
+    assert.deepEqual(once.imported, [commit.sha]);
+  });
+
+  it('holds every announced commit as pending until it is imported or lost', () => {
+    const [a, b, c] = ['a', 'b', 'c'].map(aCommit);
+    assert.ok(a && b && c);
+    let state = fold(spec, [
+      { type: 'commit', commit: a, s: 1 },
+      { type: 'commit', commit: b, s: 2 },
+      { type: 'commit', commit: a, s: 3 },
+      { type: 'leftovers', commit: c.sha, parent: b.sha, files: [], s: 4 },
+    ]);
+    assert.deepEqual(state.pendingImports, [a.sha, b.sha, c.sha]);
+    assert.equal(state.commits.length, 2);
+    state = fold(
+      spec,
+      [
+        { type: 'imported', tips: [a.sha, c.sha] },
+        { type: 'lost', tips: [b.sha] },
+      ],
+      state,
+    );
+    assert.deepEqual(state.pendingImports, []);
+    assert.deepEqual(state.imported, [a.sha, c.sha]);
+  });
+
+  it('believes the quarantine, not the sandbox, about what a commit holds', () => {
+    const said = aCommit('a');
+    const known = { ...said, subject: 'The truth', author: 'Eve', files: [] };
+    const { branch, ...unnamed } = known;
+    const state = fold(spec, [
+      { type: 'commit', commit: said, s: 1 },
+      { type: 'imported', tips: [said.sha], commits: [unnamed] },
+    ]);
+    assert.deepEqual(state.commits, [{ ...unnamed, branch }]);
+  });
+
+  it('begins anew with the numbers of a new sandbox', () => {
+    const state = fold(spec, [{ type: 'started', spec, supervisor: '1', s: 1 }, { type: 'prepared_anew' }]);
+    assert.equal(state.phase, 'preparing');
+    assert.equal(state.lastSandboxEvent, 0);
+  });
+
+  it('does not change its argument', () => {
+    const state = Object.freeze(initialState(spec, 1));
+    Object.freeze(state.commits);
+    Object.freeze(state.pendingImports);
+    fold(spec, [{ type: 'commit', commit: aCommit('a'), s: 1 }, { type: 'stopping' }], state);
+    assert.equal(state.commits.length, 0);
+  });
+});
+
+describe('names', () => {
+  it('gives task ids that fit their grammar, sort by time and never repeat', () => {
+    const ids = Array.from({ length: 1000 }, () => newTaskId(1_790_000_000_000));
+    assert.equal(new Set(ids.map((id) => id.slice(0, 9))).size, 1000);
+    assert.deepEqual([...ids].sort(), ids);
+    assert.ok(ids.every((id) => TaskId.safeParse(id).success));
+  });
+
+  it('takes good branch names and refuses what git or a shell would stumble over', () => {
+    for (const name of ['claude/20261121-014300', 'feature/x', 'a', 'UPPER.case_1'])
+      assert.ok(isBranchName(name), name);
+    const bad = [
+      '',
+      '-x',
+      'a/-b',
+      '.a',
+      'a/.b',
+      'a..b',
+      'a b',
+      'a~1',
+      'a^',
+      'a:b',
+      'a?',
+      'a*',
+      'a[',
+      'a\\b',
+      'a.lock',
+      'a/b.lock/c',
+      'a/',
+      '/a',
+      'a//b',
+      'a.',
+      '@',
+      'a@{1}',
+      'HEAD',
+      'refs/heads/x',
+      'é',
+      'a\nb',
+      'x'.repeat(201),
+    ];
+    for (const name of bad) assert.ok(!isBranchName(name), JSON.stringify(name));
+    assert.ok(isBranchName(defaultBranchName(new Date())));
+    assert.equal(defaultBranchName(new Date(Date.UTC(2026, 10, 21, 1, 43, 9))), 'claude/20261121-014309');
+  });
+
+  it('makes a title of one line of a prompt', () => {
+    assert.equal(titleOf('\n  Fix it\nnow'), 'Fix it');
+    assert.equal(Array.from(titleOf('😀'.repeat(200))).length, 80);
+  });
+});
