@@ -8,7 +8,9 @@ export const folders = {
   agent: ['base', 'protocol'],
   credentials: ['base', 'protocol'],
   engine: ['base', 'protocol', 'git', 'agent', 'credentials'],
-  runner: ['base', 'protocol', 'git', 'agent', 'credentials', 'engine'],
+  aws: ['base', 'protocol', 'credentials'],
+  google: ['base', 'protocol', 'credentials'],
+  runner: ['base', 'protocol', 'git', 'agent', 'credentials', 'engine', 'aws', 'google'],
   vscode: ['base', 'protocol', 'git', 'agent', 'credentials', 'engine', 'runner'],
   supervisor: ['base', 'protocol', 'agent', 'git'],
   gateway: ['base', 'protocol', 'agent'],
@@ -20,6 +22,8 @@ const soleImporters = [
   [/^vscode$/, 'vscode'],
   [/^dockerode$/, 'engine'],
   [/^tar-stream$/, 'engine'],
+  [/^@aws-sdk\//, 'aws'],
+  [/^google-auth-library$/, 'google'],
   [/^(lit|@vscode-elements\/|@pierre\/|ansi_up)/, 'webview'],
 ];
 

@@ -8,6 +8,7 @@ import type { TestSeam } from '../src/vscode/extension.ts';
 import type { TaskEvent } from '../src/protocol/taskEvent.ts';
 import type { Turns } from '../test/support/tasks.ts';
 import type { Answers, Requests } from './lib/editorProtocol.ts';
+import { defaultPolicy } from '../src/runner/userPolicy.ts';
 
 /**
  * The bench's part in the extension host: it does there what the bench asks for over a socket. Bundled by itself; called
@@ -61,6 +62,7 @@ const operations: { [Op in keyof Requests]: (request: Requests[Op]) => Promise<A
         distFolder: join(path, 'dist'),
         containerFolder,
         engineSetting: () => engine,
+        policy: () => defaultPolicy,
         credentials: () =>
           Promise.resolve({
             label: 'scripted model',

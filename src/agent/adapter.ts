@@ -7,6 +7,8 @@ export interface AgentPlace {
   baseUrl: string;
   /** Is worth something only at that endpoint, and only for this task. */
   token: string;
+  /** The egress proxy on the loopback, without a trailing slash. */
+  proxyUrl: string;
   home: string;
   workspace: string;
   /** Search path of the sandbox. */

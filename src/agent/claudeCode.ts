@@ -1,6 +1,7 @@
 import * as z from 'zod/mini';
 import type { TaskSpec } from '../protocol/task.ts';
-import type { SandboxBody, Usage } from '../protocol/taskEvent.ts';
+import type { SandboxBody } from '../protocol/taskEvent.ts';
+import type { Usage } from '../protocol/usage.ts';
 import type { AgentAdapter, AgentCommand, AgentPlace, AgentReader, Reading, Verdict } from './adapter.ts';
 
 /** Claude Code's command line: `claude -p` with one JSON message a line on stdout. */

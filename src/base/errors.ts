@@ -35,6 +35,15 @@ export type ErrorCode =
   // credentials
   | 'no_credentials'
   | 'invalid_credential'
+  | 'auth_expired'
+  | 'auth_refused'
+  | 'capacity_reached'
+  | 'not_enabled'
+  | 'model_unreachable'
+  | 'cloud_misconfigured'
+  // what would leave this machine
+  | 'secrets_found'
+  | 'invalid_rule'
   // general
   | 'invalid_input'
   | 'cancelled'

@@ -7,7 +7,7 @@ import { ask, dial } from './dial.ts';
 import type { Endpoint } from './discovery.ts';
 import type { ContainerSpec, ContainerState, Engine, EngineInfo, Exec, ImageRecipe } from './engine.ts';
 import { runExec } from './exec.ts';
-import { engineFailure, statusOf } from './failures.ts';
+import { engineFailure, messageOf, statusOf } from './failures.ts';
 import { createOptions } from './hardening.ts';
 import { buildImage, hasImage } from './image.ts';
 import { openLog } from './logs.ts';

@@ -2,19 +2,15 @@ import { createHash, timingSafeEqual } from 'node:crypto';
 import { chmodSync, rmSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { Disposable } from '../base/disposable.ts';
+import type { NetworkWay, Upstream } from '../protocol/control.ts';
 import { sendApiError, sendJson } from './apiError.ts';
+import { demonstration } from './demonstration.ts';
+import type { GatewayLog } from './eventLog.ts';
+import { fixedScript, scriptedModel } from './scriptedModel.ts';
+import { anthropicUpstream } from './upstream.ts';
 
 /** Longest request of the agent's, in bytes. */
 export const maxRequestBytes = 64 << 20;
-
-/** One line of the gateway's log: no header and no body of anybody's. */
-export interface AccessRecord {
-  t: number;
-  method: string;
-  path: string;
-  status: number;
-  ms: number;
-}
 
 /** What answers an allowed request. Has to answer or destroy the response in the end. */
 export type Responder = (request: IncomingMessage, response: ServerResponse, path: AllowedPath) => void;
@@ -28,6 +24,62 @@ export type AllowedPath = keyof typeof allowed;
 
 /** Longest path in the log, in characters. */
 const maxLoggedPath = 200;
+
+export interface BrokerOptions {
+  token: string;
+  upstream: Upstream;
+  network: NetworkWay;
+  spentUsd: number;
+  allowanceUsd: number | null;
+  log: GatewayLog;
+}
+
+export class Broker implements Disposable {
+  private readonly listener: Disposable;
+
+  private constructor(listener: Disposable) {
+    this.listener = listener;
+  }
+
+  static async listen(socketPath: string, options: BrokerOptions): Promise<Broker> {
+    return new Broker(
+      await listenBroker(socketPath, options.token, responder(options.upstream), () => undefined),
+    );
+  }
+
+  setAllowance(_allowanceUsd: number | null): void {
+    throw new Error('Not there yet');
+  }
+
+  setUpstream(_upstream: Upstream): void {
+    throw new Error('Not there yet');
+  }
+
+  dispose(): void {
+    this.listener.dispose();
+  }
+}
+
+function responder(upstream: Upstream): Responder {
+  switch (upstream.kind) {
+    case 'anthropic':
+      return anthropicUpstream(upstream);
+    case 'demonstration':
+      return scriptedModel(demonstration);
+    case 'scripted':
+      return scriptedModel(fixedScript(upstream.turns));
+    default:
+      throw new Error('Not there yet');
+  }
+}
+
+export interface AccessRecord {
+  t: number;
+  method: string;
+  path: string;
+  status: number;
+  ms: number;
+}
 
 /**
  * The model broker: an HTTP server on a unix socket that lets the model's own paths through, to whoever shows the

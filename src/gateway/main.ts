@@ -1,10 +1,9 @@
 import { ControlFailure, carryControl, listenControl, type ControlCall } from '../base/controlSocket.ts';
 import { FdWriter } from '../base/fdWriter.ts';
-import { GatewayRequest, paths, type Upstream } from '../protocol/control.ts';
-import { listenBroker, type Responder } from './broker.ts';
-import { demonstration } from './demonstration.ts';
-import { fixedScript, scriptedModel } from './scriptedModel.ts';
-import { anthropicUpstream } from './upstream.ts';
+import { GatewayRequest, paths } from '../protocol/control.ts';
+import { Broker } from './broker.ts';
+import { EgressProxy } from './egressProxy.ts';
+import { GatewayLog } from './eventLog.ts';
 
 /** In the container's own /tmp, which nobody else sees. */
 const controlSocket = '/tmp/sallyport-gateway.sock';
@@ -15,44 +14,48 @@ async function main(): Promise<void> {
     await carryControl(controlSocket, process.stdin, process.stdout);
     process.exit(0);
   }
-  const log = new FdWriter(1);
-  const say = (entry: object): void => log.write(`${JSON.stringify(entry)}\n`);
-  let configured = false;
+  const out = new FdWriter(1);
+  const log = new GatewayLog(out);
+  let servers: Promise<{ broker: Broker; proxy: EgressProxy }> | undefined;
 
   async function handle(call: ControlCall): Promise<{ ok: true }> {
     const parsed = GatewayRequest.safeParse(call.request);
     // Not the schema's message, which could quote a value.
     if (!parsed.success) throw new ControlFailure('invalid_input', 'The request is malformed.');
-    if (configured) throw new ControlFailure('busy', 'This gateway has its task already.');
-    configured = true;
-    const { token, upstream } = parsed.data;
-    try {
-      await listenBroker(paths.modelSocket, token, responder(upstream), say);
-    } catch (thrown) {
-      configured = false;
-      throw thrown;
+    const request = parsed.data;
+    if (request.op === 'configure') {
+      if (servers !== undefined) throw new ControlFailure('busy', 'This gateway has its task already.');
+      log.continueAfter(request.after);
+      servers = listen(request);
+      servers.catch(() => (servers = undefined));
+      await servers;
+      return { ok: true };
     }
+    if (servers === undefined) throw new ControlFailure('busy', 'This gateway has no task yet.');
+    const { broker, proxy } = await servers;
+    if (request.op === 'egress') proxy.setPolicy(request.egress, request.refused);
+    else if (request.op === 'allowance') broker.setAllowance(request.allowanceUsd);
+    else broker.setUpstream(request.upstream);
     return { ok: true };
+  }
+
+  async function listen(
+    request: Extract<GatewayRequest, { op: 'configure' }>,
+  ): Promise<{ broker: Broker; proxy: EgressProxy }> {
+    const proxy = await EgressProxy.listen(paths.proxySocket, { ...request, policy: request.egress, log });
+    const broker = await Broker.listen(paths.modelSocket, { ...request, log });
+    return { broker, proxy };
   }
 
   const control = await listenControl(controlSocket, handle);
   // A defect in the answer to one request must not end the others. The text stays here: it could quote a request.
-  process.on('uncaughtException', (error) => say({ t: Date.now(), error: error.name }));
+  process.on('uncaughtException', (error) =>
+    log.say({ type: 'gateway_notice', level: 'error', text: `The gateway met an unexpected ${error.name}.` }),
+  );
   process.once('SIGTERM', () => {
     control.dispose();
-    void log.drained().then(() => process.exit(0));
+    void out.drained().then(() => process.exit(0));
   });
-}
-
-function responder(upstream: Upstream): Responder {
-  switch (upstream.kind) {
-    case 'anthropic':
-      return anthropicUpstream(upstream);
-    case 'demonstration':
-      return scriptedModel(demonstration);
-    case 'scripted':
-      return scriptedModel(fixedScript(upstream.turns));
-  }
 }
 
 main().catch((thrown: unknown) => {

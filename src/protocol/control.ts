@@ -1,4 +1,5 @@
 import * as z from 'zod/mini';
+import { EgressPolicy } from './egress.ts';
 import { Sha } from './grammar.ts';
 import { TaskSpec } from './task.ts';
 
@@ -16,6 +17,8 @@ export const paths = {
   shared: '/run/sallyport',
   /** The model broker's unix socket, in the shared volume. */
   modelSocket: '/run/sallyport/model.sock',
+  /** The egress proxy's unix socket (HTTP and CONNECT), in the shared volume. */
+  proxySocket: '/run/sallyport/proxy.sock',
 } as const;
 
 export const SupervisorRequest = z.discriminatedUnion('op', [
@@ -26,10 +29,15 @@ export const SupervisorRequest = z.discriminatedUnion('op', [
   /** A git bundle of `want` without what `have` reaches, as data. */
   z.object({ op: z.literal('bundle'), want: z.array(Sha), have: z.array(Sha) }),
   z.object({ op: z.literal('stop') }),
+  /** Stops the clock of the time limit while the user is asked for something, and starts it again. */
+  z.object({ op: z.literal('clock'), running: z.boolean() }),
 ]);
 export type SupervisorRequest = z.infer<typeof SupervisorRequest>;
 
-/** How the gateway answers the sandbox's model requests. */
+/** Milliseconds since the epoch after which a credential is refused; undefined when it does not expire by itself. */
+const ExpiresAt = z.optional(z.number());
+
+/** How the gateway answers the sandbox's model requests. Holds the credential: it is never stored and never logged. */
 export const Upstream = z.discriminatedUnion('kind', [
   z.object({
     kind: z.literal('anthropic'),
@@ -40,6 +48,33 @@ export const Upstream = z.discriminatedUnion('kind', [
       z.object({ type: z.literal('bearer'), value: z.string() }),
       z.object({ type: z.literal('oauth'), value: z.string() }),
     ]),
+    expiresAt: ExpiresAt,
+  }),
+  /** Amazon Bedrock: the gateway signs each request (SigV4), or shows a Bedrock API key. */
+  z.object({
+    kind: z.literal('bedrock'),
+    region: z.string().check(z.regex(/^[a-z]{2}(-[a-z]+)+-\d$/)),
+    /** Another endpoint than the region's own, such as a VPC endpoint. */
+    endpoint: z.optional(z.url()),
+    auth: z.discriminatedUnion('type', [
+      z.object({
+        type: z.literal('keys'),
+        accessKeyId: z.string(),
+        secretAccessKey: z.string(),
+        sessionToken: z.optional(z.string()),
+      }),
+      z.object({ type: z.literal('bearer'), value: z.string() }),
+    ]),
+    expiresAt: ExpiresAt,
+  }),
+  /** Claude on Google's Vertex AI. */
+  z.object({
+    kind: z.literal('vertex'),
+    project: z.string().check(z.regex(/^[a-z0-9][a-z0-9:.-]{1,62}$/)),
+    region: z.string().check(z.regex(/^[a-z0-9-]{2,40}$/)),
+    endpoint: z.optional(z.url()),
+    accessToken: z.string(),
+    expiresAt: ExpiresAt,
   }),
   /** The embedded demonstration model. */
   z.object({ kind: z.literal('demonstration') }),
@@ -60,8 +95,39 @@ export const Upstream = z.discriminatedUnion('kind', [
 ]);
 export type Upstream = z.infer<typeof Upstream>;
 
-/** `configure` is answered when the socket listens. */
-export const GatewayRequest = z.object({ op: z.literal('configure'), token: z.string(), upstream: Upstream });
+/** How the gateway itself reaches the network. */
+export const NetworkWay = z.object({
+  /** A proxy of the user's company, for the model and for the sandbox's requests alike: `http://[user:password@]host:port`. */
+  proxy: z.optional(z.url()),
+  /** Hosts that are reached without that proxy, as NO_PROXY has them. */
+  noProxy: z.optional(z.string()),
+});
+export type NetworkWay = z.infer<typeof NetworkWay>;
+
+export const GatewayRequest = z.discriminatedUnion('op', [
+  /** Comes first, once; answered when both sockets listen. */
+  z.object({
+    op: z.literal('configure'),
+    token: z.string(),
+    upstream: Upstream,
+    egress: EgressPolicy,
+    /** How long a request that no rule lets through waits for the user's answer, in milliseconds. */
+    holdMs: z.int(),
+    /** Hosts to which the user said no. */
+    refused: z.array(z.string()),
+    network: NetworkWay,
+    /** What the task has spent, and what it may spend in all, in US dollars; null is no limit. */
+    spentUsd: z.number(),
+    allowanceUsd: z.nullable(z.number()),
+    /** Events are numbered from `after` + 1 on. */
+    after: z.int(),
+  }),
+  /** Takes effect at once, also for requests that wait. */
+  z.object({ op: z.literal('egress'), egress: EgressPolicy, refused: z.array(z.string()) }),
+  z.object({ op: z.literal('allowance'), allowanceUsd: z.nullable(z.number()) }),
+  /** A new credential of the same kind; requests that wait for it go on. */
+  z.object({ op: z.literal('credential'), upstream: Upstream }),
+]);
 export type GatewayRequest = z.infer<typeof GatewayRequest>;
 
 export const Reply = z.discriminatedUnion('ok', [

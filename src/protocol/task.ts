@@ -1,4 +1,5 @@
 import * as z from 'zod/mini';
+import { EgressPolicy } from './egress.ts';
 import { BranchName, Sha, TaskId } from './grammar.ts';
 
 /** What the workspace starts from: the last commit, that with edits of tracked files, or that with untracked files too. */
@@ -21,12 +22,37 @@ export const Limits = z.object({
   memoryBytes: z.number().check(z.positive()),
   cpus: z.number().check(z.positive()),
   pids: z.number().check(z.positive()),
-  /** How long the agent may work, in milliseconds. */
+  /** How long the agent may work, in milliseconds. The clock stands still while a budget is used up. */
   timeMs: z.number().check(z.positive()),
+  /** How much the sandbox may write to the engine's disk, in bytes. */
+  diskBytes: z._default(z.number().check(z.positive()), 20 * 2 ** 30),
 });
 export type Limits = z.infer<typeof Limits>;
 
-export const defaultLimits: Limits = { memoryBytes: 4 * 2 ** 30, cpus: 2, pids: 1024, timeMs: 60 * 60_000 };
+export const defaultLimits: Limits = {
+  memoryBytes: 4 * 2 ** 30,
+  cpus: 2,
+  pids: 1024,
+  timeMs: 60 * 60_000,
+  diskBytes: 20 * 2 ** 30,
+};
+
+/** How the container is made, besides its limits. */
+export const Isolation = z.object({
+  /** A runtime that the engine knows, such as `runsc`; the engine's own when it is not named. */
+  runtime: z.optional(z.string().check(z.regex(/^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,63}$/))),
+  /** Only the workspace, the home folder and the temporary folders can be written. */
+  readonlyRoot: z.boolean(),
+});
+export type Isolation = z.infer<typeof Isolation>;
+
+/** Which protocol the agent speaks to its model, through the gateway. */
+export const ModelService = z.discriminatedUnion('kind', [
+  z.object({ kind: z.literal('anthropic') }),
+  z.object({ kind: z.literal('bedrock'), region: z.string() }),
+  z.object({ kind: z.literal('vertex'), project: z.string(), region: z.string() }),
+]);
+export type ModelService = z.infer<typeof ModelService>;
 
 /** The repository that a task works on, as its user knows it. */
 export const RepositoryRef = z.object({
@@ -62,7 +88,17 @@ export const TaskSpec = z.object({
   identity: Identity,
   limits: Limits,
   /** Where the model's answers come from, for people: "Anthropic API key", "demonstration model". */
-  model: z.object({ label: z.string(), demonstration: z.boolean() }),
+  model: z.object({
+    label: z.string(),
+    demonstration: z.boolean(),
+    /** Anthropic's own when it is not named. */
+    service: z.optional(ModelService),
+  }),
+  /** What the sandbox may reach; nothing but the model when it is not said. */
+  egress: z.optional(EgressPolicy),
+  /** What the model may cost, in US dollars; no limit when it is not said. */
+  budgetUsd: z.optional(z.number().check(z.positive())),
+  isolation: z.optional(Isolation),
   /** Milliseconds since the epoch. */
   createdAt: z.number(),
 });

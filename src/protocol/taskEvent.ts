@@ -1,11 +1,14 @@
 import * as z from 'zod/mini';
+import { EgressMode, EgressRuleText } from './egress.ts';
+import { GatewayBody } from './gatewayEvent.ts';
 import { BranchName, Sha } from './grammar.ts';
 import { TaskSpec } from './task.ts';
+import { Usage } from './usage.ts';
 
 /**
  * What happens in the life of a task. Every view is a function of these. Some are said by the sandbox (its supervisor,
- * over the container's stdout), some by the runner around it; `SandboxBody` and `RunnerBody` part them, so that a
- * sandbox cannot say what only the runner knows.
+ * over the container's stdout), some by the gateway beside it (`GatewayBody`), some by the runner around both;
+ * `SandboxBody`, `GatewayBody` and `RunnerBody` part them, so that a sandbox cannot say what only the others know.
  */
 
 export const FileChange = z.object({
@@ -35,14 +38,6 @@ export const Commit = z.object({
 });
 export type Commit = z.infer<typeof Commit>;
 
-export const Usage = z.object({
-  inputTokens: z.number(),
-  outputTokens: z.number(),
-  cacheReadTokens: z.number(),
-  cacheWriteTokens: z.number(),
-});
-export type Usage = z.infer<typeof Usage>;
-
 /** Why a task failed. `exit` comes with the real exit code. */
 export const FailureKind = z.enum([
   'exit',
@@ -51,7 +46,9 @@ export const FailureKind = z.enum([
   'rate_limited',
   'model_unavailable',
   'agent_missing',
+  'not_enabled',
   'out_of_memory',
+  'log_limit',
   'killed',
   'egress_open',
   'workspace',
@@ -156,19 +153,38 @@ export const RunnerBody = z.discriminatedUnion('type', [
   /** The sandbox was found again after the runner had been away. */
   z.object({ type: z.literal('reattached') }),
   z.object({ type: z.literal('notice'), level: z.enum(['info', 'warning', 'error']), text: z.string() }),
+  /** The user let something through, for this task or for all tasks of the workspace; or set the mode. */
+  z.object({
+    type: z.literal('egress_allowed'),
+    rule: z.optional(EgressRuleText),
+    mode: z.optional(EgressMode),
+    scope: z.enum(['task', 'workspace']),
+  }),
+  /** The user said no to a host: nobody is asked about it again, and requests to it do not wait. */
+  z.object({ type: z.literal('egress_refused'), host: z.string() }),
+  /** The user set what the task may cost; null is no limit. */
+  z.object({ type: z.literal('budget_set'), usd: z.nullable(z.number()) }),
+  /** A budget is used up: the model waits, and with it the agent, until the user raises the budget or stops the task. */
+  z.object({
+    type: z.literal('paused'),
+    scope: z.enum(['task', 'day']),
+    spentUsd: z.number(),
+    limitUsd: z.number(),
+  }),
+  z.object({ type: z.literal('continued') }),
   Ended,
   /** Container, gateway and volumes are gone; log and quarantine stay. */
   z.object({ type: z.literal('sandbox_removed') }),
 ]);
 export type RunnerBody = z.infer<typeof RunnerBody>;
 
-export type TaskEventBody = SandboxBody | RunnerBody;
+export type TaskEventBody = SandboxBody | GatewayBody | RunnerBody;
 
 /**
  * One event of a task's log. `n` numbers the log without a gap from 1 and is given by the runner; `s` is the
- * supervisor's own number, there when the sandbox said it.
+ * supervisor's own number, there when the sandbox said it; `g` the gateway's.
  */
-export type TaskEvent = TaskEventBody & { n: number; t: number; s?: number };
+export type TaskEvent = TaskEventBody & { n: number; t: number; s?: number; g?: number };
 
 /** A line of the sandbox's stdout that is whole: the supervisor's number, its clock in ms, the body's fields. */
 export type SandboxEvent = SandboxBody & { s: number; t: number };
@@ -178,6 +194,7 @@ const RunnerEnvelope = z.looseObject({
   n: z.int().check(z.positive()),
   t: z.number(),
   s: z.optional(z.int()),
+  g: z.optional(z.int()),
 });
 
 /** Checks one decoded line of a sandbox. Throws when it is no event. */
@@ -188,7 +205,8 @@ export function parseSandboxEvent(json: unknown): SandboxEvent {
 
 /** Checks one decoded line of a task's log. Throws when it is no event. */
 export function parseTaskEvent(json: unknown): TaskEvent {
-  const { n, t, s } = RunnerEnvelope.parse(json);
-  if (s === undefined) return { ...RunnerBody.parse(json), n, t };
-  return { ...SandboxBody.parse(json), n, t, s };
+  const { n, t, s, g } = RunnerEnvelope.parse(json);
+  if (s !== undefined) return { ...SandboxBody.parse(json), n, t, s };
+  if (g !== undefined) return { ...GatewayBody.parse(json), n, t, g };
+  return { ...RunnerBody.parse(json), n, t };
 }

@@ -1,5 +1,7 @@
 import type { TaskSpec } from './task.ts';
-import type { Commit, FailureKind, FileChange, Outcome, TaskEvent, Usage } from './taskEvent.ts';
+import type { EgressMode } from './egress.ts';
+import type { Commit, FailureKind, FileChange, Outcome, TaskEvent } from './taskEvent.ts';
+import { addUsage, noUsage, type Usage } from './usage.ts';
 
 /** What a task is now: the fold of its events, and nothing else. Plain data, so that it can be posted to a webview. */
 export interface TaskState {
@@ -27,16 +29,49 @@ export interface TaskState {
   sessionId?: string;
   modelName?: string;
   usage: Usage;
+  /** What the agent says that it cost. A claim of the sandbox's. */
   costUsd: number;
+  /** Last number of the gateway's that is folded in. */
+  lastGatewayEvent: number;
+  /** What the gateway counted in the model's answers, and what that costs. */
+  spend: { usage: Usage; usd: number; estimated: boolean };
+  /** What the task may cost; null is no limit. */
+  budgetUsd: number | null;
+  /** There while a budget is used up and the model waits for the user. */
+  paused?: { scope: 'task' | 'day'; spentUsd: number; limitUsd: number };
+  egress: {
+    mode: EgressMode;
+    /** What the user let through besides the policy of the spec. */
+    allowed: string[];
+    /** Hosts to which the user said no. */
+    refused: string[];
+    /** Requests that wait for the user's answer; at most 20. */
+    waiting: WaitingRequest[];
+    /** Hosts that no rule lets through, with how often they were tried; at most 50. */
+    blocked: { host: string; port: number; times: number; askable: boolean }[];
+    counts: { allowed: number; blocked: number; failed: number; bytesOut: number; bytesIn: number };
+  };
   egressClosed?: boolean;
   /** False while any container of the task may exist. */
   sandboxRemoved: boolean;
 }
 
-/** Changes whenever the same events give another state. */
-export const stateVersion = 1;
+export interface WaitingRequest {
+  id: number;
+  kind: 'tunnel' | 'http' | 'model';
+  host: string;
+  port: number;
+  method?: string;
+  path?: string;
+  /** Milliseconds since the epoch. */
+  until: number;
+}
 
-export const noUsage: Usage = { inputTokens: 0, outputTokens: 0, cacheReadTokens: 0, cacheWriteTokens: 0 };
+const maxWaiting = 20;
+const maxBlocked = 50;
+
+/** Changes whenever the same events give another state. */
+export const stateVersion = 2;
 
 export function initialState(spec: TaskSpec, at: number): TaskState {
   return {
@@ -52,6 +87,17 @@ export function initialState(spec: TaskSpec, at: number): TaskState {
     imported: [],
     usage: noUsage,
     costUsd: 0,
+    lastGatewayEvent: 0,
+    spend: { usage: noUsage, usd: 0, estimated: false },
+    budgetUsd: spec.budgetUsd ?? null,
+    egress: {
+      mode: spec.egress?.mode ?? 'closed',
+      allowed: [],
+      refused: [],
+      waiting: [],
+      blocked: [],
+      counts: { allowed: 0, blocked: 0, failed: 0, bytesOut: 0, bytesIn: 0 },
+    },
     sandboxRemoved: false,
   };
 }
@@ -68,6 +114,7 @@ export function reduce(state: TaskState, event: TaskEvent): TaskState {
     ...state,
     lastEvent: event.n,
     lastSandboxEvent: Math.max(state.lastSandboxEvent, event.s ?? 0),
+    lastGatewayEvent: Math.max(state.lastGatewayEvent, event.g ?? 0),
   };
   switch (event.type) {
     case 'progress':
@@ -79,7 +126,7 @@ export function reduce(state: TaskState, event: TaskEvent): TaskState {
     case 'prepared_anew':
       return hasEnded(next)
         ? next
-        : { ...next, phase: 'preparing', workspaceReady: false, lastSandboxEvent: 0 };
+        : { ...next, phase: 'preparing', workspaceReady: false, lastSandboxEvent: 0, lastGatewayEvent: 0 };
     case 'stopping':
       return hasEnded(next) ? next : { ...next, phase: 'stopping' };
     case 'egress':
@@ -115,9 +162,41 @@ export function reduce(state: TaskState, event: TaskEvent): TaskState {
     }
     case 'import_failed':
       return { ...next, importFailure: { code: event.code, message: event.message } };
+    case 'spend':
+      return {
+        ...next,
+        spend: {
+          usage: addUsage(next.spend.usage, event.usage),
+          usd: next.spend.usd + event.usd,
+          estimated: next.spend.estimated || event.estimated,
+        },
+      };
+    case 'budget_set':
+      return { ...next, budgetUsd: event.usd };
+    case 'paused':
+      return {
+        ...next,
+        paused: { scope: event.scope, spentUsd: event.spentUsd, limitUsd: event.limitUsd },
+      };
+    case 'continued': {
+      const { paused: _, ...going } = next;
+      return going;
+    }
+    case 'request_waiting':
+    case 'request':
+    case 'egress_allowed':
+    case 'egress_refused':
+      return { ...next, egress: foldEgress(next.egress, event) };
     case 'ended': {
       if (hasEnded(next)) return next;
-      const ended: TaskState = { ...next, phase: event.outcome, endedAt: event.t, progress: '' };
+      const { paused: _, ...over } = next;
+      const ended: TaskState = {
+        ...over,
+        phase: event.outcome,
+        endedAt: event.t,
+        progress: '',
+        egress: { ...next.egress, waiting: [] },
+      };
       if (event.outcome !== 'failed') return ended;
       return {
         ...ended,
@@ -151,11 +230,46 @@ function announce(state: TaskState, sha: string): TaskState {
   return { ...state, pendingImports: [...state.pendingImports, sha] };
 }
 
-function addUsage(a: Usage, b: Usage): Usage {
-  return {
-    inputTokens: a.inputTokens + b.inputTokens,
-    outputTokens: a.outputTokens + b.outputTokens,
-    cacheReadTokens: a.cacheReadTokens + b.cacheReadTokens,
-    cacheWriteTokens: a.cacheWriteTokens + b.cacheWriteTokens,
-  };
+type EgressEvent = Extract<
+  TaskEvent,
+  { type: 'request_waiting' | 'request' | 'egress_allowed' | 'egress_refused' }
+>;
+
+function foldEgress(egress: TaskState['egress'], event: EgressEvent): TaskState['egress'] {
+  switch (event.type) {
+    case 'request_waiting': {
+      const { id, kind, host, port, until } = event;
+      const one: WaitingRequest = { id, kind, host, port, until };
+      if (event.method !== undefined) one.method = event.method;
+      if (event.path !== undefined) one.path = event.path;
+      return { ...egress, waiting: [...egress.waiting, one].slice(-maxWaiting) };
+    }
+    case 'request': {
+      const { bytesOut, bytesIn, verdict } = event;
+      const counts = { ...egress.counts };
+      counts[verdict]++;
+      counts.bytesOut += bytesOut;
+      counts.bytesIn += bytesIn;
+      const waiting = egress.waiting.filter(({ id }) => id !== event.id);
+      if (verdict !== 'blocked') return { ...egress, waiting, counts };
+      const { host, port, askable = false } = event;
+      const same = (one: { host: string; port: number }): boolean => one.host === host && one.port === port;
+      const times = (egress.blocked.find(same)?.times ?? 0) + 1;
+      const blocked = [...egress.blocked.filter((one) => !same(one)), { host, port, times, askable }];
+      return { ...egress, waiting, counts, blocked: blocked.slice(-maxBlocked) };
+    }
+    case 'egress_allowed':
+      return {
+        ...egress,
+        mode: event.mode ?? egress.mode,
+        allowed:
+          event.rule === undefined || egress.allowed.includes(event.rule)
+            ? egress.allowed
+            : [...egress.allowed, event.rule],
+      };
+    case 'egress_refused':
+      return egress.refused.includes(event.host)
+        ? egress
+        : { ...egress, refused: [...egress.refused, event.host] };
+  }
 }

@@ -30,7 +30,7 @@ export async function call(
   message: SupervisorRequest | GatewayRequest,
   options: Options = {},
 ): Promise<{ data: ByteStream; reply: Promise<Answer> }> {
-  const program = message.op === 'configure' ? paths.gateway : paths.supervisor;
+  const program = isForGateway(message) ? paths.gateway : paths.supervisor;
   const exec = await engine.exec(container, ['node', program, 'control'], {
     stdin: frames(message, options.data),
     ...(options.signal === undefined ? {} : { signal: options.signal }),
@@ -61,6 +61,12 @@ export async function call(
     }
   }
   return { data: read(), reply };
+}
+
+function isForGateway({ op }: SupervisorRequest | GatewayRequest): boolean {
+  return (
+    ['configure', 'egress', 'allowance', 'credential'] satisfies GatewayRequest['op'][] as string[]
+  ).includes(op);
 }
 
 async function* frames(message: unknown, data: ByteStream | undefined): ByteStream {

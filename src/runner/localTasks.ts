@@ -14,7 +14,15 @@ import type { TaskState } from '../protocol/taskState.ts';
 import { openDataFolder } from './dataFolder.ts';
 import { examine } from './doctor.ts';
 import { LocalRunner } from './localRunner.ts';
-import type { DoctorCheck, Range, ResolvedModel, SubmitRequest, TaskService } from './taskService.ts';
+import type {
+  DoctorCheck,
+  Range,
+  ResolvedModel,
+  SubmitRequest,
+  TaskService,
+  WorkspaceSettings,
+} from './taskService.ts';
+import type { UserPolicy } from './userPolicy.ts';
 
 export interface LocalTaskOptions {
   /** Root of task logs and quarantines. */
@@ -27,6 +35,8 @@ export interface LocalTaskOptions {
   engineSetting: () => string | undefined;
   /** Asked at each start of a gateway. Throws `no_credentials`. */
   credentials: () => Promise<ResolvedModel>;
+  /** The user's own settings for the network and money; read anew for each task. */
+  policy: () => UserPolicy;
   log: Logger;
 }
 
@@ -207,7 +217,31 @@ class LocalTasks implements TaskService {
     return { branch };
   }
 
-  async doctor(signal?: AbortSignal): Promise<DoctorCheck[]> {
+  answerEgress(): Promise<void> {
+    throw new Error('Not there yet');
+  }
+
+  setBudget(): Promise<void> {
+    throw new Error('Not there yet');
+  }
+
+  spentToday(): Promise<number> {
+    throw new Error('Not there yet');
+  }
+
+  budgetsChanged(): Promise<void> {
+    throw new Error('Not there yet');
+  }
+
+  workspaceSettings(): Promise<WorkspaceSettings> {
+    throw new Error('Not there yet');
+  }
+
+  changeWorkspaceSettings(): Promise<void> {
+    throw new Error('Not there yet');
+  }
+
+  async doctor({ signal }: { signal?: AbortSignal } = {}): Promise<DoctorCheck[]> {
     return await examine(this.options, signal);
   }
 

@@ -9,6 +9,7 @@ import { SnapshotMode } from '../protocol/task.ts';
 import { defaultDataRoot } from './dataFolder.ts';
 import { runHeadless } from './headless.ts';
 import { createTaskService } from './localTasks.ts';
+import { defaultPolicy } from './userPolicy.ts';
 
 const usage = `sallyport-runner headless --task PROMPT | --task-file FILE [options]
 sallyport-runner doctor
@@ -46,6 +47,7 @@ async function main(): Promise<number> {
     distFolder: __dirname,
     containerFolder: resolve(__dirname, '..', 'container'),
     engineSetting: () => values.engine,
+    policy: () => defaultPolicy,
     credentials: () =>
       new Promise((found) =>
         found(chooseModel(values.demo ? 'demonstration' : 'auto', process.env, undefined)),

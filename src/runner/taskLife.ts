@@ -9,6 +9,7 @@ import type { ContainerState, Engine } from '../engine/engine.ts';
 import type { Quarantine } from '../git/quarantine.ts';
 import type { ByteStream } from '../protocol/runner.ts';
 import type { FailureKind, RunnerBody, Stage, TaskEvent } from '../protocol/taskEvent.ts';
+import type { GatewayRequest } from '../protocol/control.ts';
 import { hasEnded, initialState, reduce, type TaskState } from '../protocol/taskState.ts';
 import { WireDecoder, type WireItem } from '../protocol/wire.ts';
 import { request } from './control.ts';
@@ -226,7 +227,7 @@ export class TaskLife {
     const gateway = (async () => {
       const id = await engine.create(gatewayContainer(spec, this.around.home, image));
       await engine.start(id);
-      await request(engine, id, { op: 'configure', token, upstream: model.upstream }, { signal: both });
+      await request(engine, id, configuration(this.current, token, model), { signal: both });
     })();
     const sandbox = (async () => {
       const id = await engine.create(sandboxContainer(spec, this.around.home, image));
@@ -419,7 +420,7 @@ export class TaskLife {
         await engine.start(gateway.id);
         const model = await this.around.model(this.current.spec.model.demonstration);
         const token = await readFile(join(this.folder, 'token'), 'utf8');
-        await request(engine, gateway.id, { op: 'configure', token, upstream: model.upstream }, { signal });
+        await request(engine, gateway.id, configuration(this.current, token, model), { signal });
       }
       await engine.wait(gateway.id, signal);
       await pause(500, signal);
@@ -546,6 +547,21 @@ export function foldAll(events: readonly TaskEvent[], state?: TaskState): TaskSt
     if (state !== undefined) state = reduce(state, event);
   }
   return state;
+}
+
+function configuration(state: TaskState, token: string, model: ResolvedModel): GatewayRequest {
+  return {
+    op: 'configure',
+    token,
+    upstream: model.upstream,
+    egress: state.spec.egress ?? { mode: 'closed', rules: [] },
+    holdMs: 0,
+    refused: state.egress.refused,
+    network: {},
+    spentUsd: state.spend.usd,
+    allowanceUsd: state.budgetUsd,
+    after: state.lastGatewayEvent,
+  };
 }
 
 function failureKind(error: SallyportError): FailureKind {

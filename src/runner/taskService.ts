@@ -2,9 +2,11 @@ import type { Disposable } from '../base/disposable.ts';
 import type { SallyportError } from '../base/errors.ts';
 import type { Event } from '../base/event.ts';
 import type { DetailedChange } from '../git/diff.ts';
+import type { SecretFinding } from '../git/secretScan.ts';
 import type { Upstream } from '../protocol/control.ts';
 import type { TaskId } from '../protocol/grammar.ts';
-import type { Limits, SnapshotMode } from '../protocol/task.ts';
+import type { EgressMode } from '../protocol/egress.ts';
+import type { Isolation, Limits, ModelService, SnapshotMode } from '../protocol/task.ts';
 import type { TaskEvent } from '../protocol/taskEvent.ts';
 import type { TaskState } from '../protocol/taskState.ts';
 
@@ -13,7 +15,14 @@ export interface ResolvedModel {
   /** For people: "Anthropic API key from ANTHROPIC_API_KEY". Never the value. */
   label: string;
   demonstration: boolean;
+  /** Which protocol the agent is to speak; Anthropic's own when it is not named. */
+  service?: ModelService;
   upstream: Upstream;
+  /**
+   * Gets a fresh credential when this one expires or was refused. Undefined for one that cannot be renewed. Single
+   * flight: parallel tasks share one renewal. Throws `auth_expired`, `auth_refused`.
+   */
+  renew?: (reason: 'expired' | 'refused', signal: AbortSignal) => Promise<Upstream>;
 }
 
 export interface SubmitRequest {
@@ -26,7 +35,32 @@ export interface SubmitRequest {
   /** Further command line options of the agent, as they are. */
   agentArgs?: string[];
   limits?: Partial<Limits>;
+  /** Joins the workspace's and the user's own rules; `mode` stands in for theirs. */
+  egress?: { mode?: EgressMode; rules?: string[] };
+  /** US dollars. */
+  budgetUsd?: number;
+  isolation?: Isolation;
+  /**
+   * What to do about likely keys in what the sandbox would get: `ask` throws `SecretsFound`, `send` goes on, and
+   * `accept` goes on and never asks about these findings in this repository again.
+   */
+  secrets?: 'ask' | 'send' | 'accept';
 }
+
+/** How a user decides on a request that no rule lets through. */
+export type EgressAnswer =
+  { allow: 'task' | 'workspace'; rule: string } | { allow: 'task'; mode: EgressMode } | { refuse: string };
+
+/** What all tasks of one repository share, kept in the data folder: never in a file that an agent could change. */
+export interface WorkspaceSettings {
+  egressRules: string[];
+  /** Id of the credential source that was shown to the user and confirmed. */
+  credential?: string;
+  /** Fingerprints of findings of the secrets scan that the user accepted. */
+  acceptedSecrets: string[];
+}
+
+export type { SecretFinding };
 
 /** From one commit to another, by object name. */
 export interface Range {
@@ -74,5 +108,16 @@ export interface TaskService extends Disposable {
   blob(id: TaskId, oid: string): Promise<Uint8Array>;
   /** Creates the branch in the user's repository at the newest imported commit, and changes nothing else of it. */
   acceptAsBranch(id: TaskId, branch: string): Promise<{ branch: string }>;
-  doctor(signal?: AbortSignal): Promise<DoctorCheck[]>;
+  /** Takes effect at once, also for a request that waits. Throws `invalid_rule`. */
+  answerEgress(id: TaskId, answer: EgressAnswer): Promise<void>;
+  /** What the task may cost in all, in US dollars; null is no limit. A paused task goes on when it fits. */
+  setBudget(id: TaskId, usd: number | null): Promise<void>;
+  /** What all tasks cost today (UTC), in US dollars. */
+  spentToday(): Promise<number>;
+  /** Looks at the day's budget again, after its setting was changed: paused tasks go on when it fits. */
+  budgetsChanged(): Promise<void>;
+  workspaceSettings(repositoryPath: string): Promise<WorkspaceSettings>;
+  changeWorkspaceSettings(repositoryPath: string, change: Partial<WorkspaceSettings>): Promise<void>;
+  /** With `callModel` one request for one token is sent to the model. */
+  doctor(options?: { callModel?: boolean; signal?: AbortSignal }): Promise<DoctorCheck[]>;
 }

@@ -82,6 +82,8 @@ export class Supervisor implements Disposable {
       case 'stop':
         this.interrupt('stop');
         return { ok: true };
+      case 'clock':
+        throw new Error('Not there yet');
     }
   }
 
@@ -173,7 +175,7 @@ export class Supervisor implements Disposable {
 
     const { home, path, workspace } = this.options;
     const baseUrl = `http://127.0.0.1:${this.relay.port}`;
-    const command = adapter.command(spec, { baseUrl, token, home, path, workspace });
+    const command = adapter.command(spec, { baseUrl, token, proxyUrl: '', home, path, workspace });
     this.timer = setTimeout(() => this.interrupt('time'), Math.min(spec.limits.timeMs, 2 ** 31 - 1));
     this.run = runAgent(command, workspace, adapter.reader(spec), this.log);
     const exit = await this.run.ended;

@@ -294,7 +294,7 @@ async function doctor(tasks: Tasks, texts: TextDocuments): Promise<unknown> {
       title: 'Sallyport: checking this machine…',
       cancellable: true,
     },
-    async (_progress, token) => (await tasks.open()).doctor(toSignal(token)),
+    async (_progress, token) => (await tasks.open()).doctor({ signal: toSignal(token) }),
   );
   await texts.show('Sallyport Doctor.md', doctorReport(checks));
   return checks;

@@ -17,6 +17,7 @@ import { Tasks } from './tasks.ts';
 import { TextDocuments } from './texts.ts';
 import { TaskTree } from './tree.ts';
 import { updateRepositoryContext } from './welcome.ts';
+import { defaultPolicy } from '../runner/userPolicy.ts';
 
 /** What the tests of the extension host get. Nothing of it is there in a user's window. */
 export interface TestSeam {
@@ -41,6 +42,7 @@ export function activate(context: vscode.ExtensionContext): TestSeam | undefined
       distFolder: join(context.extensionPath, 'dist'),
       containerFolder: join(context.extensionPath, 'container'),
       engineSetting: () => readSettings().engineSocket || undefined,
+      policy: () => defaultPolicy,
       credentials: model,
       log,
     });

@@ -44,6 +44,7 @@ export function readSettings(): Settings {
       memoryBytes: Math.round(read('task.memoryGiB') * 2 ** 30),
       cpus: read('task.cpus'),
       pids: Math.round(read('task.processes')),
+      diskBytes: defaultLimits.diskBytes,
     },
   };
 }

@@ -4,7 +4,14 @@ import type { DetailedChange } from '../../src/git/diff.ts';
 import { titleOf } from '../../src/protocol/task.ts';
 import type { TaskEvent, TaskEventBody } from '../../src/protocol/taskEvent.ts';
 import { initialState, reduce, type TaskState } from '../../src/protocol/taskState.ts';
-import type { DoctorCheck, Range, SubmitRequest, TaskService } from '../../src/runner/taskService.ts';
+import type {
+  DoctorCheck,
+  EgressAnswer,
+  Range,
+  SubmitRequest,
+  TaskService,
+  WorkspaceSettings,
+} from '../../src/runner/taskService.ts';
 import { aSpec, shaOf } from './specs.ts';
 
 /** A task service in memory: a test says what happens, and sees what was asked. Its states come from the real reducer. */
@@ -133,6 +140,37 @@ export class FakeTaskService implements TaskService {
   acceptAsBranch(id: string, branch: string): Promise<{ branch: string }> {
     this.accepted.push({ id, branch });
     return Promise.resolve({ branch });
+  }
+
+  readonly answers: { id: string; answer: EgressAnswer }[] = [];
+  readonly budgets: { id: string; usd: number | null }[] = [];
+  settings: WorkspaceSettings = { egressRules: [], acceptedSecrets: [] };
+
+  answerEgress(id: string, answer: EgressAnswer): Promise<void> {
+    this.answers.push({ id, answer });
+    return Promise.resolve();
+  }
+
+  setBudget(id: string, usd: number | null): Promise<void> {
+    this.budgets.push({ id, usd });
+    return Promise.resolve();
+  }
+
+  spentToday(): Promise<number> {
+    return Promise.resolve(0);
+  }
+
+  budgetsChanged(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  workspaceSettings(): Promise<WorkspaceSettings> {
+    return Promise.resolve(this.settings);
+  }
+
+  changeWorkspaceSettings(_repositoryPath: string, change: Partial<WorkspaceSettings>): Promise<void> {
+    this.settings = { ...this.settings, ...change };
+    return Promise.resolve();
   }
 
   doctor(): Promise<DoctorCheck[]> {

@@ -13,6 +13,7 @@ import { openDataFolder } from '../../src/runner/dataFolder.ts';
 import { createTaskService } from '../../src/runner/localTasks.ts';
 import { labelNames } from '../../src/runner/sandboxNames.ts';
 import type { SubmitRequest, TaskService } from '../../src/runner/taskService.ts';
+import { defaultPolicy } from '../../src/runner/userPolicy.ts';
 
 const run = promisify(execFile);
 const root = resolve(import.meta.dirname, '..', '..');
@@ -94,6 +95,7 @@ export class Bench {
       distFolder: join(root, 'dist'),
       containerFolder: this.containerFolder,
       engineSetting: () => this.address,
+      policy: () => defaultPolicy,
       credentials: () =>
         Promise.resolve({
           label: 'scripted model',

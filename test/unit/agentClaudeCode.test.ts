@@ -6,6 +6,7 @@ import { aSpec } from '../support/specs.ts';
 
 const place = {
   baseUrl: 'http://127.0.0.1:4000',
+  proxyUrl: 'http://127.0.0.1:4001',
   token: 'the-token',
   home: '/home/agent',
   workspace: '/workspace',
