@@ -43,11 +43,13 @@ const stages = [
   { name: 'engines', title: 'Container engines: Docker and Podman', go: startEngines },
   mocha('contract', 'Contract tests on both engines', {
     timeout: '10m',
+    attempts: 2,
     limit: 40 * minute,
     needs: ['build', 'engines'],
   }),
   mocha('attack', 'Attacks on the promises', {
     timeout: '10m',
+    attempts: 2,
     limit: 40 * minute,
     needs: ['build', 'engines'],
   }),
@@ -62,6 +64,7 @@ const stages = [
   mocha('journey', 'Journeys through the workbench in a browser', {
     folder: 'e2e',
     timeout: '10m',
+    attempts: 2,
     limit: 40 * minute,
     needs: ['package', 'engines'],
     before: async () => {
@@ -86,8 +89,11 @@ function check(name, title, commands, needs = []) {
   return { name, title, needs, go };
 }
 
-/** A stage of mocha tests; none when its folder holds no test. */
-function mocha(name, title, { folder = name, timeout = '20s', limit, needs = [], before }) {
+/**
+ * A stage of mocha tests; none when its folder holds no test. What runs on real engines and browsers gets a second
+ * attempt, because those have bad moments of their own; whatever needed it is named in the last lines.
+ */
+function mocha(name, title, { folder = name, timeout = '20s', limit, needs = [], before, attempts = 1 }) {
   const path = join(root, 'test', folder);
   const names = existsSync(path) ? readdirSync(path, { recursive: true }).map(String) : [];
   const files = names.filter((file) => file.endsWith('.test.ts')).map((file) => join(path, file));
@@ -100,7 +106,8 @@ function mocha(name, title, { folder = name, timeout = '20s', limit, needs = [],
       '--reporter-option',
       `output=${counts}`,
     ];
-    const argv = [...tool('mocha/bin/mocha.js'), '--timeout', timeout, ...reporter, ...files.sort()];
+    const options = ['--timeout', timeout, '--retries', String(attempts - 1), ...reporter];
+    const argv = [...tool('mocha/bin/mocha.js'), ...options, ...files.sort()];
     return await run(argv, { cwd: root, env: environment(), limitMs: limit });
   };
   return { name, title, needs, count: true, go };
@@ -147,21 +154,23 @@ async function perform(stage) {
   }
   const time = Date.now() - start;
   if (stage.count === undefined)
-    return { stage, time, passed: code === 0 ? 1 : 0, failed: code === 0 ? 0 : 1, skipped: [] };
+    return { stage, time, passed: code === 0 ? 1 : 0, failed: code === 0 ? 0 : 1, skipped: [], again: [] };
   return { stage, time, ...readCounts(counts, code) };
 }
 
 /** What mocha wrote down. A run that wrote nothing, ran nothing, or failed without a failed test counts as one failure. */
 function readCounts(path, code) {
-  if (!existsSync(path)) return { passed: 0, failed: 1, skipped: [], note: 'did not come to its end' };
+  if (!existsSync(path))
+    return { passed: 0, failed: 1, skipped: [], again: [], note: 'did not come to its end' };
   const counts = JSON.parse(readFileSync(path, 'utf8'));
   const reasons = JSON.parse(readFileSync(join(root, 'test', 'skips.json'), 'utf8'));
+  const { again } = counts;
   const skipped = counts.pending.map((test) => ({ test, reason: reasons[test] }));
   const failed = counts.failed.length + skipped.filter(({ reason }) => reason === undefined).length;
-  if (counts.passed + failed === 0) return { passed: 0, failed: 1, skipped, note: 'ran no test' };
+  if (counts.passed + failed === 0) return { passed: 0, failed: 1, skipped, again, note: 'ran no test' };
   if (code !== 0 && failed === 0)
-    return { passed: counts.passed, failed: 1, skipped, note: `ended with exit code ${code}` };
-  return { passed: counts.passed, failed, skipped };
+    return { passed: counts.passed, failed: 1, skipped, again, note: `ended with exit code ${code}` };
+  return { passed: counts.passed, failed, skipped, again };
 }
 
 /** The named stages with all that they need, in order. */
@@ -204,6 +213,7 @@ await main(async () => {
             passed: 0,
             failed: 1,
             skipped: [],
+            again: [],
             note: `not run, because ${broken.join(' and ')} failed`,
           }
         : await perform(stage);
@@ -230,6 +240,9 @@ function report(outcomes) {
     console.log(
       `  skipped: ${test}: ${reason ?? red('no reason is given in test/skips.json, so it counts as failed')}`,
     );
+  }
+  for (const { test, error } of outcomes.flatMap((outcome) => outcome.again)) {
+    console.log(`  ${red('needed a second attempt')}: ${test}: ${error.split('\n', 1)[0]}`);
   }
   const sum = (key) => outcomes.reduce((total, outcome) => total + outcome[key], 0);
   const passed = sum('passed');

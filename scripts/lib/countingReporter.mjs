@@ -8,9 +8,13 @@ export default class CountingReporter extends Mocha.reporters.Spec {
     super(runner, options);
     const output = options?.reporterOptions?.output ?? process.env.SALLYPORT_TEST_COUNTS;
     if (output === undefined) return;
-    const counts = { passed: 0, failed: [], pending: [] };
+    const counts = { passed: 0, failed: [], pending: [], again: [] };
     runner.on('pass', () => counts.passed++);
     runner.on('fail', (test) => counts.failed.push(test.fullTitle()));
+    // What failed and is tried once more, with why: a second attempt hides nothing.
+    runner.on('retry', (test, error) =>
+      counts.again.push({ test: test.fullTitle(), error: String(error?.message ?? error) }),
+    );
     runner.on('pending', (test) => counts.pending.push(test.fullTitle()));
     runner.once('end', () => writeFileSync(output, JSON.stringify(counts)));
   }

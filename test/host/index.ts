@@ -12,6 +12,7 @@ export async function run(): Promise<void> {
     ui: 'bdd',
     color: process.env['FORCE_COLOR'] === '1',
     timeout: 60_000,
+    retries: 1,
     forbidOnly: true,
     reporter: CountingReporter,
   });
