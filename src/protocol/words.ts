@@ -1,5 +1,6 @@
 import type { FileChange } from './taskEvent.ts';
 import { hasEnded, type TaskState } from './taskState.ts';
+import type { Usage } from './usage.ts';
 
 /** How a task is put into words and numbers, the same in every view. */
 
@@ -16,6 +17,24 @@ export function duration(ms: number): string {
 export function cost(usd: number): string {
   if (usd > 0 && usd < 0.01) return `$${usd.toFixed(4)}`;
   return `$${usd.toFixed(2)}`;
+}
+
+/** `0 B`, `950 B`, `12.4 kB`, `3.1 MB`. */
+export function bytes(n: number): string {
+  const units = ['B', 'kB', 'MB', 'GB', 'TB'];
+  let value = Math.max(0, n);
+  let unit = 0;
+  while (value >= 999.5 && unit < units.length - 1) {
+    value /= 1000;
+    unit += 1;
+  }
+  return `${unit === 0 || value >= 99.95 ? value.toFixed(0) : value.toFixed(1)} ${units[unit] ?? ''}`;
+}
+
+/** `34 ms`, `1.2 s`, then as `duration` has it: for what is mostly short. */
+export function shortDuration(ms: number): string {
+  if (ms < 1000) return `${Math.max(0, Math.round(ms))} ms`;
+  return ms < 10_000 ? `${(ms / 1000).toFixed(1)} s` : duration(ms);
 }
 
 /** `950`, `12.4k`, `3.1M`. */
@@ -55,8 +74,42 @@ export function elapsed(state: TaskState, now: number): number {
   return Math.max(0, (state.endedAt ?? now) - state.startedAt);
 }
 
+export interface Spend {
+  usage: Usage;
+  usd: number;
+  /** `counted` at the gateway; `claimed` by the agent, where the gateway has counted nothing. */
+  by: 'counted' | 'claimed';
+  estimated: boolean;
+}
+
+/** What a task has used: what the gateway counted where it counted, else what the agent says. */
+export function spendOf(state: TaskState): Spend {
+  const { spend } = state;
+  if (tokens(spend.usage) > 0 || spend.usd > 0) return { ...spend, by: 'counted' };
+  return { usage: state.usage, usd: state.costUsd, by: 'claimed', estimated: false };
+}
+
+function tokens(usage: Usage): number {
+  return usage.inputTokens + usage.outputTokens + usage.cacheReadTokens + usage.cacheWriteTokens;
+}
+
+/** `$0.31`, `≈$0.31` where a price was guessed; nothing where nothing was spent, or only with the demonstration model. */
+export function spendText(state: TaskState): string {
+  const { usd, estimated } = spendOf(state);
+  if (usd <= 0 || state.spec.model.demonstration) return '';
+  return `${estimated ? '≈' : ''}${cost(usd)}`;
+}
+
+/** What is proposed for a budget that is used up: about twice as much, and more than was spent, as a round number. */
+export function raisedBudget({ spentUsd, limitUsd }: { spentUsd: number; limitUsd: number }): number {
+  const wanted = Math.max(limitUsd * 2, spentUsd * 1.5, 0.1);
+  const step = 10 ** (Math.floor(Math.log10(wanted)) - 1);
+  return Number((Math.ceil(wanted / step - 1e-9) * step).toFixed(2));
+}
+
 /** The phase in a word or two. */
 export function phaseLabel(state: TaskState): string {
+  if (!hasEnded(state) && state.paused !== undefined) return 'Paused';
   switch (state.phase) {
     case 'preparing':
       return 'Preparing';
@@ -86,7 +139,8 @@ export function summary(state: TaskState, now: number): string {
     );
   } else if (hasEnded(state)) parts.push('no commits');
   if (state.leftovers !== undefined) parts.push('uncommitted edits');
-  if (state.costUsd > 0 && !state.spec.model.demonstration) parts.push(cost(state.costUsd));
+  const spent = spendText(state);
+  if (spent !== '') parts.push(spent);
   return parts.join(' · ');
 }
 

@@ -1,7 +1,10 @@
 import * as vscode from 'vscode';
 import * as z from 'zod/mini';
 import type { ModelSource } from '../credentials/discover.ts';
+import { EgressMode } from '../protocol/egress.ts';
 import { defaultLimits, type Limits, SnapshotMode } from '../protocol/task.ts';
+import type { UserPolicy } from '../runner/userPolicy.ts';
+import { type PolicySettings, policyOf } from './view/policy.ts';
 
 /** The settings of the manifest, checked: a value that does not fit counts as not set. */
 export interface Settings {
@@ -11,6 +14,18 @@ export interface Settings {
   modelName: string;
   snapshot: SnapshotMode | 'ask';
   limits: Limits;
+  /** Id of a credential source; empty for none. */
+  credentialSource: string;
+  bedrock: {
+    profile: string;
+    region: string;
+    model: string;
+    roleArn: string;
+    sessionSeconds: number;
+    sessionPolicy: string;
+  };
+  vertex: { project: string; region: string };
+  policy: PolicySettings;
 }
 
 const within = (min: number, max: number, fallback: number): z.ZodMiniType<number> =>
@@ -22,11 +37,32 @@ const schemas = {
   dataFolder: text,
   'model.source': z.catch(z.enum(['auto', 'credentials', 'demonstration']), 'auto'),
   'model.name': text,
+  'credentials.source': text,
+  'bedrock.profile': text,
+  'bedrock.region': text,
+  'bedrock.model': text,
+  'bedrock.roleArn': text,
+  'bedrock.sessionSeconds': within(900, 43_200, 3600),
+  'bedrock.sessionPolicy': text,
+  'vertex.project': text,
+  'vertex.region': text,
   'task.snapshot': z.catch(z.enum(['ask', ...SnapshotMode.options]), 'ask'),
   'task.timeLimitMinutes': within(1, 1440, defaultLimits.timeMs / 60_000),
   'task.memoryGiB': within(0.5, 1024, defaultLimits.memoryBytes / 2 ** 30),
   'task.cpus': within(0.25, 256, defaultLimits.cpus),
   'task.processes': within(64, 65_536, defaultLimits.pids),
+  'task.diskGiB': within(1, 4096, defaultLimits.diskBytes / 2 ** 30),
+  // A mode that is none must not open anything.
+  'egress.mode': z.catch(EgressMode, 'closed'),
+  'egress.rules': z.catch(z.array(z.string()), []),
+  'egress.includeRegistries': z.catch(z.boolean(), false),
+  'egress.holdSeconds': within(0, 600, 20),
+  'network.proxy': text,
+  'network.extraCa': text,
+  'budget.perTask': within(0, 1_000_000, 0),
+  'budget.perDay': within(0, 1_000_000, 0),
+  'sandbox.runtime': text,
+  'sandbox.readOnlyRoot': z.catch(z.boolean(), true),
 };
 
 export function readSettings(): Settings {
@@ -44,7 +80,34 @@ export function readSettings(): Settings {
       memoryBytes: Math.round(read('task.memoryGiB') * 2 ** 30),
       cpus: read('task.cpus'),
       pids: Math.round(read('task.processes')),
-      diskBytes: defaultLimits.diskBytes,
+      diskBytes: Math.round(read('task.diskGiB') * 2 ** 30),
+    },
+    credentialSource: read('credentials.source').trim(),
+    bedrock: {
+      profile: read('bedrock.profile').trim(),
+      region: read('bedrock.region').trim(),
+      model: read('bedrock.model').trim(),
+      roleArn: read('bedrock.roleArn').trim(),
+      sessionSeconds: Math.round(read('bedrock.sessionSeconds')),
+      sessionPolicy: read('bedrock.sessionPolicy').trim(),
+    },
+    vertex: { project: read('vertex.project').trim(), region: read('vertex.region').trim() },
+    policy: {
+      mode: read('egress.mode'),
+      rules: read('egress.rules'),
+      includeRegistries: read('egress.includeRegistries'),
+      holdSeconds: read('egress.holdSeconds'),
+      proxy: read('network.proxy').trim(),
+      extraCa: read('network.extraCa').trim(),
+      perTaskUsd: read('budget.perTask'),
+      perDayUsd: read('budget.perDay'),
+      runtime: read('sandbox.runtime').trim(),
+      readOnlyRoot: read('sandbox.readOnlyRoot'),
     },
   };
+}
+
+/** @throws SallyportError invalid_rule, invalid_input for a setting that cannot be right */
+export function readPolicy(): UserPolicy {
+  return policyOf(readSettings().policy);
 }
