@@ -1,23 +1,15 @@
+import type { FoundCredential } from '../credentials/credential.ts';
+import type { Environment } from '../credentials/discover.ts';
+import type { Exec } from '../credentials/exec.ts';
+import type { CredentialSource } from '../credentials/source.ts';
 import type { ResolvedModel } from './taskService.ts';
 
-/** Something with which a user can prove who they are, and where it was found. Never holds a value. */
-export interface CredentialSource {
-  /**
-   * Stable, for settings: `stored`, `env:ANTHROPIC_API_KEY`, `login` (~/.claude/.credentials.json or the macOS keychain),
-   * `claude-json`, `bedrock:PROFILE`, `bedrock-env`, `vertex`, `demonstration`, `github:gh`, `github:env`, `identity`.
-   */
-  id: string;
-  purpose: 'model' | 'forge' | 'identity';
-  /** For people: "Claude login from ~/.claude/.credentials.json". */
-  label: string;
-  state: 'ready' | 'expired' | 'unusable';
-  /** What is known besides: an account, an expiry, a region, or why it cannot be used. A sentence or a phrase. */
-  detail: string;
-  mend?: string;
-}
+export type { CredentialSource };
 
 export interface ChosenSource extends ResolvedModel {
   sourceId: string;
+  /** The model that the settings name for this service, such as a Bedrock inference profile. */
+  model?: string;
 }
 
 /** Finds, chooses, checks and renews credentials, on this machine. */
@@ -39,4 +31,45 @@ export interface ModelSources {
     model: ResolvedModel,
     options?: { deep?: boolean; model?: string; signal?: AbortSignal },
   ): Promise<void>;
+}
+
+/** The user's own settings, wherever they are kept; read anew for each call. */
+export interface ModelSettings {
+  /**
+   * `auto`: the first source that is ready. `credentials`: the same without the demonstration. `demonstration`,
+   * `bedrock`, `vertex`: that service. Anything else: id of a source.
+   */
+  modelSource: string;
+  awsProfile?: string;
+  awsRegion?: string;
+  /** Model id or ARN of an inference profile. */
+  bedrockModel?: string;
+  /** ARN of a role to take on with the profile's credentials. */
+  roleArn?: string;
+  /** Life of the temporary AWS credentials, in seconds: 900 to 43200. */
+  sessionSeconds?: number;
+  /** JSON of an IAM policy that narrows the temporary credentials down. */
+  sessionPolicy?: string;
+  vertexProject?: string;
+  vertexRegion?: string;
+}
+
+export interface ModelSourceOptions {
+  env: Environment;
+  homeFolder: string;
+  /** The credential that the user gave to Sallyport itself. Asked at each call. */
+  stored: () => Promise<FoundCredential | undefined>;
+  settings: () => ModelSettings;
+  /** Asks the user for a code of the MFA device of an AWS profile; without it such profiles cannot be used. */
+  askMfaCode?: (serial: string) => Promise<string | undefined>;
+  platform?: NodeJS.Platform;
+  exec?: Exec;
+  /** Milliseconds since the epoch. */
+  now?: () => number;
+  /** Without it, the network as the environment's proxy variables say. */
+  fetch?: typeof fetch;
+}
+
+export function createModelSources(_options: ModelSourceOptions): ModelSources {
+  throw new Error('Not there yet');
 }
