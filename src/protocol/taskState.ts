@@ -1,5 +1,5 @@
 import type { TaskSpec } from './task.ts';
-import type { EgressMode } from './egress.ts';
+import { readRule, type EgressMode } from './egress.ts';
 import type { Commit, FailureKind, FileChange, Outcome, TaskEvent } from './taskEvent.ts';
 import { addUsage, noUsage, type Usage } from './usage.ts';
 
@@ -126,7 +126,7 @@ export function reduce(state: TaskState, event: TaskEvent): TaskState {
     case 'prepared_anew':
       return hasEnded(next)
         ? next
-        : { ...next, phase: 'preparing', workspaceReady: false, lastSandboxEvent: 0, lastGatewayEvent: 0 };
+        : { ...next, phase: 'preparing', workspaceReady: false, lastSandboxEvent: 0 };
     case 'stopping':
       return hasEnded(next) ? next : { ...next, phase: 'stopping' };
     case 'egress':
@@ -186,7 +186,7 @@ export function reduce(state: TaskState, event: TaskEvent): TaskState {
     case 'request':
     case 'egress_allowed':
     case 'egress_refused':
-      return { ...next, egress: foldEgress(next.egress, event) };
+      return { ...next, egress: foldEgress(next.egress, event, hasEnded(next)) };
     case 'ended': {
       if (hasEnded(next)) return next;
       const { paused: _, ...over } = next;
@@ -235,14 +235,17 @@ type EgressEvent = Extract<
   { type: 'request_waiting' | 'request' | 'egress_allowed' | 'egress_refused' }
 >;
 
-function foldEgress(egress: TaskState['egress'], event: EgressEvent): TaskState['egress'] {
+function foldEgress(egress: TaskState['egress'], event: EgressEvent, over: boolean): TaskState['egress'] {
   switch (event.type) {
     case 'request_waiting': {
       const { id, kind, host, port, until } = event;
+      if (over) return egress;
       const one: WaitingRequest = { id, kind, host, port, until };
       if (event.method !== undefined) one.method = event.method;
       if (event.path !== undefined) one.path = event.path;
-      return { ...egress, waiting: [...egress.waiting, one].slice(-maxWaiting) };
+      // A gateway that was killed says no end of what waited there.
+      const waiting = egress.waiting.filter((other) => other.until > event.t);
+      return { ...egress, waiting: [...waiting, one].slice(-maxWaiting) };
     }
     case 'request': {
       const { bytesOut, bytesIn, verdict } = event;
@@ -258,18 +261,26 @@ function foldEgress(egress: TaskState['egress'], event: EgressEvent): TaskState[
       const blocked = [...egress.blocked.filter((one) => !same(one)), { host, port, times, askable }];
       return { ...egress, waiting, counts, blocked: blocked.slice(-maxBlocked) };
     }
-    case 'egress_allowed':
-      return {
-        ...egress,
-        mode: event.mode ?? egress.mode,
-        allowed:
-          event.rule === undefined || egress.allowed.includes(event.rule)
-            ? egress.allowed
-            : [...egress.allowed, event.rule],
-      };
-    case 'egress_refused':
-      return egress.refused.includes(event.host)
-        ? egress
-        : { ...egress, refused: [...egress.refused, event.host] };
+    case 'egress_allowed': {
+      const mode = event.mode ?? egress.mode;
+      const { rule } = event;
+      if (rule === undefined) return { ...egress, mode };
+      const allowed = egress.allowed.includes(rule) ? egress.allowed : [...egress.allowed, rule];
+      // The last word stands.
+      const refused = egress.refused.filter((host) => hostOf(rule) !== host);
+      return { ...egress, mode, allowed, refused };
+    }
+    case 'egress_refused': {
+      const { host } = event;
+      const allowed = egress.allowed.filter((rule) => hostOf(rule) !== host);
+      const refused = egress.refused.includes(host) ? egress.refused : [...egress.refused, host];
+      return { ...egress, allowed, refused };
+    }
   }
+}
+
+/** The one host that a rule names; undefined for one that means many. */
+function hostOf(text: string): string | undefined {
+  const rule = readRule(text);
+  return typeof rule === 'string' || rule.subdomains ? undefined : rule.host;
 }

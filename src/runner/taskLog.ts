@@ -12,7 +12,7 @@ const readBytes = 1 << 18;
 /** Every so many events their place in the file is noted, so that a reader can start in the middle. */
 const indexStep = 512;
 
-export type UnnumberedEvent = TaskEventBody & { t: number; s?: number };
+export type UnnumberedEvent = TaskEventBody & { t: number; s?: number; g?: number };
 
 /**
  * A task's event log: a file of one JSON event per line, only ever appended to. An event is shown to readers after it
@@ -53,6 +53,11 @@ export class TaskLog {
     return new TaskLog(join(folder, 'events.ndjson'));
   }
 
+  /** Size of what is in the file, in bytes. */
+  get bytes(): number {
+    return this.size;
+  }
+
   /**
    * Makes this process the writer. What a killed writer left of a line is cut off: it was never shown.
    * The newest events of the former writer are read in first and given to `onEvent`.
@@ -67,8 +72,9 @@ export class TaskLog {
   append(bodies: readonly UnnumberedEvent[]): Promise<void> {
     if (this.file === undefined || this.closed) throw new Error('The log is not open for writing');
     for (const body of bodies) {
-      const { t, s, ...rest } = body;
-      this.waiting.push({ n: ++this.lastNumber, t, ...(s === undefined ? {} : { s }), ...rest });
+      const { t, s, g, ...rest } = body;
+      const by = { ...(s === undefined ? {} : { s }), ...(g === undefined ? {} : { g }) };
+      this.waiting.push({ n: ++this.lastNumber, t, ...by, ...rest });
     }
     this.writing = this.writing.then(() => this.flush());
     return this.writing;
