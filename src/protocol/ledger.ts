@@ -169,23 +169,29 @@ function noTotals(): LedgerTotals {
 
 function rowOf(
   key: number,
-  from: Omit<LedgerRow, 'key' | 'verdict' | 'askable'> & {
-    verdict?: LedgerEntry['verdict'] | undefined;
+  event: Pick<LedgerEntry, 'kind' | 'host' | 'port' | 'bytesOut' | 'bytesIn' | 'started'> & {
+    ended: number;
+    method?: string | undefined;
+    path?: string | undefined;
+    verdict?: LedgerEntry['verdict'];
+    status?: number | undefined;
+    reason?: string | undefined;
     askable?: boolean | undefined;
   },
 ): LedgerRow {
-  const { kind, host, port, method, path, status, reason, bytesOut, bytesIn, started, ended } = from;
+  const { kind, host, port, method, path, status, reason } = event;
+  const { bytesOut, bytesIn, started, ended } = event;
   return {
     key,
     kind,
-    verdict: from.verdict ?? 'waiting',
+    verdict: event.verdict ?? 'waiting',
     host,
     port,
     ...(method === undefined ? {} : { method }),
     ...(path === undefined ? {} : { path }),
     ...(status === undefined ? {} : { status }),
     ...(reason === undefined ? {} : { reason }),
-    askable: from.askable ?? from.verdict === undefined,
+    askable: event.askable ?? event.verdict === undefined,
     bytesOut,
     bytesIn,
     started,

@@ -1,4 +1,6 @@
 import * as z from 'zod/mini';
+import { EgressRuleText } from './egress.ts';
+import { maxLedgerText } from './gatewayEvent.ts';
 import { Sha } from './grammar.ts';
 import type { FileChange, TaskEvent } from './taskEvent.ts';
 import type { TaskState } from './taskState.ts';
@@ -19,6 +21,9 @@ export const PanelAction = z.enum([
   'remove',
   'showOutput',
   'setCredential',
+  'credentials',
+  'setBudget',
+  'editNetworkRules',
   'doctor',
   'newTask',
 ]);
@@ -43,6 +48,24 @@ export const PanelRequest = z.discriminatedUnion('type', [
   /** Asks for a diff; answered by `patch`. Without a range that of the result. */
   z.object({ type: z.literal('patch'), request: z.int(), range: z.optional(Range) }),
   z.object({ type: z.literal('copy'), text: z.string().check(z.maxLength(10_000_000)) }),
+  /** Asks how the requests that pass the filter are to be exported, and does it. */
+  z.object({
+    type: z.literal('export'),
+    filter: z.object({
+      show: z.enum(['all', 'allowed', 'blocked', 'model']),
+      withoutModel: z.boolean(),
+      words: z.string().check(z.maxLength(500)),
+    }),
+  }),
+  /** What the user says to a request that no rule lets through. */
+  z.object({ type: z.literal('allow'), scope: z.enum(['task', 'workspace']), rule: EgressRuleText }),
+  z.object({ type: z.literal('refuse'), host: z.string().check(z.maxLength(maxLedgerText)) }),
+  /** Another budget for what is used up now, in US dollars. */
+  z.object({
+    type: z.literal('raise'),
+    scope: z.enum(['task', 'day']),
+    usd: z.number().check(z.positive(), z.maximum(1_000_000)),
+  }),
 ]);
 export type PanelRequest = z.infer<typeof PanelRequest>;
 
@@ -69,7 +92,7 @@ export type PanelMessage =
       error?: { message: string; mend: string };
     }
   /** Brings one of the views to the front. */
-  | { type: 'show'; tab: 'log' | 'raw' | 'commits' | 'diff' }
+  | { type: 'show'; tab: 'log' | 'raw' | 'network' | 'commits' | 'diff' }
   /** The task does not exist any more. */
   | { type: 'removed' };
 

@@ -65,6 +65,11 @@ export class VirtualList {
     return this.following;
   }
 
+  /** Of what is seen, in pixels. */
+  get visibleHeight(): number {
+    return this.scroller.clientHeight;
+  }
+
   /** First and last index in the page. */
   get range(): { first: number; last: number } {
     return { first: this.first, last: this.last };

@@ -2,18 +2,31 @@ import { html, LitElement, nothing, type TemplateResult } from 'lit';
 import { decodeEvents, type PanelAction, type PanelMessage } from '../../src/protocol/panelMessages.ts';
 import { safeLine, safeText } from '../../src/protocol/safeText.ts';
 import { hasEnded, type TaskState } from '../../src/protocol/taskState.ts';
-import type { Commit } from '../../src/protocol/taskEvent.ts';
-import { cost, count, duration, elapsed, phaseLabel, plural } from '../../src/protocol/words.ts';
+import { type EgressQuestion, egressQuestions } from '../../src/protocol/egressQuestions.ts';
+import { Ledger } from '../../src/protocol/ledger.ts';
+import type { Commit, TaskEvent } from '../../src/protocol/taskEvent.ts';
+import {
+  cost,
+  count,
+  duration,
+  elapsed,
+  phaseLabel,
+  plural,
+  spendOf,
+  spendText,
+} from '../../src/protocol/words.ts';
 import { type Host, vsCodeHost } from '../shared/host.ts';
 import { VirtualList } from '../shared/virtualList.ts';
+import { type BannerActions, hostOf, pausedBanner, questionBanners } from './banners.ts';
 import type { DiffView } from './diffView.ts';
 import { markMatches } from './highlight.ts';
 import { icon } from './icons.ts';
+import type { LedgerActions, LedgerTab } from './ledgerTab.ts';
 import { entryText, LogModel, rawSearchText } from './logModel.ts';
 import { changeCount, commitCard, entryHeight, entryRow, fileList, rawRow, type RowActions } from './rows.ts';
 import { Search } from './search.ts';
 
-type Tab = 'log' | 'raw' | 'commits' | 'diff';
+type Tab = 'log' | 'raw' | 'network' | 'commits' | 'diff';
 
 interface Range {
   from: string;
@@ -29,6 +42,7 @@ interface Saved {
 const tabs: { id: Tab; label: string }[] = [
   { id: 'log', label: 'Log' },
   { id: 'raw', label: 'Raw' },
+  { id: 'network', label: 'Network' },
   { id: 'commits', label: 'Commits' },
   { id: 'diff', label: 'Diff' },
 ];
@@ -62,6 +76,9 @@ export class TaskPage extends LitElement {
 
   private readonly host: Host<Saved> = vsCodeHost<Saved>();
   private readonly model = new LogModel();
+  private readonly ledger = new Ledger();
+  /** Hosts whose notice was closed. */
+  private readonly dismissed = new Set<string>();
   private readonly opened = new Set<number>();
   private lists: Partial<Record<'log' | 'raw', VirtualList>> = {};
   private result: Range | undefined;
@@ -88,6 +105,22 @@ export class TaskPage extends LitElement {
     openFile: (commit, path) =>
       this.openInEditor(rangeOf(commit), `${commit.sha.slice(0, 7)} ${commit.subject}`, path),
     showLeftovers: () => this.selectDiff('leftovers'),
+  };
+
+  private readonly network: BannerActions & LedgerActions = {
+    allow: (scope, rule) => this.host.send({ type: 'allow', scope, rule }),
+    refuse: (host) => this.host.send({ type: 'refuse', host }),
+    dismiss: (question) => {
+      this.dismissed.add(hostOf(question));
+      this.requestUpdate();
+    },
+    showNetwork: () => (this.tab = 'network'),
+    raise: (scope, usd) => this.host.send({ type: 'raise', scope, usd }),
+    chooseBudget: () => this.act('setBudget'),
+    stop: () => this.act('stop'),
+    export: (filter) => this.host.send({ type: 'export', filter }),
+    editRules: () => this.act('editNetworkRules'),
+    showTool: (event) => this.showInLog(event),
   };
 
   constructor() {
@@ -137,9 +170,11 @@ export class TaskPage extends LitElement {
       case 'events':
         if (message.first) {
           this.model.clear();
+          this.ledger.clear();
+          this.ledgerTab()?.rowsChanged();
           this.updateLists();
         }
-        this.model.push(decodeEvents(message.data));
+        this.takeIn(decodeEvents(message.data));
         this.host.send({ type: 'ack', batch: message.batch });
         if (message.live) this.loading = false;
         this.updateLists();
@@ -155,6 +190,18 @@ export class TaskPage extends LitElement {
         this.removed = true;
         return;
     }
+  }
+
+  private takeIn(events: readonly TaskEvent[]): void {
+    const last = this.model.lastEvent;
+    this.model.push(events);
+    let changed = false;
+    for (const event of events) if (event.n > last && this.ledger.push(event)) changed = true;
+    if (changed) this.ledgerTab()?.rowsChanged();
+  }
+
+  private ledgerTab(): LedgerTab | null {
+    return this.querySelector<LedgerTab>('sallyport-ledger');
   }
 
   private updateLists(): void {
@@ -188,6 +235,7 @@ export class TaskPage extends LitElement {
     );
     if (changed.has('tab')) {
       this.save();
+      this.ledgerTab()?.show(this.tab === 'network');
       if (this.tab === 'diff') this.loadDiff();
       if (this.tab === 'log' || this.tab === 'raw') {
         this.following = this.lists[this.tab]?.isFollowing ?? true;
@@ -226,7 +274,7 @@ export class TaskPage extends LitElement {
         <vscode-button @click=${() => this.act('newTask')}>New Task</vscode-button>
       </div>`;
     }
-    return html`${this.header()} ${this.tabBar()}
+    return html`${this.header()} ${this.banners()} ${this.tabBar()}
       <main>
         ${this.searching ? this.searchBar() : nothing}
         <section id="log-panel" role="tabpanel" aria-labelledby="log-tab" ?hidden=${this.tab !== 'log'}>
@@ -252,6 +300,18 @@ export class TaskPage extends LitElement {
           ${this.tab === 'raw' ? this.jump() : nothing}
         </section>
         <section
+          id="network-panel"
+          role="tabpanel"
+          aria-labelledby="network-tab"
+          ?hidden=${this.tab !== 'network'}
+        >
+          <sallyport-ledger
+            .ledger=${this.ledger}
+            .state=${this.state}
+            .actions=${this.network}
+          ></sallyport-ledger>
+        </section>
+        <section
           id="commits-panel"
           role="tabpanel"
           aria-labelledby="commits-tab"
@@ -274,7 +334,9 @@ export class TaskPage extends LitElement {
         <vscode-progress-ring></vscode-progress-ring><span class="dim">Loading the task…</span>
       </header>`;
     }
-    const { usage } = state;
+    const { usage, by } = spendOf(state);
+    const spent = spendText(state);
+    const source = by === 'counted' ? 'counted by the gateway' : 'as the agent says';
     const tokensIn = usage.inputTokens + usage.cacheReadTokens + usage.cacheWriteTokens;
     const active = !hasEnded(state);
     const accepted = this.result !== undefined;
@@ -304,7 +366,9 @@ export class TaskPage extends LitElement {
         </div>
       </div>
       <div class="facts">
-        <span class="phase ${state.phase}">${phaseLabel(state)}</span>
+        <span class="phase ${active && state.paused !== undefined ? 'paused' : state.phase}"
+          >${phaseLabel(state)}</span
+        >
         ${
           state.spec.model.demonstration
             ? html`<span
@@ -319,12 +383,23 @@ export class TaskPage extends LitElement {
         <span title="Elapsed">${duration(elapsed(state, this.now))}</span>
         ${
           tokensIn + usage.outputTokens > 0
-            ? html`<span title="Tokens in and out"
+            ? html`<span title="Tokens in and out, ${source}"
                 >${count(tokensIn)} in · ${count(usage.outputTokens)} out</span
               >`
             : nothing
         }
-        ${state.costUsd > 0 && !state.spec.model.demonstration ? html`<span title="Cost">${cost(state.costUsd)}</span>` : nothing}
+        ${
+          spent === '' && state.budgetUsd === null
+            ? nothing
+            : html`<button
+                class="fact-button"
+                title="Cost, ${source}${spent.startsWith('≈') ? '; the price of the model is a guess' : ''}. Click to set the budget."
+                ?disabled=${!active}
+                @click=${() => this.act('setBudget')}
+              >
+                ${spent === '' ? cost(0) : spent}${state.budgetUsd === null ? '' : ` of ${cost(state.budgetUsd)}`}
+              </button>`
+        }
         ${
           state.commits.length > 0
             ? html`<span
@@ -349,10 +424,24 @@ export class TaskPage extends LitElement {
     </header>`;
   }
 
+  private banners(): TemplateResult | typeof nothing {
+    const { state } = this;
+    if (state === undefined || hasEnded(state)) return nothing;
+    const open = this.questions(state);
+    return html`${state.paused === undefined ? nothing : pausedBanner(state.paused, this.network)}
+    ${questionBanners(open, this.now, this.network)}`;
+  }
+
+  private questions(state: TaskState): EgressQuestion[] {
+    return egressQuestions(state).filter(
+      (question) => question.waiting > 0 || !this.dismissed.has(hostOf(question)),
+    );
+  }
+
   private failure(failure: NonNullable<TaskState['failure']>): TemplateResult {
     const button: [string, PanelAction] | undefined =
       failure.kind === 'auth_refused'
-        ? ['Set API Key', 'setCredential']
+        ? ['Credentials…', 'credentials']
         : failure.kind === 'engine_gone' || failure.kind === 'image' || failure.kind === 'gateway'
           ? ['Run Doctor', 'doctor']
           : failure.kind === 'internal' || failure.kind === 'workspace'
@@ -370,6 +459,7 @@ export class TaskPage extends LitElement {
 
   private tabBar(): TemplateResult {
     const commits = this.state?.commits.length ?? 0;
+    const waiting = this.state?.egress.waiting.length ?? 0;
     return html`<nav
       class="tabs"
       role="tablist"
@@ -386,7 +476,7 @@ export class TaskPage extends LitElement {
             tabindex=${this.tab === id ? 0 : -1}
             @click=${() => (this.tab = id)}
           >
-            ${label}${id === 'commits' && commits > 0 ? html`<vscode-badge variant="counter">${commits}</vscode-badge>` : nothing}
+            ${label}${id === 'commits' && commits > 0 ? html`<vscode-badge variant="counter">${commits}</vscode-badge>` : nothing}${id === 'network' && waiting > 0 ? html`<vscode-badge variant="counter" title="Requests that wait for you">${waiting}</vscode-badge>` : nothing}
           </button>`,
       )}
       <span class="space"></span>
@@ -559,6 +649,14 @@ export class TaskPage extends LitElement {
 
   private act(action: PanelAction): void {
     this.host.send({ type: 'action', action });
+  }
+
+  private showInLog(event: number): void {
+    const index = this.model.entries.findIndex((entry) => entry.event.n === event);
+    if (index === -1) return;
+    this.opened.add(event);
+    this.tab = 'log';
+    void this.updateComplete.then(() => this.lists.log?.reveal(index));
   }
 
   private toggle(event: number): void {

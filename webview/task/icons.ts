@@ -16,6 +16,11 @@ const shapes = {
   down: svg`<path d="M8 2.5v10M4 8.8l4 4 4-4"/>`,
   up: svg`<path d="M8 13.5v-10M4 7.2l4-4 4 4"/>`,
   search: svg`<circle cx="7" cy="7" r="4.2"/><path d="M10.2 10.2L14 14"/>`,
+  globe: svg`<circle cx="8" cy="8" r="6"/><path d="M2 8h12M8 2c2 1.7 2.8 3.8 2.8 6S10 12.3 8 14c-2-1.7-2.8-3.8-2.8-6S6 3.7 8 2z"/>`,
+  clock: svg`<circle cx="8" cy="8" r="6"/><path d="M8 4.6V8l2.4 1.6"/>`,
+  blocked: svg`<circle cx="8" cy="8" r="6"/><path d="M3.8 3.8l8.4 8.4"/>`,
+  pause: svg`<path d="M5.5 3.5v9M10.5 3.5v9"/>`,
+  export: svg`<path d="M8 10V2.5M4.8 5.5L8 2.3l3.2 3.2M2.5 9.5v4h11v-4"/>`,
   stop: svg`<rect x="4" y="4" width="8" height="8" rx="1"/>`,
 } as const;
 

@@ -10,8 +10,18 @@ export type Entry =
   | { kind: 'tool'; event: EventOf<'tool_use'>; result?: EventOf<'tool_result'> }
   | { kind: 'event'; event: TaskEvent };
 
-/** What the structured log leaves to the header and the raw log. */
-const quiet: ReadonlySet<TaskEvent['type']> = new Set(['usage', 'started', 'sandbox_removed', 'stopping']);
+/** What the structured log leaves to the header, the ledger and the raw log. */
+const quiet: ReadonlySet<TaskEvent['type']> = new Set([
+  'usage',
+  'started',
+  'sandbox_removed',
+  'stopping',
+  'request',
+  'request_waiting',
+  'spend',
+  'spend_paused',
+  'spend_resumed',
+]);
 
 /** Notes of the agent's about itself say nothing to a reader; the raw log has them. */
 function isQuiet(event: TaskEvent): boolean {
@@ -124,6 +134,7 @@ function eventText(event: TaskEvent): string {
     case 'text':
     case 'thinking':
     case 'notice':
+    case 'gateway_notice':
     case 'tool_result':
     case 'result':
       return event.text;

@@ -238,11 +238,55 @@ function eventRow(event: TaskEvent, actions: RowActions): TemplateResult {
         </div>
         ${time(event.t)}
       </article>`;
-    case 'notice': {
+    case 'notice':
+    case 'gateway_notice': {
       const name: IconName =
         event.level === 'info' ? 'info' : event.level === 'warning' ? 'warning' : 'cross';
       return row(name, `notice ${event.level}`, nothing, event.t, long(event.n, event.text, actions));
     }
+    case 'egress_allowed': {
+      const where = event.scope === 'task' ? 'for this task' : 'for this workspace';
+      const what =
+        event.rule ?? (event.mode === 'open' ? 'every public host' : `the mode ${event.mode ?? ''}`);
+      return said('globe', event.t, html`You allowed <code>${safeLine(what)}</code> ${where}.`);
+    }
+    case 'egress_refused':
+      return said('blocked', event.t, html`You did not allow <code>${safeLine(event.host)}</code>.`);
+    case 'budget_set':
+      return said(
+        'person',
+        event.t,
+        event.usd === null
+          ? html`The task has no budget any more.`
+          : html`The task may cost ${cost(event.usd)} now.`,
+      );
+    case 'paused':
+      return row(
+        'pause',
+        'notice warning',
+        nothing,
+        event.t,
+        html`<div class="line">
+          <strong>Paused.</strong> The budget of ${event.scope === 'day' ? 'today' : 'this task'} is used up:
+          ${cost(event.spentUsd)} of ${cost(event.limitUsd)}.
+        </div>`,
+      );
+    case 'continued':
+      return said('check', event.t, html`The task goes on.`);
+    case 'credential_wanted':
+      return row(
+        'warning',
+        'notice warning',
+        nothing,
+        event.t,
+        html`<div class="line">
+          ${
+            event.reason === 'expired'
+              ? 'The credential for the model expires. Requests wait for a new one.'
+              : `The model's service refused the credential${event.status === undefined ? '' : ` (${event.status})`}. Requests wait for another one.`
+          }
+        </div>`,
+      );
     case 'import_failed':
       return row(
         'cross',
@@ -303,6 +347,11 @@ function eventRow(event: TaskEvent, actions: RowActions): TemplateResult {
         html`<code class="dim one-line">${safeLine(JSON.stringify(event), 200)}</code>`,
       );
   }
+}
+
+/** A line about what was decided. */
+function said(name: IconName, t: number, content: TemplateResult): TemplateResult {
+  return row(name, 'quiet', nothing, t, html`<div class="line">${content}</div>`);
 }
 
 function endedRow(event: Extract<TaskEvent, { type: 'ended' }>): TemplateResult {
