@@ -24,6 +24,9 @@ import type {
 } from './taskService.ts';
 import type { UserPolicy } from './userPolicy.ts';
 
+// The extension loads all that runs tasks, and finds credentials for them, as one bundle.
+export { createModelSources } from './modelSources.ts';
+
 export interface LocalTaskOptions {
   /** Root of task logs and quarantines. */
   dataFolder: string;
@@ -33,8 +36,8 @@ export interface LocalTaskOptions {
   containerFolder: string;
   /** Socket path or URL of the engine; found by itself when undefined. */
   engineSetting: () => string | undefined;
-  /** Asked at each start of a gateway. Throws `no_credentials`. */
-  credentials: () => Promise<ResolvedModel>;
+  /** Asked at each start of a gateway, with the path of the task's repository. Throws `no_credentials`. */
+  credentials: (repositoryPath?: string) => Promise<ResolvedModel>;
   /** The user's own settings for the network and money; read anew for each task. */
   policy: () => UserPolicy;
   log: Logger;
