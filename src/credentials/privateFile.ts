@@ -1,6 +1,5 @@
 import { randomBytes } from 'node:crypto';
 import {
-  chmod,
   open,
   readdir,
   readFile,
@@ -8,6 +7,7 @@ import {
   rename,
   rm,
   stat,
+  writeFile,
   type FileHandle,
 } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
