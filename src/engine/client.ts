@@ -8,10 +8,11 @@ import type { Endpoint } from './discovery.ts';
 import type { ContainerSpec, ContainerState, Engine, EngineInfo, Exec, ImageRecipe } from './engine.ts';
 import { runExec } from './exec.ts';
 import { engineFailure, messageOf, statusOf } from './failures.ts';
-import { createOptions } from './hardening.ts';
-import { buildImage, hasImage } from './image.ts';
+import { Creator } from './create.ts';
+import { buildImage, describeImage, hasImage } from './image.ts';
 import { openLog } from './logs.ts';
 import { accept, ContainerList, Inspection, VolumeList } from './schemas.ts';
+import { writtenBytes } from './written.ts';
 
 /** What both engines take for a container's or a volume's name. */
 const nameGrammar = /^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}$/;
@@ -21,6 +22,7 @@ const removalTimeout = 30_000;
 export class DockerEngine implements Engine {
   readonly info: EngineInfo;
   private readonly docker: Docker;
+  private readonly creator: Creator;
   /** Ended by `dispose`, and with it every stream. */
   private readonly life = new AbortController();
   /** Log readers that are just coming, by container: its start waits for them. */
@@ -30,10 +32,15 @@ export class DockerEngine implements Engine {
   constructor(endpoint: Endpoint, env: Readonly<Record<string, string | undefined>>, info: EngineInfo) {
     this.info = info;
     this.docker = dial(endpoint, env, info.apiVersion);
+    this.creator = new Creator(this.docker, info);
   }
 
   hasImage(tag: string): Promise<boolean> {
     return hasImage(this.docker, tag);
+  }
+
+  image(tag: string): Promise<{ createdAt: number; bytes: number } | undefined> {
+    return describeImage(this.docker, tag);
   }
 
   async ensureImage(
@@ -82,10 +89,7 @@ export class DockerEngine implements Engine {
   async create(spec: ContainerSpec): Promise<string> {
     checkName(spec.name);
     for (const { name } of spec.volumes) checkName(name);
-    const options = createOptions(spec, this.info.kind);
-    const container = await this.call('creating a container', () => this.docker.createContainer(options));
-    if (container === undefined) throw new Error('The engine created no container');
-    return container.id;
+    return await this.creator.create(spec);
   }
 
   async start(id: string): Promise<void> {
@@ -139,6 +143,16 @@ export class DockerEngine implements Engine {
       [404],
     );
     return answer === undefined ? undefined : stateOf(accept(Inspection, answer, 'inspect'));
+  }
+
+  async written(id: string, signal?: AbortSignal): Promise<number | undefined> {
+    checkName(id);
+    const live = this.live(signal);
+    return await this.call(
+      'measuring a container',
+      () => writtenBytes(this.docker, this.info, id, live),
+      [404],
+    );
   }
 
   async list(labels: Record<string, string>): Promise<ContainerState[]> {

@@ -7,6 +7,7 @@ import { candidates } from './discovery.ts';
 import type { Engine, EngineInfo } from './engine.ts';
 import { codeOf, messageOf, statusOf } from './failures.ts';
 import { absent, failureOf, notRunning, unsupported } from './connectFailures.ts';
+import { abilities } from './abilities.ts';
 import { accept, Info, Version } from './schemas.ts';
 
 export interface ConnectOptions {
@@ -108,16 +109,14 @@ async function probe(
       'Switch Docker Desktop to Linux containers.',
     );
   }
-  const rootless =
-    info.Rootless ?? info.SecurityOptions?.some((option) => option.includes('name=rootless')) ?? false;
   return {
     kind: podman ? 'podman' : 'docker',
     version: version.Version,
     apiVersion: compareVersions(version.ApiVersion, newestApi) > 0 ? newestApi : version.ApiVersion,
     platform: `${version.Os ?? 'linux'}/${version.Arch ?? 'amd64'}`,
-    rootless,
     address: candidate.address,
     source: candidate.source,
+    ...abilities(info, podman),
   };
 }
 

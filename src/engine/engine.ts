@@ -12,6 +12,16 @@ export interface EngineInfo {
   address: string;
   /** Where the address was found, for people: "DOCKER_HOST", "Docker context desktop-linux", "/var/run/docker.sock". */
   source: string;
+  /** False where the engine or its kernel has no seccomp: every system call is open there. */
+  seccomp: boolean;
+  cgroupVersion?: 1 | 2;
+  /** The limits of a container that the engine says it cannot hold, in words: "memory", "processes". */
+  ignoredLimits: string[];
+  /** Names that a container's `runtime` may have. */
+  runtimes: string[];
+  storageDriver: string;
+  /** The file system below the storage, such as `extfs`, `xfs`; undefined where the engine does not tell. */
+  backingFilesystem?: string;
 }
 
 export interface ContainerSpec {
@@ -23,9 +33,23 @@ export interface ContainerSpec {
   env: Record<string, string>;
   labels: Record<string, string>;
   network: 'none' | 'bridge';
-  limits: { memoryBytes: number; cpus: number; pids: number };
+  /**
+   * `diskBytes` is held by the engine where its storage can (see `StorageOpt` in engine/client); elsewhere it is the
+   * largest file, and the sum has to be watched: runner/diskWatch.
+   */
+  limits: { memoryBytes: number; cpus: number; pids: number; diskBytes?: number };
   volumes: { name: string; target: string; readonly: boolean }[];
   workingDir?: string;
+  /** A runtime of the engine's by name; the engine's own when undefined. */
+  runtime?: string;
+  /** Nothing can be written but `volumes`, `kept` and `scratch`. */
+  readonlyRoot?: boolean;
+  /** Folders on the engine's disk that begin with the image's content, outlive a restart, and go with the container. */
+  kept?: string[];
+  /** Folders in memory for everybody, at most `bytes` each. Empty again after a restart. */
+  scratch?: { path: string; bytes: number }[];
+  /** Which system calls are open: what people work with, debuggers too, or only what a service of ours needs. */
+  syscalls?: 'work' | 'service';
 }
 
 export interface ContainerState {
@@ -61,6 +85,8 @@ export interface ImageRecipe {
 export interface Engine {
   readonly info: EngineInfo;
   hasImage(tag: string): Promise<boolean>;
+  /** When an image was made, in milliseconds since the epoch, and its size; undefined when it is not there. */
+  image(tag: string): Promise<{ createdAt: number; bytes: number } | undefined>;
   /** Builds the image unless it is there; the base is pulled, or made where it cannot be. Progress is one line a call. */
   ensureImage(recipe: ImageRecipe, onProgress: (line: string) => void, signal?: AbortSignal): Promise<void>;
   createVolume(name: string, labels: Record<string, string>): Promise<void>;
@@ -77,6 +103,11 @@ export interface Engine {
   inspect(id: string): Promise<ContainerState | undefined>;
   /** Containers in any state with all of these labels. */
   list(labels: Record<string, string>): Promise<ContainerState[]>;
+  /**
+   * How much a container has written to the engine's disk, in bytes: its own layer and its `kept` folders. Undefined when
+   * it is gone. The engine walks through all of it, so this takes its time.
+   */
+  written(id: string, signal?: AbortSignal): Promise<number | undefined>;
   /** Resolves when the container is not running. */
   wait(id: string, signal?: AbortSignal): Promise<void>;
   /**

@@ -1,18 +1,29 @@
 import type { ContainerSpec, EngineInfo } from './engine.ts';
 
-/**
- * How a container is made. Pure, so that a test can hold every line of it. The engine's own seccomp profile stays in
- * force, because nothing is said about seccomp here.
- */
-export function createOptions(spec: ContainerSpec, kind: EngineInfo['kind']) {
+/** What depends on the engine that is asked, and is found out there. */
+export interface EngineWays {
+  kind: EngineInfo['kind'];
+  /** The seccomp profile as this engine takes it: Docker its text, Podman a path. Undefined where there is no seccomp. */
+  seccomp: string | undefined;
+  /** True where the storage can limit a container's layer. */
+  quota: boolean;
+}
+
+/** How a container is made. Pure, so that a test can hold every line of it. */
+export function createOptions(spec: ContainerSpec, { kind, seccomp, quota }: EngineWays) {
   const { limits } = spec;
   return {
     name: spec.name,
     Image: spec.image,
     Entrypoint: [],
     Cmd: spec.command,
+    // The same for all: a container's name would tell the task's.
+    Hostname: 'sandbox',
     ...(spec.user === undefined ? {} : { User: spec.user }),
     ...(spec.workingDir === undefined ? {} : { WorkingDir: spec.workingDir }),
+    ...(spec.kept === undefined || spec.kept.length === 0
+      ? {}
+      : { Volumes: Object.fromEntries(spec.kept.map((path) => [path, {}])) }),
     Env: Object.entries(spec.env).map(([name, value]) => `${name}=${value}`),
     Labels: spec.labels,
     Tty: false,
@@ -22,9 +33,10 @@ export function createOptions(spec: ContainerSpec, kind: EngineInfo['kind']) {
     AttachStderr: false,
     HostConfig: {
       CapDrop: ['ALL'],
-      SecurityOpt: ['no-new-privileges'],
+      SecurityOpt: ['no-new-privileges', ...(seccomp === undefined ? [] : [`seccomp=${seccomp}`])],
       Privileged: false,
-      ReadonlyRootfs: false,
+      ReadonlyRootfs: spec.readonlyRoot ?? false,
+      ...(spec.runtime === undefined ? {} : { Runtime: spec.runtime }),
       NetworkMode: spec.network,
       // A name for the host's own services; Podman has one by itself and takes "host-gateway" for an address.
       ...(spec.network === 'bridge' && kind === 'docker'
@@ -36,8 +48,13 @@ export function createOptions(spec: ContainerSpec, kind: EngineInfo['kind']) {
       OomKillDisable: false,
       NanoCpus: Math.round(limits.cpus * 1e9),
       PidsLimit: limits.pids,
-      // Podman drops the limits of its settings when one is given, and then may ask for more than is permitted.
-      ...(kind === 'docker' ? { Ulimits: [{ Name: 'core', Soft: 0, Hard: 0 }] } : {}),
+      Ulimits: ulimits(kind, limits.diskBytes),
+      ...(quota && limits.diskBytes !== undefined
+        ? { StorageOpt: { size: String(layerBytes(limits.diskBytes)) } }
+        : {}),
+      Tmpfs: Object.fromEntries((spec.scratch ?? []).map(({ path, bytes }) => [path, scratchOptions(bytes)])),
+      Devices: [],
+      GroupAdd: [],
       RestartPolicy: { Name: 'no' },
       AutoRemove: false,
       Init: false,
@@ -51,6 +68,30 @@ export function createOptions(spec: ContainerSpec, kind: EngineInfo['kind']) {
       LogConfig: logConfig(kind),
     },
   };
+}
+
+/**
+ * No core files, no file above the disk limit, and a number of open files that every engine may give. Podman drops the
+ * limits of its own settings when one is given, and then asks for more than may be permitted: so it is told all of them.
+ */
+function ulimits(kind: EngineInfo['kind'], diskBytes: number | undefined) {
+  const limit = (Name: string, Soft: number, Hard = Soft) => ({ Name, Soft, Hard });
+  return [
+    limit('core', 0),
+    limit('nofile', 1024, 16_384),
+    ...(kind === 'podman' ? [limit('nproc', 4096)] : []),
+    ...(diskBytes === undefined ? [] : [limit('fsize', diskBytes)]),
+  ];
+}
+
+/** Above the limit that is watched, so that the watch comes first and what is in the sandbox can still be brought out. */
+function layerBytes(diskBytes: number): number {
+  return Math.ceil(diskBytes * 1.05) + (64 << 20);
+}
+
+/** Programs may be run from there: builds do so. */
+function scratchOptions(bytes: number): string {
+  return `rw,exec,nosuid,nodev,mode=1777,size=${Math.round(bytes)}`;
 }
 
 /**

@@ -6,6 +6,7 @@ import { ensureBase } from './baseImage.ts';
 import type { ImageRecipe } from './engine.ts';
 import { engineFailure, messageOf, statusOf } from './failures.ts';
 import { followProgress, ProgressFailure } from './progress.ts';
+import { accept, ImageInspection } from './schemas.ts';
 
 /** True when the engine has an image under this name. */
 export async function hasImage(docker: Docker, tag: string): Promise<boolean> {
@@ -14,6 +15,21 @@ export async function hasImage(docker: Docker, tag: string): Promise<boolean> {
     return true;
   } catch (thrown) {
     if (statusOf(thrown) === 404) return false;
+    throw engineFailure(thrown, 'looking for an image');
+  }
+}
+
+/** When an image was made and how large it is; undefined when the engine has none under this name. */
+export async function describeImage(
+  docker: Docker,
+  tag: string,
+): Promise<{ createdAt: number; bytes: number } | undefined> {
+  try {
+    const answer: unknown = await docker.getImage(tag).inspect();
+    const { Created, Size } = accept(ImageInspection, answer, 'inspect image');
+    return { createdAt: Date.parse(Created), bytes: Size };
+  } catch (thrown) {
+    if (statusOf(thrown) === 404) return undefined;
     throw engineFailure(thrown, 'looking for an image');
   }
 }

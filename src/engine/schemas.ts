@@ -16,7 +16,17 @@ export const Info = z.object({
   SecurityOptions: z.nullish(z.array(z.string())),
   /** Podman's own word. */
   Rootless: z.optional(z.boolean()),
+  CgroupVersion: z.optional(z.string()),
+  MemoryLimit: z.optional(z.boolean()),
+  SwapLimit: z.optional(z.boolean()),
+  PidsLimit: z.optional(z.boolean()),
+  CpuCfsQuota: z.optional(z.boolean()),
+  Runtimes: z.nullish(z.record(z.string(), z.unknown())),
+  DefaultRuntime: z.optional(z.string()),
+  Driver: z.optional(z.string()),
+  DriverStatus: z.nullish(z.array(z.array(z.string()))),
 });
+export type Info = z.infer<typeof Info>;
 
 const Labels = z.nullish(z.record(z.string(), z.string()));
 
@@ -32,6 +42,25 @@ export const Inspection = z.object({
   }),
 });
 export type Inspection = z.infer<typeof Inspection>;
+
+/** A container with what it wrote, which is only there when it is asked for. */
+export const SizedInspection = z.object({
+  SizeRw: z.optional(z.number()),
+  Mounts: z.nullish(
+    z.array(
+      z.object({ Type: z.optional(z.string()), Name: z.optional(z.string()), RW: z.optional(z.boolean()) }),
+    ),
+  ),
+});
+
+/** What the engine's volumes take; Docker says -1 where it did not measure. */
+export const DiskUsage = z.object({
+  Volumes: z.nullish(
+    z.array(z.object({ Name: z.string(), UsageData: z.nullish(z.object({ Size: z.number() })) })),
+  ),
+});
+
+export const ImageInspection = z.object({ Created: z.string(), Size: z.number() });
 
 export const ContainerList = z.array(z.object({ Id: z.string() }));
 export const VolumeList = z.object({ Volumes: z.nullish(z.array(z.object({ Name: z.string(), Labels }))) });

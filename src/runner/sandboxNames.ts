@@ -1,6 +1,7 @@
 import type { ContainerSpec } from '../engine/engine.ts';
 import { paths } from '../protocol/control.ts';
 import type { TaskSpec } from '../protocol/task.ts';
+import { needsNetwork } from './egressAnswers.ts';
 
 /** How the containers and the volume of a task are named, labelled and made: pure, the same on every engine. */
 
@@ -43,11 +44,32 @@ export function sandboxContainer(spec: TaskSpec, home: string, image: string): C
     limits: spec.limits,
     volumes: [{ name: volumeName(spec), target: paths.shared, readonly: true }],
     workingDir: paths.workspace,
+    ...(spec.isolation?.runtime === undefined ? {} : { runtime: spec.isolation.runtime }),
+    ...(spec.isolation?.readonlyRoot === true ? readonlyRoot(spec.limits.memoryBytes) : {}),
   };
 }
 
-/** A gateway passes bytes on and counts them: it needs little. */
-const gatewayLimits = { memoryBytes: 256 * 2 ** 20, cpus: 1, pids: 64 };
+/** What can be written where the root cannot: the work outlives a restart, as in a root that can be written. */
+function readonlyRoot(
+  memoryBytes: number,
+): Required<Pick<ContainerSpec, 'readonlyRoot' | 'kept' | 'scratch'>> {
+  // What is in memory counts as the sandbox's, so half of it is left for programs.
+  const bytes = Math.floor(memoryBytes / 4);
+  return {
+    readonlyRoot: true,
+    kept: [paths.workspace, '/home/agent'],
+    scratch: [
+      { path: '/tmp', bytes },
+      { path: '/var/tmp', bytes },
+    ],
+  };
+}
+
+/**
+ * A gateway passes bytes on and counts them. It holds one request of the model at a time as text and as what was read of
+ * it (64 MiB at most), and the short program that brings it its orders.
+ */
+const gatewayLimits = { memoryBytes: 256 * 2 ** 20, cpus: 1, pids: 64, diskBytes: 16 * 2 ** 20 };
 
 export function gatewayContainer(spec: TaskSpec, home: string, image: string): ContainerSpec {
   return {
@@ -57,10 +79,17 @@ export function gatewayContainer(spec: TaskSpec, home: string, image: string): C
     user: '1001:1001',
     env: {},
     labels: labels(spec, home, 'gateway'),
-    // The demonstration answers from inside the gateway, so it needs no network either.
-    network: spec.model.demonstration ? 'none' : 'bridge',
+    network: needsNetwork(spec) ? 'bridge' : 'none',
     limits: gatewayLimits,
     volumes: [{ name: volumeName(spec), target: paths.shared, readonly: false }],
     workingDir: '/',
+    readonlyRoot: true,
+    scratch: [{ path: '/tmp', bytes: 16 * 2 ** 20 }],
+    syscalls: 'service',
   };
+}
+
+/** The demonstration answers from inside the gateway; then there is only what the sandbox itself may reach. */
+function needsNetwork(spec: TaskSpec): boolean {
+  return !spec.model.demonstration || (spec.egress !== undefined && spec.egress.mode !== 'closed');
 }

@@ -1,0 +1,33 @@
+import type Docker from 'dockerode';
+import { ask } from './dial.ts';
+import type { EngineInfo } from './engine.ts';
+import { accept, DiskUsage, SizedInspection } from './schemas.ts';
+
+/** The engine names volumes that have no name of ours with a number. */
+const nameless = /^[0-9a-f]{64}$/;
+
+/** What a container wrote to its own layer and to its nameless volumes, in bytes. */
+export async function writtenBytes(
+  docker: Docker,
+  { apiVersion }: Pick<EngineInfo, 'apiVersion'>,
+  id: string,
+  signal: AbortSignal,
+): Promise<number> {
+  const answer = await ask(docker, 'GET', `/containers/${id}/json?size=1`, { signal });
+  const { SizeRw, Mounts } = accept(SizedInspection, answer, 'inspect with size');
+  const own = (Mounts ?? [])
+    .filter(({ Type, Name, RW }) => Type === 'volume' && RW === true && nameless.test(Name ?? ''))
+    .map(({ Name }) => Name);
+  if (own.length === 0) return SizeRw ?? 0;
+  // Newer engines measure only what is asked for.
+  const some = Number(apiVersion.split('.')[1]) >= 42 ? '?type=volume' : '';
+  const { Volumes } = accept(
+    DiskUsage,
+    await ask(docker, 'GET', `/system/df${some}`, { signal }),
+    'system df',
+  );
+  const sizes = (Volumes ?? [])
+    .filter(({ Name }) => own.includes(Name))
+    .map(({ UsageData }) => Math.max(0, UsageData?.Size ?? 0));
+  return (SizeRw ?? 0) + sizes.reduce((sum, size) => sum + size, 0);
+}
