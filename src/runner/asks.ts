@@ -65,7 +65,7 @@ export async function takeAsks(
       await takeAll(folder, take, signal);
       const timer = setTimeout(() => wake?.(), pollMs);
       timer.unref();
-      if (!signal.aborted) await next;
+      await next;
       clearTimeout(timer);
     }
   } finally {

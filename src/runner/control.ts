@@ -77,6 +77,8 @@ async function* frames(message: unknown, data: ByteStream | undefined): ByteStre
 const known: readonly string[] = ['disk_full', 'invalid_input', 'git_failed'] satisfies ErrorCode[];
 
 function refused(code: string, message: string): SallyportError {
+  if (code === 'busy')
+    return new SallyportError('task_busy', message, 'Wait for what it does, or start the task again.');
   return new SallyportError(
     known.includes(code) ? (code as ErrorCode) : 'sandbox_failed',
     message,

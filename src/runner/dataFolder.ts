@@ -9,6 +9,10 @@ export interface DataFolder {
   root: string;
   tasks: string;
   quarantine: string;
+  /** What tasks cost, by day. */
+  spend: string;
+  /** Settings by repository. */
+  workspaces: string;
   /** Marks the containers of this folder, so that two folders on one engine leave each other's alone. */
   id: string;
 }
@@ -27,7 +31,13 @@ export function defaultDataRoot(
 
 /** Makes the folder, readable for its owner only, or opens it. */
 export async function openDataFolder(root: string): Promise<DataFolder> {
-  const folder = { root, tasks: join(root, 'tasks'), quarantine: join(root, 'quarantine') };
+  const folder = {
+    root,
+    tasks: join(root, 'tasks'),
+    quarantine: join(root, 'quarantine'),
+    spend: join(root, 'spend'),
+    workspaces: join(root, 'workspaces'),
+  };
   await mkdir(folder.tasks, { recursive: true, mode: 0o700 });
   await mkdir(folder.quarantine, { recursive: true, mode: 0o700 });
   return { ...folder, id: await readOrCreateId(join(root, 'id')) };

@@ -28,11 +28,6 @@ export function policyNow(state: TaskState): { egress: EgressPolicy; refused: st
   return { egress: { mode, rules }, refused: [...refused] };
 }
 
-/** A gateway of a demonstration that may reach nothing has no network either, and cannot get one later. */
-export function needsNetwork(spec: TaskState['spec']): boolean {
-  return !spec.model.demonstration || (spec.egress?.mode ?? 'closed') !== 'closed';
-}
-
 /** Throws `invalid_rule` with a sentence that says what is wrong. */
 export function checkAnswer(answer: EgressAnswer): void {
   if ('rule' in answer) checkRule(answer.rule);

@@ -4,6 +4,7 @@ import type { Disposable } from '../base/disposable.ts';
 import { asSallyportError, SallyportError } from '../base/errors.ts';
 import { Emitter } from '../base/event.ts';
 import type { Logger } from '../base/logger.ts';
+import { pause } from '../base/pause.ts';
 import type { Engine, ImageRecipe } from '../engine/engine.ts';
 import { Quarantine } from '../git/quarantine.ts';
 import { TaskId } from '../protocol/grammar.ts';
@@ -11,23 +12,38 @@ import type { ByteStream, Runner } from '../protocol/runner.ts';
 import { TaskSpec } from '../protocol/task.ts';
 import type { TaskEvent } from '../protocol/taskEvent.ts';
 import { hasEnded, type TaskState } from '../protocol/taskState.ts';
-import type { DataFolder } from './dataFolder.ts';
+import { leaveAsk, type Ask } from './asks.ts';
+import { allowanceOf } from './budget.ts';
 import { request } from './control.ts';
+import type { DataFolder } from './dataFolder.ts';
+import { isAnswered } from './egressAnswers.ts';
 import { readFinalState, writeFinalState } from './finalState.ts';
 import { claim } from './ownership.ts';
 import { labelNames } from './sandboxNames.ts';
 import { SharedWork } from './sharedWork.ts';
-import { foldAll, TaskLife, type Surroundings } from './taskLife.ts';
+import { SpendLedger } from './spendLedger.ts';
+import { asksFolder, foldAll, TaskLife, type Surroundings } from './taskLife.ts';
 import { TaskLog } from './taskLog.ts';
 import type { ResolvedModel } from './taskService.ts';
+import type { UserPolicy } from './userPolicy.ts';
 
 export interface LocalRunnerOptions {
   data: DataFolder;
   connect: () => Promise<Engine>;
   recipe: () => Promise<ImageRecipe>;
-  model: (demonstration: boolean) => Promise<ResolvedModel>;
+  /** Where the answers of a task's model come from; asked at each start of a gateway. */
+  model: (spec: TaskSpec) => Promise<ResolvedModel>;
+  /** The user's settings; read anew each time. */
+  policy: () => UserPolicy;
   log: Logger;
+  /** Longest log of a task, in bytes. */
+  logBytes?: number | undefined;
 }
+
+/** Between two looks at what tasks of other processes have spent, in milliseconds. */
+const spendWatchMs = 2000;
+/** How long the process that attends to a task may take to do what another one asks for, in milliseconds. */
+const askPatience = 10_000;
 
 interface Entry {
   log: TaskLog;
@@ -50,6 +66,9 @@ export class LocalRunner implements Runner, Disposable {
   private connection: Promise<Engine> | undefined;
   private readonly imageWork: SharedWork<string>;
   private imageTag: string | undefined;
+  private readonly ledger: SpendLedger;
+  private readonly spendWatch: NodeJS.Timeout;
+  private spentSeen = 0;
   private disposed = false;
 
   readonly onDidChange = this.changed.event;
@@ -59,6 +78,9 @@ export class LocalRunner implements Runner, Disposable {
 
   constructor(options: LocalRunnerOptions) {
     this.options = options;
+    this.ledger = new SpendLedger(options.data.spend);
+    this.spendWatch = setInterval(() => void this.watchSpending(), spendWatchMs);
+    this.spendWatch.unref();
     this.imageWork = new SharedWork(async (report, signal) => {
       const engine = await this.engine();
       const recipe = await options.recipe();
@@ -218,9 +240,41 @@ export class LocalRunner implements Runner, Disposable {
         return this.imageTag;
       },
       model: this.options.model,
+      policy: this.options.policy,
+      allowance: async (state) => {
+        const { dayBudgetUsd: limitUsd } = this.options.policy();
+        const spentUsd = limitUsd === undefined ? 0 : await this.spentToday();
+        return allowanceOf(state, { spentUsd, limitUsd });
+      },
+      spent: async (task, { g, t, usd }) => {
+        await this.ledger.record(task, g, usd, t).catch((thrown: unknown) => {
+          this.options.log.error(`The day's spending was not written: ${asSallyportError(thrown).message}`);
+        });
+      },
+      budgetsMoved: () => void this.budgetsChanged(),
       home: this.options.data.id,
       log: this.options.log,
+      logBytes: this.options.logBytes,
     };
+  }
+
+  /** What all tasks of this data folder have cost today (UTC), in US dollars. */
+  spentToday(): Promise<number> {
+    return this.ledger.total(Date.now());
+  }
+
+  /** Tells every running task's gateway what it may spend by now. Resolves when those that can be reached know. */
+  async budgetsChanged(): Promise<void> {
+    await Promise.all([...this.entries.values()].map(async ({ life }) => await life?.budgetsMoved()));
+  }
+
+  /** Tasks of other processes spend of the same day; and a day ends. */
+  private async watchSpending(): Promise<void> {
+    if (this.options.policy().dayBudgetUsd === undefined) return;
+    const spent = await this.spentToday().catch(() => this.spentSeen);
+    if (spent === this.spentSeen) return;
+    this.spentSeen = spent;
+    await this.budgetsChanged();
   }
 
   private listen(entry: Entry): void {
@@ -300,15 +354,47 @@ export class LocalRunner implements Runner, Disposable {
     const entry = this.entry(id);
     if (hasEnded(entry.state)) return;
     if (entry.life !== undefined) await entry.life.stop();
-    else await this.stopFromAside(id);
+    else await this.stopFromAside(entry);
+  }
+
+  /**
+   * Does what a user decides about a task that is under way, whichever process attends to it. Resolves when it is in the log;
+   * where this process attends to it, when its gateway knows too. Nothing happens to a task that is over.
+   */
+  async answer(id: TaskId, ask: Ask): Promise<void> {
+    await this.open();
+    const entry = this.entry(id);
+    if (hasEnded(entry.state)) return;
+    if (entry.life !== undefined) await entry.life.answer(ask);
+    else await this.askOwner(entry, ask);
+  }
+
+  /** Leaves it to the process that attends to the task, and waits until the log says that it is done. */
+  private async askOwner(entry: Entry, ask: Ask): Promise<void> {
+    if (isDone(entry.state, ask)) return;
+    const { id } = entry.state.spec;
+    const withdraw = await leaveAsk(join(this.options.data.tasks, id, asksFolder), ask);
+    const done = new AbortController();
+    const listening = this.changed.event((state) => {
+      if (state.spec.id === id && (isDone(state, ask) || hasEnded(state))) done.abort();
+    });
+    if (!isDone(entry.state, ask)) await pause(askPatience, done.signal);
+    listening.dispose();
+    if (isDone(entry.state, ask) || hasEnded(entry.state)) return;
+    await withdraw();
+    throw elsewhere(id);
   }
 
   /** Stops a task that another process attends to: the supervisor listens to everybody on this machine. */
-  private async stopFromAside(id: TaskId): Promise<void> {
+  private async stopFromAside(entry: Entry): Promise<void> {
+    const { id } = entry.state.spec;
     const engine = await this.engine();
     const all = await engine.list({ [labelNames.home]: this.options.data.id, [labelNames.task]: id });
     const sandbox = all.find((one) => one.labels[labelNames.role] === 'sandbox' && one.status === 'running');
-    if (sandbox === undefined) throw elsewhere(id);
+    if (sandbox === undefined) {
+      await this.askOwner(entry, { op: 'stop' });
+      return;
+    }
     try {
       await request(engine, sandbox.id, { op: 'stop' });
     } catch (thrown) {
@@ -361,6 +447,7 @@ export class LocalRunner implements Runner, Disposable {
   dispose(): void {
     if (this.disposed) return;
     this.disposed = true;
+    clearInterval(this.spendWatch);
     for (const entry of this.entries.values()) {
       entry.life?.dispose();
       entry.leaving.abort();
@@ -368,6 +455,12 @@ export class LocalRunner implements Runner, Disposable {
     }
     void this.connection?.then((engine) => engine.dispose()).catch(() => undefined);
   }
+}
+
+/** True when the task's log says already what was asked for. */
+function isDone(state: TaskState, ask: Ask): boolean {
+  if (ask.op === 'egress') return isAnswered(state, ask.answer);
+  return ask.op === 'budget' ? state.budgetUsd === ask.usd : state.phase === 'stopping';
 }
 
 function elsewhere(id: TaskId): SallyportError {

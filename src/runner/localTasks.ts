@@ -6,16 +6,29 @@ import { acceptAsBranch } from '../git/accept.ts';
 import { blob, changedFiles, patch, type DetailedChange } from '../git/diff.ts';
 import { Quarantine } from '../git/quarantine.ts';
 import { openRepository } from '../git/repository.ts';
+import { scanSnapshot } from '../git/secretScan.ts';
 import { takeSnapshot } from '../git/snapshot.ts';
+import type { Upstream } from '../protocol/control.ts';
 import { defaultBranchName, isBranchName, maxPromptLength, type TaskId } from '../protocol/grammar.ts';
-import { defaultLimits, newTaskId, titleOf, type TaskSpec } from '../protocol/task.ts';
+import {
+  defaultLimits,
+  newTaskId,
+  titleOf,
+  type ModelService,
+  type Snapshot,
+  type TaskSpec,
+} from '../protocol/task.ts';
 import type { TaskEvent } from '../protocol/taskEvent.ts';
 import type { TaskState } from '../protocol/taskState.ts';
-import { openDataFolder } from './dataFolder.ts';
+import { openDataFolder, type DataFolder } from './dataFolder.ts';
 import { examine } from './doctor.ts';
+import { checkAnswer, policyFor } from './egressAnswers.ts';
 import { LocalRunner } from './localRunner.ts';
+import { needsNetwork } from './sandboxNames.ts';
+import { SecretsFound } from './secretsFound.ts';
 import type {
   DoctorCheck,
+  EgressAnswer,
   Range,
   ResolvedModel,
   SubmitRequest,
@@ -23,6 +36,7 @@ import type {
   WorkspaceSettings,
 } from './taskService.ts';
 import type { UserPolicy } from './userPolicy.ts';
+import { WorkspaceStore } from './workspaceStore.ts';
 
 // The extension loads all that runs tasks, and finds credentials for them, as one bundle.
 export { createModelSources } from './modelSources.ts';
@@ -38,9 +52,16 @@ export interface LocalTaskOptions {
   engineSetting: () => string | undefined;
   /** Asked at each start of a gateway, with the path of the task's repository. Throws `no_credentials`. */
   credentials: (repositoryPath?: string) => Promise<ResolvedModel>;
+  /** Asks the model's service whether it takes a credential, before a task is submitted. Throws what the user can mend. */
+  checkModel?: (
+    model: ResolvedModel,
+    options: { model?: string | undefined; signal: AbortSignal },
+  ) => Promise<void>;
   /** The user's own settings for the network and money; read anew for each task. */
   policy: () => UserPolicy;
   log: Logger;
+  /** Longest log of a task, in bytes; a gibibyte when it is not said. */
+  logBytes?: number;
 }
 
 const patchBytes = 8 << 20;
@@ -49,14 +70,17 @@ const blobBytes = 64 << 20;
 /** Tasks on this machine's own engine. */
 export async function createTaskService(options: LocalTaskOptions): Promise<TaskService> {
   const data = await openDataFolder(options.dataFolder);
+  const workspaces = new WorkspaceStore(data.workspaces);
   const runner = new LocalRunner({
     data,
     connect: () => connectEngine(discoveryOptions(options)),
     recipe: () => sandboxRecipe(options.distFolder, options.containerFolder),
-    model: (demonstration) => modelFor(demonstration, options.credentials),
+    model: (spec) => modelFor(spec, options.credentials),
+    policy: options.policy,
     log: options.log,
+    logBytes: options.logBytes,
   });
-  return new LocalTasks(runner, data.quarantine, options);
+  return new LocalTasks(runner, data, workspaces, options);
 }
 
 function discoveryOptions(options: LocalTaskOptions): Parameters<typeof connectEngine>[0] {
@@ -64,28 +88,50 @@ function discoveryOptions(options: LocalTaskOptions): Parameters<typeof connectE
   return { env: process.env, ...(setting === undefined ? {} : { setting }) };
 }
 
-/** A task keeps its kind of model for life: one that began with the demonstration never gets a credential, and the other way round. */
+/**
+ * A task keeps its kind of model for life: one that began with the demonstration never gets a credential, and the other way
+ * round; and its agent speaks one service's protocol.
+ */
 async function modelFor(
-  demonstration: boolean,
-  credentials: () => Promise<ResolvedModel>,
+  { model: { demonstration, service }, repository }: TaskSpec,
+  credentials: LocalTaskOptions['credentials'],
 ): Promise<ResolvedModel> {
-  const found = await credentials().catch((thrown: unknown) => {
+  const found = await credentials(repository.path).catch((thrown: unknown) => {
     if (!demonstration) throw thrown;
     return undefined;
   });
-  if (found?.demonstration === demonstration) return found;
+  if (found?.demonstration === demonstration) {
+    const [began, now] = [service?.kind ?? 'anthropic', serviceKind(found.upstream)];
+    if (began === now) return found;
+    throw new SallyportError(
+      'no_credentials',
+      `The task began with ${serviceNames[began]}, and the credential is for ${serviceNames[now]} now.`,
+      'Choose the former credential again, or start a new task.',
+    );
+  }
   if (demonstration)
     return { label: 'demonstration model', demonstration, upstream: { kind: 'demonstration' } };
   throw new SallyportError(
     'no_credentials',
     'The task began with a credential, and there is none now.',
-    'Set the API key again, then start a new task.',
+    'Set the credential again, or start a new task.',
   );
+}
+
+const serviceNames: Record<ModelService['kind'], string> = {
+  anthropic: 'the Anthropic API',
+  bedrock: 'Amazon Bedrock',
+  vertex: 'Vertex AI',
+};
+
+function serviceKind({ kind }: Upstream): ModelService['kind'] {
+  return kind === 'bedrock' || kind === 'vertex' ? kind : 'anthropic';
 }
 
 class LocalTasks implements TaskService {
   private readonly runner: LocalRunner;
   private readonly quarantineRoot: string;
+  private readonly workspaces: WorkspaceStore;
   private readonly options: LocalTaskOptions;
   /** Branch names of tasks whose submission is under way. */
   private readonly given = new Set<string>();
@@ -93,9 +139,10 @@ class LocalTasks implements TaskService {
   readonly onDidRemove;
   readonly onTrouble;
 
-  constructor(runner: LocalRunner, quarantineRoot: string, options: LocalTaskOptions) {
+  constructor(runner: LocalRunner, data: DataFolder, workspaces: WorkspaceStore, options: LocalTaskOptions) {
     this.runner = runner;
-    this.quarantineRoot = quarantineRoot;
+    this.quarantineRoot = data.quarantine;
+    this.workspaces = workspaces;
     this.options = options;
     this.onDidChange = runner.onDidChange;
     this.onDidRemove = runner.onDidRemove;
@@ -127,12 +174,28 @@ class LocalTasks implements TaskService {
         'Choose another, such as claude/my-task.',
       );
     }
-    const model = await this.options.credentials();
+    const policy = this.options.policy();
+    const budgetUsd = request.budgetUsd ?? policy.budgetUsd;
+    if (budgetUsd !== undefined) checkBudget(budgetUsd);
     const repository = await openRepository(request.repositoryPath, signal);
+    const workspace = await this.workspaces.read(repository.ref.id);
+    const egress = policyFor(policy.egress, workspace, request.egress);
+    const model = await this.options.credentials(repository.ref.path);
+    await this.options.checkModel?.(model, { model: request.model, signal });
     const quarantine = Quarantine.open(this.quarantineRoot, repository.ref.id);
     await quarantine.adopt(repository, signal);
     const snapshot = await takeSnapshot(repository, quarantine, request.snapshot, signal);
+    if (request.secrets !== 'send')
+      await this.checkSecrets(
+        repository.ref.id,
+        quarantine,
+        snapshot,
+        workspace,
+        request.secrets ?? 'ask',
+        signal,
+      );
     const now = Date.now();
+    const isolation = request.isolation ?? policy.isolation;
     const spec: TaskSpec = {
       id: newTaskId(now),
       title: titleOf(request.prompt),
@@ -147,10 +210,35 @@ class LocalTasks implements TaskService {
       branch,
       identity: repository.identity ?? { name: 'Sallyport', email: 'sallyport@localhost' },
       limits: { ...defaultLimits, ...request.limits },
-      model: { label: model.label, demonstration: model.demonstration },
+      model: {
+        label: model.label,
+        demonstration: model.demonstration,
+        ...(model.service === undefined ? {} : { service: model.service }),
+      },
+      egress,
+      ...(budgetUsd === undefined ? {} : { budgetUsd }),
+      isolation,
       createdAt: now,
     };
     return await this.runner.submit(spec, () => quarantine.snapshotBundle(snapshot), signal);
+  }
+
+  private async checkSecrets(
+    repositoryId: string,
+    quarantine: Quarantine,
+    snapshot: Snapshot,
+    { acceptedSecrets: accepted }: WorkspaceSettings,
+    decision: 'ask' | 'accept',
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { findings, more } = await scanSnapshot(quarantine, snapshot, { accepted, signal });
+    if (findings.length === 0 && more === 0) return;
+    if (decision === 'ask') throw new SecretsFound(findings, more);
+    const fingerprints = findings.map(({ fingerprint }) => fingerprint);
+    await this.workspaces.change(repositoryId, (settings) => ({
+      ...settings,
+      acceptedSecrets: [...new Set([...settings.acceptedSecrets, ...fingerprints])],
+    }));
   }
 
   /** By the second, and counted on where two tasks begin within one. */
@@ -220,28 +308,47 @@ class LocalTasks implements TaskService {
     return { branch };
   }
 
-  answerEgress(): Promise<void> {
-    throw new Error('Not there yet');
+  async answerEgress(id: TaskId, answer: EgressAnswer): Promise<void> {
+    checkAnswer(answer);
+    const { spec } = this.known(id);
+    if (!('refuse' in answer) && !needsNetwork(spec)) {
+      throw new SallyportError(
+        'invalid_input',
+        'This task began as a demonstration without any network, and its gateway has none.',
+        'Start a new task with a list of hosts, or an open network.',
+      );
+    }
+    await this.runner.answer(id, { op: 'egress', answer });
+    if (!('rule' in answer) || answer.allow !== 'workspace') return;
+    await this.workspaces.change(spec.repository.id, (settings) => ({
+      ...settings,
+      egressRules: [...new Set([...settings.egressRules, answer.rule])],
+    }));
   }
 
-  setBudget(): Promise<void> {
-    throw new Error('Not there yet');
+  async setBudget(id: TaskId, usd: number | null): Promise<void> {
+    if (usd !== null) checkBudget(usd);
+    this.known(id);
+    await this.runner.answer(id, { op: 'budget', usd });
   }
 
   spentToday(): Promise<number> {
-    throw new Error('Not there yet');
+    return this.runner.spentToday();
   }
 
   budgetsChanged(): Promise<void> {
-    throw new Error('Not there yet');
+    return this.runner.budgetsChanged();
   }
 
-  workspaceSettings(): Promise<WorkspaceSettings> {
-    throw new Error('Not there yet');
+  async workspaceSettings(repositoryPath: string): Promise<WorkspaceSettings> {
+    const { ref } = await openRepository(repositoryPath);
+    return await this.workspaces.read(ref.id);
   }
 
-  changeWorkspaceSettings(): Promise<void> {
-    throw new Error('Not there yet');
+  async changeWorkspaceSettings(repositoryPath: string, change: Partial<WorkspaceSettings>): Promise<void> {
+    for (const rule of change.egressRules ?? []) checkAnswer({ allow: 'workspace', rule });
+    const { ref } = await openRepository(repositoryPath);
+    await this.workspaces.change(ref.id, (settings) => ({ ...settings, ...change }));
   }
 
   async doctor({ signal }: { signal?: AbortSignal } = {}): Promise<DoctorCheck[]> {
@@ -258,6 +365,15 @@ class LocalTasks implements TaskService {
   dispose(): void {
     this.runner.dispose();
   }
+}
+
+function checkBudget(usd: number): void {
+  if (Number.isFinite(usd) && usd > 0) return;
+  throw new SallyportError(
+    'invalid_input',
+    `${usd} is no budget.`,
+    'Give an amount in US dollars above 0, such as 5, or none for no limit.',
+  );
 }
 
 /** Throws `prompt_empty` or `prompt_too_long`. */

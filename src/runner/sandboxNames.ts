@@ -1,7 +1,6 @@
 import type { ContainerSpec } from '../engine/engine.ts';
 import { paths } from '../protocol/control.ts';
 import type { TaskSpec } from '../protocol/task.ts';
-import { needsNetwork } from './egressAnswers.ts';
 
 /** How the containers and the volume of a task are named, labelled and made: pure, the same on every engine. */
 
@@ -90,6 +89,6 @@ export function gatewayContainer(spec: TaskSpec, home: string, image: string): C
 }
 
 /** The demonstration answers from inside the gateway; then there is only what the sandbox itself may reach. */
-function needsNetwork(spec: TaskSpec): boolean {
+export function needsNetwork(spec: TaskSpec): boolean {
   return !spec.model.demonstration || (spec.egress !== undefined && spec.egress.mode !== 'closed');
 }

@@ -1,35 +1,41 @@
-import { readFile, rm, writeFile } from 'node:fs/promises';
+import { rm, writeFile } from 'node:fs/promises';
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { asSallyportError, isAbort, type SallyportError } from '../base/errors.ts';
 import { pause } from '../base/pause.ts';
+import { PausableTimer } from '../base/pausableTimer.ts';
 import { LineSplitter } from '../base/lines.ts';
-import type { Logger } from '../base/logger.ts';
 import type { ContainerState, Engine } from '../engine/engine.ts';
 import type { Quarantine } from '../git/quarantine.ts';
 import type { ByteStream } from '../protocol/runner.ts';
 import type { FailureKind, RunnerBody, Stage, TaskEvent } from '../protocol/taskEvent.ts';
-import type { GatewayRequest } from '../protocol/control.ts';
 import { hasEnded, initialState, reduce, type TaskState } from '../protocol/taskState.ts';
 import { WireDecoder, type WireItem } from '../protocol/wire.ts';
+import { takeAsks, type Ask } from './asks.ts';
 import { request } from './control.ts';
+import { watchDisk } from './diskWatch.ts';
+import { eventOf, isAnswered } from './egressAnswers.ts';
+import { GatewayKeeper, type GatewaySurroundings } from './gatewayKeeper.ts';
 import { Importer } from './importer.ts';
+import { isBulk, isNeeded, logLimitBytes, logReserveBytes } from './logLimit.ts';
 import { gatewayContainer, labelNames, labels, sandboxContainer, volumeName } from './sandboxNames.ts';
 import type { TaskLog, UnnumberedEvent } from './taskLog.ts';
-import type { ResolvedModel } from './taskService.ts';
 
 /** What a life needs of the runner around it. */
-export interface Surroundings {
+export interface Surroundings extends GatewaySurroundings {
   /** Connects, or gives the connection that there is. */
   engine(): Promise<Engine>;
   /** Forgets a connection that broke. */
   engineGone(): void;
   /** Tag of the sandbox image, once it is there. */
   image(report: (line: string) => void, signal: AbortSignal): Promise<string>;
-  model(demonstration: boolean): Promise<ResolvedModel>;
   home: string;
-  log: Logger;
+  /** Longest log of a task, in bytes. */
+  logBytes?: number | undefined;
 }
+
+/** Name of the folder in which other processes leave what they ask of a task. */
+export const asksFolder = 'asks';
 
 /** How long a stopped agent has to end before its container is stopped, in milliseconds: longer than the supervisor's own patience. */
 const stopPatience = 15_000;
@@ -52,6 +58,7 @@ export class TaskLife {
   private readonly quarantine: Quarantine;
   private readonly snapshot: () => ByteStream;
   private readonly importer: Importer;
+  private readonly gateway: GatewayKeeper;
   /** Ends everything in this process, and leaves the sandbox alone. */
   private readonly leaving = new AbortController();
   /** Ends the preparation when the user stops the task. */
@@ -59,6 +66,14 @@ export class TaskLife {
   /** The number of the sandbox's last event that went to the log. */
   private lastTaken: number;
   private endTaken: boolean;
+  /** The number of the gateway's last event that went to the log. */
+  private lastOfGateway: number;
+  /** Why this process ends the task, whatever its sandbox says of its end. */
+  private verdict: Extract<RunnerBody, { type: 'ended' }> | undefined;
+  /** Of the time limit that is kept from outside. */
+  private clock: PausableTimer | undefined;
+  private clockTold: Promise<void> = Promise.resolve();
+  private answering: Promise<void> = Promise.resolve();
   /** Ends with the present look at the task; a failure is followed by another. */
   private attempt: AbortSignal = this.leaving.signal;
   private engineTold = false;
@@ -73,6 +88,7 @@ export class TaskLife {
   }) {
     this.current = options.state;
     this.lastTaken = options.state.lastSandboxEvent;
+    this.lastOfGateway = options.state.lastGatewayEvent;
     this.endTaken = hasEnded(options.state);
     this.folder = options.folder;
     this.log = options.log;
@@ -85,6 +101,13 @@ export class TaskLife {
       (body) => this.append([body]),
       this.around.log,
     );
+    this.gateway = new GatewayKeeper({
+      state: () => this.current,
+      folder: this.folder,
+      around: this.around,
+      append: (events) => this.append(events),
+      setClock: (running) => this.setClock(running),
+    });
   }
 
   private hasLeft(): boolean {
@@ -102,6 +125,18 @@ export class TaskLife {
 
   /** Resolves when the sandbox is removed, or when this process leaves. Never rejects. */
   async run(): Promise<void> {
+    const over = new AbortController();
+    const listening = AbortSignal.any([over.signal, this.leaving.signal]);
+    const asks = takeAsks(join(this.folder, asksFolder), (ask) => this.answer(ask), listening);
+    asks.catch((thrown: unknown) => this.around.log.warn(`Asks: ${asSallyportError(thrown).message}`));
+    try {
+      await this.runToEnd();
+    } finally {
+      over.abort();
+    }
+  }
+
+  private async runToEnd(): Promise<void> {
     for (let failures = 0; !this.hasLeft(); failures++) {
       const attempt = new AbortController();
       this.attempt = AbortSignal.any([attempt.signal, this.leaving.signal]);
@@ -119,6 +154,7 @@ export class TaskLife {
         attempt.abort();
         await this.reading?.done.catch(() => undefined);
         this.reading = undefined;
+        await this.gateway.forget();
         if (this.hasLeft()) return;
         const error = asSallyportError(thrown);
         this.around.log.warn(`Task ${this.current.spec.id}: ${error.code}: ${error.message}`);
@@ -214,7 +250,7 @@ export class TaskLife {
   private async prepare(engine: Engine): Promise<void> {
     const { spec } = this.current;
     const signal = AbortSignal.any([this.leaving.signal, this.stopping.signal]);
-    const model = await this.around.model(spec.model.demonstration);
+    const model = await this.around.model(spec);
     const image = await this.around.image((line) => void this.progress('image', line), signal);
     await this.progress('sandbox', 'Starting the sandbox');
     const token = randomBytes(24).toString('base64url');
@@ -226,8 +262,7 @@ export class TaskLife {
     const both = AbortSignal.any([signal, broken.signal]);
     const gateway = (async () => {
       const id = await engine.create(gatewayContainer(spec, this.around.home, image));
-      await engine.start(id);
-      await request(engine, id, configuration(this.current, token, model), { signal: both });
+      await this.gateway.begin(engine, id, { token, model, signal: both, reading: this.attempt });
     })();
     const sandbox = (async () => {
       const id = await engine.create(sandboxContainer(spec, this.around.home, image));
@@ -281,8 +316,14 @@ export class TaskLife {
     const over = new AbortController();
     const keepingSignal = AbortSignal.any([over.signal, this.leaving.signal]);
     // An engine that fails here fails the reading too, and is told there.
-    const keeping = revived ? undefined : this.keepGateway(engine, keepingSignal).catch(() => undefined);
-    const overdue = this.watchTime(engine, sandbox.id);
+    const find = async (): Promise<ContainerState | undefined> => (await this.containers(engine)).gateway;
+    const keeping = revived
+      ? undefined
+      : this.gateway.keep(engine, find, keepingSignal, this.attempt).catch(() => undefined);
+    this.clock = this.watchTime(engine, sandbox.id);
+    // Whoever attended to it before may not have come to tell it.
+    if (known === undefined && !revived) this.setClock(this.current.paused === undefined);
+    void this.guardDisk(engine, sandbox.id, keepingSignal);
     try {
       this.pull(engine, sandbox.id);
       if (!hasEnded(this.current)) {
@@ -293,7 +334,8 @@ export class TaskLife {
       if (!hasEnded(this.current)) await this.bringBack(engine, sandbox.id);
       await this.importer.pull(engine, sandbox.id, this.leaving.signal);
     } finally {
-      clearTimeout(overdue);
+      this.clock.dispose();
+      this.clock = undefined;
       over.abort();
       await keeping;
     }
@@ -316,7 +358,8 @@ export class TaskLife {
   private async sayWhyDead(dead: ContainerState): Promise<void> {
     if (hasEnded(this.current)) return;
     const exitCode = dead.exitCode === undefined ? {} : { exitCode: dead.exitCode };
-    if (this.timeIsUp) {
+    if (this.verdict !== undefined) await this.say(this.verdict);
+    else if (this.timeIsUp) {
       const message = 'The time limit was reached and the sandbox had to be ended from outside.';
       await this.say({ type: 'ended', outcome: 'timed_out', message });
     } else if (this.isStopping()) {
@@ -343,28 +386,57 @@ export class TaskLife {
    * The supervisor keeps the time limit; this is for a supervisor that cannot. Counted from now and not from the
    * submission, because the image may have been built in between.
    */
-  private watchTime(engine: Engine, id: string): NodeJS.Timeout {
-    const left = this.current.spec.limits.timeMs + overtime;
-    return setTimeout(
-      () => {
-        if (hasEnded(this.current)) return;
-        this.timeIsUp = true;
-        engine.stop(id, 2).catch(() => undefined);
-      },
-      Math.min(left, 2 ** 31 - 1),
-    );
+  private watchTime(engine: Engine, id: string): PausableTimer {
+    return new PausableTimer(this.current.spec.limits.timeMs + overtime, () => {
+      if (hasEnded(this.current)) return;
+      this.timeIsUp = true;
+      engine.stop(id, 2).catch(() => undefined);
+    });
+  }
+
+  /** The time in which a budget is used up is not the agent's. */
+  private setClock(running: boolean): void {
+    this.clock?.setRunning(running);
+    this.clockTold = this.clockTold.then(async () => {
+      if (hasEnded(this.current) || this.hasLeft()) return;
+      try {
+        const engine = await this.around.engine();
+        const { sandbox } = await this.containers(engine);
+        if (sandbox?.status !== 'running') return;
+        await request(engine, sandbox.id, { op: 'clock', running }, { signal: this.leaving.signal });
+      } catch (thrown) {
+        this.around.log.warn(`The clock of ${this.current.spec.id}: ${asSallyportError(thrown).message}`);
+      }
+    });
+  }
+
+  private async guardDisk(engine: Engine, sandbox: string, signal: AbortSignal): Promise<void> {
+    try {
+      const { gateway } = await this.containers(engine);
+      if (gateway === undefined) return;
+      const limitBytes = this.current.spec.limits.diskBytes;
+      const over = await watchDisk(engine, { sandbox, gateway: gateway.id, limitBytes }, signal);
+      if (over !== undefined) this.cutOff('disk_full', over.message, over.mend);
+    } catch (thrown) {
+      // An engine that went away is told by the reading.
+      if (!isAbort(thrown)) this.around.log.warn(`Disk watch: ${asSallyportError(thrown).message}`);
+    }
+  }
+
+  /** Ends the agent for a reason of this side's; what it committed or left is still brought in. */
+  private cutOff(kind: FailureKind, message: string, mend: string): void {
+    if (this.verdict !== undefined || this.endTaken) return;
+    this.verdict = { type: 'ended', outcome: 'failed', kind, message, mend };
+    void this.interrupt();
   }
 
   /** Starts an ended container again, without the agent, so that what it holds can be brought out. */
   private async revive(engine: Engine, sandbox: ContainerState): Promise<void> {
     await engine.start(sandbox.id);
     const { spec, lastSandboxEvent } = this.current;
-    await request(
-      engine,
-      sandbox.id,
-      { op: 'resume', after: lastSandboxEvent, spec },
-      { signal: this.leaving.signal },
-    );
+    // What was left out of a log that is too long has had its numbers too.
+    const after = Math.max(lastSandboxEvent, this.lastTaken);
+    await request(engine, sandbox.id, { op: 'resume', after, spec }, { signal: this.leaving.signal });
   }
 
   /**
@@ -409,24 +481,6 @@ export class TaskLife {
     });
   }
 
-  /** A gateway that ends while the agent works is started again with its credentials. */
-  private async keepGateway(engine: Engine, signal: AbortSignal): Promise<void> {
-    for (let restarts = 0; !hasEnded(this.current) && !signal.aborted; restarts++) {
-      const { gateway } = await this.containers(engine);
-      if (gateway === undefined) return;
-      if (gateway.status !== 'running') {
-        if (restarts > 5) return;
-        await this.say({ type: 'notice', level: 'warning', text: 'The gateway ended and is started again.' });
-        await engine.start(gateway.id);
-        const model = await this.around.model(this.current.spec.model.demonstration);
-        const token = await readFile(join(this.folder, 'token'), 'utf8');
-        await request(engine, gateway.id, configuration(this.current, token, model), { signal });
-      }
-      await engine.wait(gateway.id, signal);
-      await pause(500, signal);
-    }
-  }
-
   private async sandboxMissing(): Promise<void> {
     if (hasEnded(this.current)) return;
     await this.say({
@@ -447,7 +501,10 @@ export class TaskLife {
     if (!hasEnded(this.current)) throw new Error('The log of the sandbox ended early');
     if (this.current.pendingImports.length > 0) {
       const { sandbox, gateway } = await this.containers(engine);
-      if (gateway !== undefined) await engine.remove(gateway.id);
+      if (gateway !== undefined) {
+        await this.gateway.drain(engine, gateway);
+        await engine.remove(gateway.id);
+      }
       if (sandbox !== undefined) {
         await engine.stop(sandbox.id, 2);
         return;
@@ -459,11 +516,40 @@ export class TaskLife {
 
   private async removeContainers(engine: Engine): Promise<void> {
     const { sandbox, gateway } = await this.containers(engine);
+    if (gateway !== undefined) await this.gateway.drain(engine, gateway);
     await Promise.all(
       [sandbox, gateway].map(async (one) => (one === undefined ? undefined : await engine.remove(one.id))),
     );
     await engine.removeVolume(volumeName(this.current.spec));
     await rm(join(this.folder, 'token'), { force: true });
+  }
+
+  /** What a user decides, in this window or another. Resolves when it is in the log and the gateway knows. */
+  answer(ask: Ask): Promise<void> {
+    const answered = this.answering.then(() => this.answerNow(ask));
+    this.answering = answered.catch(() => undefined);
+    return answered;
+  }
+
+  private async answerNow(ask: Ask): Promise<void> {
+    if (hasEnded(this.current)) return;
+    switch (ask.op) {
+      case 'egress':
+        if (!isAnswered(this.current, ask.answer)) await this.say(eventOf(ask.answer));
+        break;
+      case 'budget':
+        if (this.current.budgetUsd !== ask.usd) await this.say({ type: 'budget_set', usd: ask.usd });
+        break;
+      case 'stop':
+        await this.stop();
+        return;
+    }
+    await this.gateway.sync();
+  }
+
+  /** The gateway is told what it may spend by now. */
+  async budgetsMoved(): Promise<void> {
+    if (!hasEnded(this.current)) await this.gateway.sync();
   }
 
   /** Asks the supervisor to end the agent; ends the container when it does not. */
@@ -472,7 +558,10 @@ export class TaskLife {
     const { phase } = this.current;
     await this.say({ type: 'stopping' });
     this.stopping.abort(new DOMException('Stopped by the user', 'AbortError'));
-    if (phase !== 'running' && phase !== 'stopping') return;
+    if (phase === 'running' || phase === 'stopping') await this.interrupt();
+  }
+
+  private async interrupt(): Promise<void> {
     try {
       const engine = await this.around.engine();
       const { sandbox } = await this.containers(engine);
@@ -498,6 +587,7 @@ export class TaskLife {
   /** Removes every trace of the task from the engine, whatever is in it. */
   async discard(): Promise<void> {
     this.leaving.abort();
+    this.gateway.dispose();
     if (this.current.sandboxRemoved) return;
     const engine = await this.around.engine();
     await this.removeContainers(engine);
@@ -506,6 +596,7 @@ export class TaskLife {
   /** Leaves the task to itself: the sandbox goes on. */
   dispose(): void {
     this.leaving.abort(new DOMException('Leaving', 'AbortError'));
+    this.gateway.dispose();
   }
 
   private progress(stage: Stage, text: string): Promise<void> {
@@ -517,21 +608,49 @@ export class TaskLife {
     return this.append([{ ...body, t: Date.now() }]);
   }
 
-  /** Whatever reads a sandbox, and how often: each of its events is taken once. */
+  /** Whatever reads a container, and how often: each of its events is taken once. */
   private append(events: UnnumberedEvent[]): Promise<void> {
-    const fresh = events.filter((event) => {
-      if (event.type === 'prepared_anew') this.lastTaken = 0;
-      if (event.s !== undefined) {
-        if (event.s <= this.lastTaken) return false;
-        this.lastTaken = event.s;
-      }
-      if (event.type !== 'ended') return true;
-      // Host and sandbox can both tell the end; the first word stands.
-      if (this.endTaken) return false;
-      this.endTaken = true;
-      return true;
-    });
+    const { logBytes = logLimitBytes } = this.around;
+    const room = logBytes - this.log.bytes;
+    if (room <= 0) this.cutOffLog(logBytes);
+    const fresh: UnnumberedEvent[] = [];
+    for (const event of events) {
+      if (!this.isFresh(event)) continue;
+      if (room <= 0 && (room < -logReserveBytes ? !isNeeded(event) : isBulk(event))) continue;
+      fresh.push(event.type === 'ended' ? this.judged(event) : event);
+    }
     return fresh.length === 0 ? Promise.resolve() : this.log.append(fresh);
+  }
+
+  private isFresh(event: UnnumberedEvent): boolean {
+    if (event.type === 'prepared_anew') this.lastTaken = 0;
+    if (event.s !== undefined) {
+      if (event.s <= this.lastTaken) return false;
+      this.lastTaken = event.s;
+    }
+    if (event.g !== undefined) {
+      if (event.g <= this.lastOfGateway) return false;
+      this.lastOfGateway = event.g;
+    }
+    if (event.type !== 'ended') return true;
+    // Host and sandbox can both tell the end; the first word stands.
+    if (this.endTaken) return false;
+    this.endTaken = true;
+    return true;
+  }
+
+  /** Of a task that was cut off the sandbox knows only that it was asked to stop. */
+  private judged(event: UnnumberedEvent): UnnumberedEvent {
+    const { t, s } = event;
+    return this.verdict === undefined ? event : { ...this.verdict, t, ...(s === undefined ? {} : { s }) };
+  }
+
+  private cutOffLog(limitBytes: number): void {
+    this.cutOff(
+      'log_limit',
+      `The task's log has reached its limit of ${Math.round(limitBytes / 2 ** 20).toLocaleString('en')} MiB, and the agent was ended. What it printed after that is not in the log.`,
+      'Look at the end of the log for what printed so much, and have it write less, or to a file.',
+    );
   }
 
   /** The fold is fed by the log, so that the state holds only what is in the file. */
@@ -547,21 +666,6 @@ export function foldAll(events: readonly TaskEvent[], state?: TaskState): TaskSt
     if (state !== undefined) state = reduce(state, event);
   }
   return state;
-}
-
-function configuration(state: TaskState, token: string, model: ResolvedModel): GatewayRequest {
-  return {
-    op: 'configure',
-    token,
-    upstream: model.upstream,
-    egress: state.spec.egress ?? { mode: 'closed', rules: [] },
-    holdMs: 0,
-    refused: state.egress.refused,
-    network: {},
-    spentUsd: state.spend.usd,
-    allowanceUsd: state.budgetUsd,
-    after: state.lastGatewayEvent,
-  };
 }
 
 function failureKind(error: SallyportError): FailureKind {
