@@ -47,6 +47,14 @@ async function main(): Promise<void> {
     return { broker, proxy };
   }
 
+  /** What is under way gets its end in the log, too. */
+  async function end(): Promise<void> {
+    const started = await servers?.catch(() => undefined);
+    started?.proxy.dispose();
+    started?.broker.dispose();
+    await out.drained();
+  }
+
   const control = await listenControl(controlSocket, handle);
   // A defect in the answer to one request must not end the others. The text stays here: it could quote a request.
   process.on('uncaughtException', (error) =>
@@ -54,7 +62,7 @@ async function main(): Promise<void> {
   );
   process.once('SIGTERM', () => {
     control.dispose();
-    void out.drained().then(() => process.exit(0));
+    void end().then(() => process.exit(0));
   });
 }
 
