@@ -3,6 +3,7 @@ import type { AgentAdapter } from '../agent/adapter.ts';
 import { ControlFailure, type ControlCall } from '../base/controlSocket.ts';
 import type { Disposable } from '../base/disposable.ts';
 import { asSallyportError, type SallyportError } from '../base/errors.ts';
+import { PausableTimer } from '../base/pausableTimer.ts';
 import { SupervisorRequest } from '../protocol/control.ts';
 import type { AgentSpec, TaskSpec } from '../protocol/task.ts';
 import type { Commit, SandboxBody } from '../protocol/taskEvent.ts';
@@ -14,6 +15,7 @@ import type { EventLog } from './eventLog.ts';
 import { keepLeftovers } from './leftovers.ts';
 import { oomKills } from './oomCounter.ts';
 import { failed, outcome } from './outcome.ts';
+import { proxyEnvironment, writeProxyFiles } from './proxyEnvironment.ts';
 import { startRelay, type Relay } from './relay.ts';
 import { prepareWorkspace } from './workspace.ts';
 
@@ -23,8 +25,9 @@ export interface SupervisorOptions {
   version: string;
   workspace: string;
   modelSocket: string;
-  /** How long the gateway may take until its socket is there, in milliseconds. */
-  modelSocketWaitMs: number;
+  proxySocket: string;
+  /** How long the gateway may take until its sockets are there, in milliseconds. */
+  socketWaitMs: number;
   home: string;
   /** Search path of the agent. */
   path: string;
@@ -34,6 +37,12 @@ export interface SupervisorOptions {
 
 /** Less than this is left on a full disk, in bytes. */
 const fullDiskBytes = 1 << 20;
+
+/** The gateway's two sockets as ports on the loopback. */
+interface Relays extends Disposable {
+  model: Relay;
+  proxy: Relay;
+}
 
 type Ended = Extract<SandboxBody, { type: 'ended' }>;
 
@@ -46,8 +55,9 @@ export class Supervisor implements Disposable {
   private ended = false;
   private run: AgentRun | undefined;
   private watch: CommitWatch | undefined;
-  private relay: Relay | undefined;
-  private timer: NodeJS.Timeout | undefined;
+  private relays: Relays | undefined;
+  private timer: PausableTimer | undefined;
+  private clockRuns = true;
   /** Ends the preparation. */
   private readonly preparing = new AbortController();
   /** Settles when the task is over; for tests and for an orderly exit. */
@@ -83,17 +93,19 @@ export class Supervisor implements Disposable {
         this.interrupt('stop');
         return { ok: true };
       case 'clock':
-        throw new Error('Not there yet');
+        this.clockRuns = request.running;
+        this.timer?.setRunning(request.running);
+        return { ok: true };
     }
   }
 
   /** Ends everything that runs, at once. */
   dispose(): void {
-    clearTimeout(this.timer);
+    this.timer?.dispose();
     this.preparing.abort();
     this.run?.interrupt();
     this.watch?.dispose();
-    this.relay?.dispose();
+    this.relays?.dispose();
   }
 
   private take(spec: TaskSpec): void {
@@ -112,9 +124,9 @@ export class Supervisor implements Disposable {
     const { signal } = this.preparing;
     // None of these needs another one.
     const egress = this.options.proveEgress();
-    const relay = startRelay(this.options.modelSocket, this.options.modelSocketWaitMs, signal);
+    const relays = this.startRelays(signal);
     egress.catch(() => undefined);
-    relay.catch(() => undefined);
+    relays.catch(() => undefined);
     try {
       const files = await prepareWorkspace(this.options.workspace, spec, bundle, signal);
       const { commit } = spec.snapshot;
@@ -122,13 +134,13 @@ export class Supervisor implements Disposable {
     } catch (thrown) {
       const error = asSallyportError(thrown);
       this.end(this.interrupted === undefined ? workspaceFailure(error) : this.stopped());
-      void relay.then(
+      void relays.then(
         (started) => started.dispose(),
         () => undefined,
       );
       throw new ControlFailure(error.code, error.message);
     }
-    void this.work(spec, token, egress, relay).then(
+    void this.work(spec, token, egress, relays).then(
       (ended) => this.end(ended),
       (thrown: unknown) => this.end(internalFailure(thrown)),
     );
@@ -139,13 +151,13 @@ export class Supervisor implements Disposable {
     spec: TaskSpec,
     token: string,
     egress: Promise<EgressCheck[]>,
-    relay: Promise<Relay>,
+    relays: Promise<Relays>,
   ): Promise<Ended> {
     const checks = await egress;
     const open = checks.filter((check) => !check.blocked);
     this.log.emit({ type: 'egress', closed: open.length === 0, checks });
     if (open.length > 0) {
-      void relay.then(
+      void relays.then(
         (started) => started.dispose(),
         () => undefined,
       );
@@ -156,12 +168,12 @@ export class Supervisor implements Disposable {
       );
     }
     try {
-      this.relay = await relay;
+      this.relays = await relays;
     } catch (thrown) {
       if (this.interrupted !== undefined) return this.stopped();
       return failed(
         'gateway',
-        `The gateway to the model did not answer: ${asSallyportError(thrown).message}.`,
+        `The gateway did not answer: ${asSallyportError(thrown).message}.`,
         'Start the task again; the log of the gateway container says more.',
       );
     }
@@ -174,12 +186,16 @@ export class Supervisor implements Disposable {
     if (this.interrupted !== undefined) return this.stopped();
 
     const { home, path, workspace } = this.options;
-    const baseUrl = `http://127.0.0.1:${this.relay.port}`;
-    const command = adapter.command(spec, { baseUrl, token, proxyUrl: '', home, path, workspace });
-    this.timer = setTimeout(() => this.interrupt('time'), Math.min(spec.limits.timeMs, 2 ** 31 - 1));
-    this.run = runAgent(command, workspace, adapter.reader(spec), this.log);
+    const baseUrl = `http://127.0.0.1:${this.relays.model.port}`;
+    const proxyUrl = `http://127.0.0.1:${this.relays.proxy.port}`;
+    const proxy = proxyEnvironment(proxyUrl, home);
+    await writeProxyFiles(proxy.files);
+    const command = adapter.command(spec, { baseUrl, token, proxyUrl, home, path, workspace });
+    const env = { ...proxy.env, ...command.env };
+    this.timer = new PausableTimer(spec.limits.timeMs, () => this.interrupt('time'), this.clockRuns);
+    this.run = runAgent({ ...command, env }, workspace, adapter.reader(spec), this.log);
     const exit = await this.run.ended;
-    clearTimeout(this.timer);
+    this.timer.dispose();
     const { interrupted } = this;
     const kills = ((await oomKills()) ?? 0) - killsBefore;
     const diskFull = await this.isDiskFull();
@@ -196,6 +212,29 @@ export class Supervisor implements Disposable {
       this.notice('warning', `The kernel ended ${kills} of the agent's processes for want of memory.`);
     }
     return ended;
+  }
+
+  private async startRelays(signal: AbortSignal): Promise<Relays> {
+    const { modelSocket, proxySocket, socketWaitMs } = this.options;
+    const starting = [
+      startRelay(modelSocket, socketWaitMs, signal),
+      startRelay(proxySocket, socketWaitMs, signal),
+    ] as const;
+    try {
+      const [model, proxy] = await Promise.all(starting);
+      return {
+        model,
+        proxy,
+        dispose: () => {
+          model.dispose();
+          proxy.dispose();
+        },
+      };
+    } catch (thrown) {
+      for (const one of await Promise.allSettled(starting))
+        if (one.status === 'fulfilled') one.value.dispose();
+      throw thrown;
+    }
   }
 
   /** After the container was restarted: the files are there, the agent is not. */
@@ -257,7 +296,7 @@ export class Supervisor implements Disposable {
     if (this.ended) return;
     this.ended = true;
     this.log.emit(ended);
-    this.relay?.dispose();
+    this.relays?.dispose();
     void this.log.flush().then(this.setOver);
   }
 

@@ -20,8 +20,10 @@ export class Sandbox {
   readonly commit: string;
   readonly workspace: GitRepo;
   readonly modelSocket: string;
+  readonly proxySocket: string;
   private readonly log: string;
   private readonly gateway: Server;
+  private readonly proxy: Server;
   supervisor: Supervisor;
 
   constructor() {
@@ -34,13 +36,16 @@ export class Sandbox {
     mkdirSync(join(path, 'home'));
     this.workspace = new GitRepo(join(path, 'workspace'), { init: false });
     this.modelSocket = join(path, 'model.sock');
+    this.proxySocket = join(path, 'proxy.sock');
     this.log = join(path, 'log');
     this.gateway = createServer((_, response) => response.end('hello from the gateway'));
+    this.proxy = createServer((request, response) => response.end(`proxied ${request.url ?? ''}`));
     this.supervisor = this.restart();
   }
 
-  listen(): Promise<void> {
-    return new Promise((resolve) => this.gateway.listen(this.modelSocket, resolve));
+  async listen(): Promise<void> {
+    await new Promise<void>((resolve) => this.gateway.listen(this.modelSocket, resolve));
+    await new Promise<void>((resolve) => this.proxy.listen(this.proxySocket, resolve));
   }
 
   /** A new supervisor on the same files, as after a restart of the container. */
@@ -50,7 +55,8 @@ export class Sandbox {
       version: 'test',
       workspace: this.workspace.path,
       modelSocket: this.modelSocket,
-      modelSocketWaitMs: 100,
+      proxySocket: this.proxySocket,
+      socketWaitMs: 100,
       home: join(this.folder.path, 'home'),
       path: process.env.PATH ?? '',
       adapters: { 'claude-code': scriptAgent },
@@ -135,8 +141,10 @@ export class Sandbox {
 
   dispose(): void {
     this.supervisor.dispose();
-    this.gateway.close();
-    this.gateway.closeAllConnections();
+    for (const server of [this.gateway, this.proxy]) {
+      server.close();
+      server.closeAllConnections();
+    }
     this.folder.dispose();
   }
 }

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { once } from 'node:events';
 import { SallyportError } from '../../src/base/errors.ts';
 import type { TaskEvent } from '../../src/protocol/taskEvent.ts';
-import type { TaskState } from '../../src/protocol/taskState.ts';
+import { stateVersion, type TaskState } from '../../src/protocol/taskState.ts';
 import { readFinalState, writeFinalState } from '../../src/runner/finalState.ts';
 import { foldAll } from '../../src/runner/taskLife.ts';
 import { aSpec } from '../support/specs.ts';
@@ -162,7 +162,7 @@ describe('the final state of a task', () => {
       ['ended', 'sandbox_removed'],
     );
     const kept = await readFile(join(folder, 'state.json'), 'utf8');
-    await writeFile(join(folder, 'state.json'), kept.replace('"version":1', '"version":0'));
+    await writeFile(join(folder, 'state.json'), kept.replace(`"version":${stateVersion}`, '"version":0'));
     assert.equal(await readFinalState(folder), undefined);
     await writeFile(join(folder, 'state.json'), kept);
     await appendFile(log.path, '{"n":4');
