@@ -1,4 +1,8 @@
+import { asSallyportError } from '../base/errors.ts';
+import { LineSplitter } from '../base/lines.ts';
+import { pause } from '../base/pause.ts';
 import type { Engine } from '../engine/engine.ts';
+import { DiskJudge, type DiskOver } from './diskJudge.ts';
 
 /** What is watched: a sandbox, by way of the gateway beside it, whose programs are ours. */
 export interface DiskWatch {
@@ -6,27 +10,136 @@ export interface DiskWatch {
   gateway: string;
   /** How much the sandbox may write, in bytes. */
   limitBytes: number;
-  /** What has to stay free on the engine's disk, in bytes. */
+  /** What has to stay free on the engine's disk, in bytes; 2 GiB when it is not said. */
   reserveBytes?: number;
 }
 
-export interface DiskOver {
-  /** The sandbox's own limit was reached, or the engine's disk is nearly full and this sandbox has its part in it. */
-  why: 'limit' | 'engine';
-  writtenBytes: number;
-  message: string;
-  mend: string;
-}
+/** How long a gateway that does not run is left alone before it is asked again, in milliseconds. */
+const gatewayRetryMs = 2000;
 
 /**
- * Resolves when a sandbox has to be ended for what it writes to the engine's disk; to undefined when `signal` aborts or
- * the sandbox is not running any more. Never rejects but for an engine that went away (`engine_gone`).
+ * Prints free blocks, block size and all blocks of the disk below the container, ten times a second while they change.
+ * Ends with its stdin. A loop of the shell, because it runs as long as the task and a shell is small.
+ */
+const freeSpaceProgram =
+  'while now=$(stat -f -c "%a %S %b" /); do echo "$now"; ' +
+  'if [ "$now" = "$last" ]; then wait=0.5; else wait=0.1; fi; last=$now; ' +
+  'read -rt $wait _; [ $? -gt 128 ] || exit 0; done';
+
+/**
+ * Ends a sandbox when it writes too much to the engine's disk, and resolves to the reason; to undefined when `signal` aborts or
+ * the sandbox is not running any more. To measure a sandbox the engine walks through its files, which can take seconds, so
+ * the disk's free space, which costs nothing, says when that is due. Throws what the engine throws, such as `engine_gone`.
  */
 export async function watchDisk(
   engine: Engine,
   watch: DiskWatch,
   signal: AbortSignal,
 ): Promise<DiskOver | undefined> {
-  await engine.wait(watch.sandbox, signal);
+  const over = new AbortController();
+  const live = AbortSignal.any([signal, over.signal]);
+  const judge = new DiskJudge(watch.limitBytes, watch.reserveBytes);
+  const alarm = new Alarm();
+  const ended = engine.wait(watch.sandbox, live).then(() => undefined);
+  const measuring = measure(engine, watch.sandbox, judge, alarm, live);
+  const following = followFreeSpace(engine, watch.gateway, judge, alarm, live);
+  try {
+    const verdict = await Promise.race([ended, measuring, following]);
+    // At once, and from outside: what writes fast does not wait to be asked, and the caller knows why before it is dead.
+    if (verdict !== undefined) void engine.stop(watch.sandbox, 0).catch(() => undefined);
+    return verdict;
+  } catch (thrown) {
+    if (signal.aborted) return undefined;
+    throw thrown;
+  } finally {
+    over.abort();
+    await Promise.allSettled([ended, measuring, following]);
+  }
+}
+
+/** Measures the sandbox whenever that is due. */
+async function measure(
+  engine: Engine,
+  sandbox: string,
+  judge: DiskJudge,
+  alarm: Alarm,
+  signal: AbortSignal,
+): Promise<DiskOver | undefined> {
+  while (!signal.aborted) {
+    judge.begin(performance.now());
+    const written = await engine.written(sandbox, signal);
+    if (written === undefined) return undefined;
+    const verdict = judge.measured(written, performance.now());
+    if (verdict !== undefined) return verdict;
+    for (let wait; (wait = judge.dueIn(performance.now())) > 0;) {
+      await pause(wait, AbortSignal.any([signal, alarm.next()]));
+      if (isOver(signal)) return undefined;
+    }
+  }
   return undefined;
+}
+
+/** Wakes the measuring when the free space says that a look may be due. */
+class Alarm {
+  private current = new AbortController();
+
+  next(): AbortSignal {
+    this.current = new AbortController();
+    return this.current.signal;
+  }
+
+  ring(): void {
+    this.current.abort();
+  }
+}
+
+/** Tells the judge the free space of the engine's disk as long as the gateway can be asked. Never resolves before `signal`. */
+async function followFreeSpace(
+  engine: Engine,
+  gateway: string,
+  judge: DiskJudge,
+  alarm: Alarm,
+  signal: AbortSignal,
+): Promise<undefined> {
+  const splitter = new LineSplitter((line) => {
+    const [free, size, all] = Buffer.from(line).toString('utf8').split(' ').map(Number);
+    if (free === undefined || size === undefined || all === undefined || !(all > 0)) return;
+    judge.free(free * size);
+    if (judge.dueIn(performance.now()) <= 0) alarm.ring();
+  }, 256);
+  while (!signal.aborted) {
+    try {
+      const { stdout } = await engine.exec(gateway, ['bash', '-c', freeSpaceProgram], {
+        stdin: openUntil(signal),
+        signal,
+      });
+      for await (const chunk of stdout) splitter.push(chunk);
+    } catch (thrown) {
+      // A gateway that is being started again, or gone; an engine that went away is told by the measuring.
+      if (isOver(signal) || asSallyportError(thrown).code === 'engine_gone') break;
+    }
+    judge.blind();
+    alarm.ring();
+    await pause(gatewayRetryMs, signal);
+  }
+  await aborted(signal);
+  return undefined;
+}
+
+/** A stdin without a byte that ends when `signal` aborts. */
+async function* openUntil(signal: AbortSignal): AsyncIterable<Uint8Array> {
+  await aborted(signal);
+  yield* [];
+}
+
+async function aborted(signal: AbortSignal): Promise<void> {
+  if (isOver(signal)) return;
+  const { promise, resolve } = Promise.withResolvers<undefined>();
+  signal.addEventListener('abort', () => resolve(undefined), { once: true });
+  await promise;
+}
+
+/** A function, because an abort comes between two lines. */
+function isOver(signal: AbortSignal): boolean {
+  return signal.aborted;
 }
