@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import * as z from 'zod/mini';
 import { dial } from '../../src/engine/dial.ts';
 import { parseAddress } from '../../src/engine/discovery.ts';
 import type { Engine } from '../../src/engine/engine.ts';
+import { paths } from '../../src/protocol/control.ts';
 import { testLabels } from './engines.ts';
 
 /**
@@ -108,10 +110,11 @@ export function judge(
 interface Weakening {
   /** `none`, `bridge`, `host`, or `container:ID`. */
   network?: string;
-  /** Every capability, every device, and no path of the kernel's hidden: as `--privileged`, but where that is not permitted too. */
+  /** Every capability, and no path of the kernel's hidden: as `--privileged`, but where that is not permitted too. */
   almighty?: boolean;
   capabilities?: string[];
-  /** The number of a process' namespaces: `host` or `container:ID`. */
+  devices?: string[];
+  /** Whose processes it sees: `host` or `container:ID`. */
   pids?: string;
   /** Host paths as `SOURCE:TARGET`, or volumes as `NAME:TARGET`. */
   binds?: string[];
@@ -132,6 +135,7 @@ export class WeakContainers {
   private readonly engine: Engine;
   private image = '';
   private readonly made: string[] = [];
+  private readonly volumes: string[] = [];
 
   constructor(engine: Engine) {
     this.engine = engine;
@@ -140,6 +144,16 @@ export class WeakContainers {
   /** They are made of the same image as this sandbox. */
   async takeImageOf(sandbox: string): Promise<void> {
     this.image = (await this.raw().getContainer(sandbox).inspect()).Config.Image;
+  }
+
+  /** A volume as a task's own, with its sockets' names in it. */
+  async volume(): Promise<string> {
+    const name = `sallyport-attack-${randomBytes(6).toString('hex')}`;
+    await this.engine.createVolume(name, testLabels);
+    this.volumes.push(name);
+    const filler = await this.start({ binds: [`${name}:/run/sallyport`] });
+    await output(this.engine, filler, ['touch', paths.modelSocket, paths.proxySocket]);
+    return name;
   }
 
   /** Starts one; resolves to its id. */
@@ -167,7 +181,11 @@ export class WeakContainers {
         NetworkMode: network,
         SecurityOpt: ['seccomp=unconfined', ...(almighty && podman ? ['unmask=ALL'] : [])],
         ...(almighty && !podman ? { MaskedPaths: [], ReadonlyPaths: [] } : {}),
-        ...(almighty ? { DeviceCgroupRules: ['a *:* rwm'] } : {}),
+        Devices: (weakening.devices ?? []).map((path) => ({
+          PathOnHost: path,
+          PathInContainer: path,
+          CgroupPermissions: 'rwm',
+        })),
         Init: false,
         // A test that goes wrong must not take the machine along.
         Memory: 2 ** 30,
@@ -231,5 +249,6 @@ export class WeakContainers {
   async dispose(): Promise<void> {
     // Who joined another's network goes first.
     for (const id of this.made.splice(0).reverse()) await this.engine.remove(id);
+    for (const name of this.volumes.splice(0)) await this.engine.removeVolume(name);
   }
 }
