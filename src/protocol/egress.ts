@@ -17,9 +17,12 @@ export interface EgressRule {
   subdomains: boolean;
   /** Undefined: 80 for plain HTTP, 443 for a tunnel. */
   port?: number;
-  /** Begins with a slash; matched as a prefix, where the path is visible. Undefined: every path. */
+  /**
+   * Begins with a slash; stands for itself and all below it, segment by segment (`/a` is not `/ab`), where the path is
+   * visible: in a tunnel it is not. Undefined: every path.
+   */
   path?: string;
-  /** Upper case; matched where the method is visible. Undefined: GET and HEAD. */
+  /** Upper case; matched where the method is visible: in a tunnel it is not. Undefined: GET and HEAD. */
   methods?: string[];
   /** The name may stand for a private address. Loopback, link-local and metadata addresses are refused even so. */
   private: boolean;
@@ -38,6 +41,16 @@ export function isHostName(name: string): boolean {
   return !/^(?:\d+|0x[0-9a-f]*)$/.test(labels.at(-1) ?? '');
 }
 
+function isPlain(text: string): boolean {
+  return /^[\x21-\x7e]*$/.test(text);
+}
+
+/** A path that leads where it seems to lead. */
+function isPlainPath(path: string): boolean {
+  if (!isPlain(path) || /[?#\\]|%(?![0-9a-f]{2})|%(?:[01]|2[5ef]|5c|7f)/i.test(path)) return false;
+  return !path.split('/').some((segment) => /^\.{1,2}(?:;|$)/.test(segment));
+}
+
 const ruleGrammar = /^(\*\.)?([^\s/:*]+)(?::(\d{1,5}))?(\/\S*)?$/;
 
 /**
@@ -48,15 +61,22 @@ export function readRule(text: string): EgressRule | string {
   const [target = '', ...options] = text.trim().split(/\s+/);
   const match = ruleGrammar.exec(target);
   if (match === null) return `"${text}" is no rule: it begins with a host name, as in registry.example.com.`;
-  const host = (match[2] ?? '').toLowerCase().replace(/\.$/, '');
-  if (!isHostName(host)) return `"${match[2] ?? ''}" is no host name. Addresses cannot be named in a rule.`;
+  const name = match[2] ?? '';
+  const host = name.toLowerCase().replace(/\.$/, '');
+  // Some letters outside ASCII have lower-case forms within it.
+  if (!isHostName(host) || !isPlain(name))
+    return `"${name}" is no host name. Addresses cannot be named in a rule.`;
   const subdomains = match[1] !== undefined;
   if (subdomains && !host.includes('.')) return `"${target}" would mean a whole top-level domain.`;
   const port = match[3] === undefined ? undefined : Number(match[3]);
   if (port !== undefined && (port < 1 || port > 65_535)) return `${port} is no port.`;
   const rule: EgressRule = { host, subdomains, private: false };
   if (port !== undefined) rule.port = port;
-  if (match[4] !== undefined) rule.path = match[4];
+  if (match[4] !== undefined) {
+    if (!isPlainPath(match[4]))
+      return `"${match[4]}" is no path: it is plain, without dots as a segment, ? or #.`;
+    rule.path = match[4];
+  }
   for (const option of options) {
     if (option === 'private') rule.private = true;
     else if (/^[A-Z]+(,[A-Z]+)*$/.test(option)) rule.methods = option.split(',');

@@ -18,6 +18,7 @@ const maxHost = 253;
  */
 export function readAuthority(text: string, defaultPort?: number): Authority | Refusal {
   if (text === '') return refusal('host', 'The request names no host.');
+  if (/[^\x21-\x7e]/.test(text)) return refusal('host', `"${shown(text)}" is no host name in plain ASCII.`);
   if (text.includes('@')) return refusal('host', 'A user name before the host is not allowed.');
   if (text.startsWith('[') || text.split(':').length > 2) return literal(text);
   const match = /^([^:]*)(?::([0-9]{1,5}))?$/.exec(text);
