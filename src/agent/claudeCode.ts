@@ -32,12 +32,17 @@ function command(spec: TaskSpec, place: AgentPlace): AgentCommand {
       LANG: 'C.UTF-8',
       TERM: 'dumb',
       NO_COLOR: '1',
-      ANTHROPIC_BASE_URL: place.baseUrl,
-      ANTHROPIC_AUTH_TOKEN: place.token,
+      ...modelService(spec, place),
       ...modelPins(spec, model),
+      ...proxies(place),
       CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC: '1',
       // Without a limit the CLI stays silent for minutes when the endpoint refuses.
       CLAUDE_CODE_MAX_RETRIES: '4',
+      // While a budget is used up the gateway holds requests, for hours if need be. It keeps streams alive; these are for
+      // requests that are none, and end nothing that lives: the gateway itself ends a request whose service is silent.
+      API_TIMEOUT_MS: `${24 * 60 * 60_000}`,
+      CLAUDE_STREAM_FIRST_BYTE_TIMEOUT_MS: `${30 * 60_000}`,
+      CLAUDE_STREAM_IDLE_TIMEOUT_MS: `${30 * 60_000}`,
       DISABLE_AUTOUPDATER: '1',
       // Nobody can type into an editor, a pager or a prompt.
       GIT_EDITOR: 'true',
@@ -61,6 +66,50 @@ function command(spec: TaskSpec, place: AgentPlace): AgentCommand {
         }),
       },
     ],
+  };
+}
+
+/**
+ * Where the CLI finds its model, and which protocol it speaks there. With Bedrock and Vertex AI it signs nothing: it shows
+ * the task's token as a bearer token, as it does elsewhere.
+ */
+function modelService(spec: TaskSpec, { baseUrl, token }: AgentPlace): Record<string, string> {
+  const service = spec.model.service ?? { kind: 'anthropic' };
+  switch (service.kind) {
+    case 'anthropic':
+      return { ANTHROPIC_BASE_URL: baseUrl, ANTHROPIC_AUTH_TOKEN: token };
+    case 'bedrock':
+      return {
+        CLAUDE_CODE_USE_BEDROCK: '1',
+        CLAUDE_CODE_SKIP_BEDROCK_AUTH: '1',
+        ANTHROPIC_BEDROCK_BASE_URL: baseUrl,
+        ANTHROPIC_AUTH_TOKEN: token,
+        AWS_REGION: service.region,
+        AWS_EC2_METADATA_DISABLED: 'true',
+      };
+    case 'vertex':
+      return {
+        CLAUDE_CODE_USE_VERTEX: '1',
+        CLAUDE_CODE_SKIP_VERTEX_AUTH: '1',
+        ANTHROPIC_VERTEX_BASE_URL: `${baseUrl}/v1`,
+        ANTHROPIC_AUTH_TOKEN: token,
+        ANTHROPIC_VERTEX_PROJECT_ID: service.project,
+        CLOUD_ML_REGION: service.region,
+      };
+  }
+}
+
+/** The model is on the loopback and is not asked for through the proxy. */
+function proxies({ proxyUrl }: AgentPlace): Record<string, string> {
+  if (proxyUrl === '') return {};
+  const around = 'localhost,127.0.0.1,::1';
+  return {
+    HTTP_PROXY: proxyUrl,
+    HTTPS_PROXY: proxyUrl,
+    NO_PROXY: around,
+    http_proxy: proxyUrl,
+    https_proxy: proxyUrl,
+    no_proxy: around,
   };
 }
 
@@ -265,19 +314,31 @@ function final(result: Result, spec: TaskSpec): Reading {
     usage: usageOf(result.usage),
   };
   // A failed run can say subtype "success": only is_error is to be believed.
-  return result.is_error ? { bodies: [body], verdict: verdictOf(result, text) } : { bodies: [body] };
+  return result.is_error ? { bodies: [body], verdict: verdictOf(result, text, spec) } : { bodies: [body] };
 }
 
+/** What a service says of an account that may use it, but not this model. The CLI's own advice before it is left out. */
+const notEnabled =
+  /(don't|do not|does not) have access to the model|does not have access to it|use case details have not been submitted|model access is denied|not available in your region/i;
+
 /** Says why a run failed, by the HTTP status of the model's endpoint where there is one. Pure. */
-function verdictOf(result: Result, text: string): Verdict {
+function verdictOf(result: Result, text: string, spec: TaskSpec): Verdict {
   const status =
-    result.api_error_status ?? Number(/^API Error: (?:[A-Za-z ]*)(\d{3})\b/.exec(text)?.[1] ?? Number.NaN);
+    result.api_error_status ?? Number(/API Error: (?:[A-Za-z ]*)(\d{3})\b/.exec(text)?.[1] ?? Number.NaN);
   const said = text === '' ? '' : ` It said: ${shorten(text)}`;
+  const service = spec.model.service?.kind ?? 'anthropic';
+  if (status >= 400 && notEnabled.test(text.slice(Math.max(0, text.indexOf('API Error:'))))) {
+    return {
+      kind: 'not_enabled',
+      message: `The account may not use this model (HTTP ${status}).${said}`,
+      mend: enabling[service],
+    };
+  }
   if (status === 401 || status === 403) {
     return {
       kind: 'auth_refused',
       message: `The model's endpoint refused the credential (HTTP ${status}).${said}`,
-      mend: 'Check the credential with the command Sallyport: Set Credential, then start the task again.',
+      mend: renewing[service],
     };
   }
   if (status === 429) {
@@ -304,6 +365,22 @@ function verdictOf(result: Result, text: string): Verdict {
     mend: "Read the end of the task's log for the cause, then start the task again.",
   };
 }
+
+const renewing = {
+  anthropic: 'Check the credential with the command Sallyport: Set Credential, then start the task again.',
+  bedrock:
+    'Renew the AWS credential (such as with aws sso login) and check that its policy allows bedrock:InvokeModel and bedrock:InvokeModelWithResponseStream, then start the task again.',
+  vertex:
+    'Renew the Google credential (gcloud auth application-default login) and check that it may use Vertex AI in this project, then start the task again.',
+};
+
+const enabling = {
+  anthropic: 'Choose a model that the account has, then start the task again.',
+  bedrock:
+    'Enable the model for the account and region in the Amazon Bedrock console, or choose another one, then start the task again.',
+  vertex:
+    "Enable the model for the project in Vertex AI's Model Garden, or choose another model or region, then start the task again.",
+};
 
 function shorten(text: string): string {
   const line = text.trim().replaceAll(/\s+/g, ' ');

@@ -8,8 +8,17 @@ const types: Record<number, string> = {
   404: 'not_found_error',
   413: 'request_too_large',
   429: 'rate_limit_error',
+  504: 'timeout_error',
   529: 'overloaded_error',
 };
+
+/** An error in the shape of the Messages API. */
+export function apiError(
+  status: number,
+  message: string,
+): { type: string; error: { type: string; message: string } } {
+  return { type: 'error', error: { type: types[status] ?? 'api_error', message } };
+}
 
 /** Answers in the shape in which the Messages API tells errors. */
 export function sendApiError(response: ServerResponse, status: number, message: string): void {
@@ -17,8 +26,7 @@ export function sendApiError(response: ServerResponse, status: number, message: 
     response.destroy();
     return;
   }
-  const type = types[status] ?? 'api_error';
-  sendJson(response, status, { type: 'error', error: { type, message } });
+  sendJson(response, status, apiError(status, message));
 }
 
 export function sendJson(response: ServerResponse, status: number, body: unknown): void {

@@ -5,171 +5,192 @@ import type { Disposable } from '../base/disposable.ts';
 import type { NetworkWay, Upstream } from '../protocol/control.ts';
 import { sendApiError, sendJson } from './apiError.ts';
 import { demonstration } from './demonstration.ts';
-import type { GatewayLog } from './eventLog.ts';
+import { ledgerText, type GatewayLog } from './eventLog.ts';
+import type { ModelBackend } from './modelBackend.ts';
+import { modelRoute, type ModelRoute } from './modelCall.ts';
+import { ModelCredential } from './modelCredential.ts';
+import { exchange, type ExchangeResult } from './modelExchange.ts';
 import { fixedScript, scriptedModel } from './scriptedModel.ts';
-import { anthropicUpstream } from './upstream.ts';
-
-/** Longest request of the agent's, in bytes. */
-export const maxRequestBytes = 64 << 20;
-
-/** What answers an allowed request. Has to answer or destroy the response in the end. */
-export type Responder = (request: IncomingMessage, response: ServerResponse, path: AllowedPath) => void;
-
-const allowed = {
-  '/v1/messages': ['POST'],
-  '/v1/messages/count_tokens': ['POST'],
-  '/v1/models': ['GET'],
-} as const;
-export type AllowedPath = keyof typeof allowed;
-
-/** Longest path in the log, in characters. */
-const maxLoggedPath = 200;
+import { SpendAllowance } from './spendAllowance.ts';
+import { ModelConnections, remoteModel } from './upstream.ts';
 
 export interface BrokerOptions {
+  /** What the agent has to show. Worth something only here. */
   token: string;
   upstream: Upstream;
   network: NetworkWay;
   spentUsd: number;
+  /** In all; null is no limit. */
   allowanceUsd: number | null;
   log: GatewayLog;
-}
-
-export class Broker implements Disposable {
-  private readonly listener: Disposable;
-
-  private constructor(listener: Disposable) {
-    this.listener = listener;
-  }
-
-  static async listen(socketPath: string, options: BrokerOptions): Promise<Broker> {
-    return new Broker(
-      await listenBroker(socketPath, options.token, responder(options.upstream), () => undefined),
-    );
-  }
-
-  setAllowance(_allowanceUsd: number | null): void {
-    throw new Error('Not there yet');
-  }
-
-  setUpstream(_upstream: Upstream): void {
-    throw new Error('Not there yet');
-  }
-
-  dispose(): void {
-    this.listener.dispose();
-  }
-}
-
-function responder(upstream: Upstream): Responder {
-  switch (upstream.kind) {
-    case 'anthropic':
-      return anthropicUpstream(upstream);
-    case 'demonstration':
-      return scriptedModel(demonstration);
-    case 'scripted':
-      return scriptedModel(fixedScript(upstream.turns));
-    default:
-      throw new Error('Not there yet');
-  }
-}
-
-export interface AccessRecord {
-  t: number;
-  method: string;
-  path: string;
-  status: number;
-  ms: number;
+  /** Authorities to trust, PEM; the public ones and the system's when they are not given. */
+  authorities?: string[];
+  /** Times for tests, in milliseconds. */
+  times?: { pingMs?: number; silentMs?: number; credentialMs?: number };
 }
 
 /**
- * The model broker: an HTTP server on a unix socket that lets the model's own paths through, to whoever shows the
- * task's token.
+ * The model broker: an HTTP server on a unix socket that lets the model's own paths through, to whoever shows the task's
+ * token, with the real credential; counts what the answers cost, and holds requests while the money is used up.
  */
-export async function listenBroker(
-  socketPath: string,
-  token: string,
-  respond: Responder,
-  record: (entry: AccessRecord) => void,
-): Promise<Disposable> {
-  const expected = digest(token);
-  const server = createServer(
-    { keepAliveTimeout: 600_000, requestTimeout: 0, noDelay: true },
-    (request, response) => {
-      const started = Date.now();
-      const path = pathOf(request);
-      response.once('close', () => {
-        const { statusCode: status } = response;
-        const method = request.method ?? '';
-        record({ t: started, method, path: path.slice(0, maxLoggedPath), status, ms: Date.now() - started });
-      });
-      request.on('error', () => response.destroy());
-      route(request, response, path);
-    },
-  );
+export class Broker implements Disposable {
+  private readonly socketPath: string;
+  private readonly options: BrokerOptions;
+  private readonly expected: Buffer;
+  private readonly credential: ModelCredential;
+  private readonly allowance: SpendAllowance;
+  private readonly connections: ModelConnections;
+  private readonly server: Server;
+  private route: ModelRoute;
+  private backend: ModelBackend;
 
-  function route(request: IncomingMessage, response: ServerResponse, path: string): void {
+  private constructor(socketPath: string, options: BrokerOptions) {
+    const { upstream, log, spentUsd, allowanceUsd, times } = options;
+    this.socketPath = socketPath;
+    this.options = options;
+    this.expected = digest(options.token);
+    this.credential =
+      times?.credentialMs === undefined
+        ? new ModelCredential(upstream, log)
+        : new ModelCredential(upstream, log, { now: Date.now, waitMs: times.credentialMs });
+    this.allowance = new SpendAllowance(spentUsd, allowanceUsd, log);
+    this.connections = new ModelConnections(options.network, options.authorities);
+    this.route = modelRoute(upstream);
+    this.backend = this.backendOf(upstream);
+    this.server = createServer(
+      { keepAliveTimeout: 600_000, requestTimeout: 0, noDelay: true },
+      (request, response) => {
+        request.on('error', () => response.destroy());
+        response.on('error', () => response.destroy());
+        this.handle(request, response);
+      },
+    );
+  }
+
+  static async listen(socketPath: string, options: BrokerOptions): Promise<Broker> {
+    const broker = new Broker(socketPath, options);
+    rmSync(socketPath, { force: true });
+    await new Promise<void>((resolve, reject) => {
+      broker.server.once('error', reject);
+      broker.server.listen(socketPath, resolve);
+    });
+    // The sandbox's agent is another user than the gateway; nobody else sees the volume.
+    chmodSync(socketPath, 0o666);
+    return broker;
+  }
+
+  /** In all, not on top of what is spent; null is no limit. Requests that wait for money go on when there is room. */
+  setAllowance(allowanceUsd: number | null): void {
+    this.allowance.set(allowanceUsd);
+  }
+
+  /**
+   * Takes the credential of another upstream of the same kind; requests that wait for one go on with it. The same one
+   * once more says that there is no other: they fail. Throws `invalid_input` for another kind.
+   */
+  setUpstream(upstream: Upstream): void {
+    // Requests that wait go on in a later turn of the loop, with what is set here.
+    this.credential.replace(upstream);
+    this.backend = this.backendOf(upstream);
+    this.route = modelRoute(upstream);
+  }
+
+  dispose(): void {
+    this.server.close();
+    this.server.closeAllConnections();
+    this.connections.dispose();
+    rmSync(this.socketPath, { force: true });
+  }
+
+  private backendOf(upstream: Upstream): ModelBackend {
+    switch (upstream.kind) {
+      case 'demonstration':
+        return scriptedModel(demonstration);
+      case 'scripted':
+        return scriptedModel(fixedScript(upstream.turns));
+      default:
+        return remoteModel(upstream, this.connections);
+    }
+  }
+
+  private handle(request: IncomingMessage, response: ServerResponse): void {
     const method = request.method ?? '';
+    const [path, query] = cutAtQuery(request.url ?? '');
     // The CLI asks whether anybody is there before it shows its token.
     if (path === '/' && (method === 'HEAD' || method === 'GET')) {
       sendJson(response, 200, { sallyport: 'model gateway' });
       return;
     }
-    if (!presented(request).some((value) => timingSafeEqual(digest(value), expected))) {
-      refuse(request, response, 401, 'This is not the token of this task.');
+    const { log } = this.options;
+    const id = log.nextRequest();
+    const started = Date.now();
+    const { host, port } = this.backend;
+    let result: ExchangeResult = { verdict: 'blocked', bytesOut: 0, bytesIn: 0 };
+    const over = (): void => {
+      const { reason, ...rest } = result;
+      log.say({
+        type: 'request',
+        id,
+        kind: 'model',
+        host: ledgerText(host),
+        port,
+        method: ledgerText(method),
+        path: ledgerText(path),
+        ...rest,
+        ...(reason === undefined ? {} : { reason: reason.slice(0, 1000) }),
+        ...(response.headersSent ? { status: response.statusCode } : {}),
+        started,
+      });
+    };
+    const refuse = (status: number, message: string): void => {
+      result.reason = message;
+      // The body is of no interest; the connection is closed with it rather than read to its end.
+      if (!request.complete && method !== 'GET') response.setHeader('connection', 'close');
+      sendApiError(response, status, message);
+      request.resume();
+      over();
+    };
+
+    if (!presented(request).some((value) => timingSafeEqual(digest(value), this.expected))) {
+      refuse(401, 'This is not the token of this task.');
       return;
     }
-    if (!isAllowed(path) || !(allowed[path] as readonly string[]).includes(method)) {
+    const call = this.route(method, path, query);
+    if (call === undefined) {
       refuse(
-        request,
-        response,
         403,
-        `Sallyport's gateway does not let ${method} ${path.slice(0, maxLoggedPath)} through: from this sandbox only the model's messages can be reached.`,
+        `Sallyport's gateway does not let ${ledgerText(`${method} ${path}`)} through: from this sandbox only the model's messages can be reached.`,
       );
       return;
     }
-    if (Number(request.headers['content-length'] ?? 0) > maxRequestBytes) {
-      refuse(request, response, 413, `The request is larger than ${maxRequestBytes >> 20} MiB.`);
-      return;
-    }
-    respond(request, response, path);
+    const { times } = this.options;
+    const parts = {
+      backend: () => this.backend,
+      credential: this.credential,
+      allowance: this.allowance,
+      log,
+      pingMs: times?.pingMs,
+      silentMs: times?.silentMs,
+    };
+    void exchange(parts, id, call, request, response).then(
+      (ended) => {
+        result = ended;
+        over();
+      },
+      (thrown: unknown) => {
+        // The text stays here: it could quote a request.
+        result = { ...result, verdict: 'failed', reason: 'The gateway met an unexpected error.' };
+        response.destroy();
+        over();
+        throw thrown;
+      },
+    );
   }
-
-  await listen(server, socketPath);
-  return {
-    dispose: () => {
-      server.close();
-      server.closeAllConnections();
-      rmSync(socketPath, { force: true });
-    },
-  };
 }
 
-/** The sandbox's agent is another user than the gateway; nobody else sees the volume. */
-async function listen(server: Server, socketPath: string): Promise<void> {
-  rmSync(socketPath, { force: true });
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(socketPath, resolve);
-  });
-  chmodSync(socketPath, 0o666);
-}
-
-function refuse(request: IncomingMessage, response: ServerResponse, status: number, message: string): void {
-  // The body is of no interest; the connection is closed with it rather than read to its end.
-  if (request.headers['content-length'] !== '0' && request.method !== 'GET')
-    response.setHeader('connection', 'close');
-  sendApiError(response, status, message);
-  request.resume();
-}
-
-function pathOf(request: IncomingMessage): string {
-  const url = request.url ?? '';
-  const query = url.indexOf('?');
-  return query === -1 ? url : url.slice(0, query);
-}
-
-function isAllowed(path: string): path is AllowedPath {
-  return Object.hasOwn(allowed, path);
+function cutAtQuery(url: string): [path: string, query: string] {
+  const at = url.indexOf('?');
+  return at === -1 ? [url, ''] : [url.slice(0, at), url.slice(at)];
 }
 
 /** What the client shows as its token, in either header. */

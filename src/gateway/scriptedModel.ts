@@ -1,9 +1,8 @@
-import { once } from 'node:events';
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import { Readable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Upstream } from '../protocol/control.ts';
-import { sendApiError, sendJson } from './apiError.ts';
-import { maxRequestBytes, type Responder } from './broker.ts';
+import { apiError } from './apiError.ts';
+import type { ModelAnswer, ModelBackend, ModelRequest } from './modelBackend.ts';
 import { MessagesRequest, answersSoFar, isHelperRequest } from './messagesRequest.ts';
 
 /** One answer of a model without a model. */
@@ -24,53 +23,50 @@ const textPiece = 24;
 const jsonPiece = 120;
 
 /** Answers the Messages API as a script says, streamed or whole. */
-export function scriptedModel(script: Script): Responder {
-  return (request, response, path) => {
-    const gone = new AbortController();
-    response.once('close', () => gone.abort());
-    answer(request, response, path, script, gone.signal).catch((thrown: unknown) => {
-      if (!gone.signal.aborted)
-        sendApiError(response, 500, thrown instanceof Error ? thrown.message : String(thrown));
-    });
+export function scriptedModel(script: Script): ModelBackend {
+  return {
+    local: true,
+    host: 'scripted',
+    port: 0,
+    ask: (request, signal) => answer(request, script, signal),
   };
 }
 
 async function answer(
-  request: IncomingMessage,
-  response: ServerResponse,
-  path: string,
+  { call, body }: ModelRequest,
   script: Script,
   signal: AbortSignal,
-): Promise<void> {
-  if (path === '/v1/models') {
-    sendJson(response, 200, { data: [], has_more: false, first_id: null, last_id: null });
-    return;
-  }
-  const body = await readBody(request);
-  if (body === undefined) {
-    sendApiError(response, 413, `The request is larger than ${maxRequestBytes >> 20} MiB.`);
-    return;
-  }
+): Promise<ModelAnswer> {
+  if (call.kind === 'models') return whole(200, { data: [], has_more: false, first_id: null, last_id: null });
   const inputTokens = Math.ceil(body.length / 4);
-  if (path === '/v1/messages/count_tokens') {
-    sendJson(response, 200, { input_tokens: inputTokens });
-    return;
-  }
-  const parsed = parse(body);
-  if (parsed === undefined) {
-    sendApiError(response, 400, 'The request is no message request.');
-    return;
-  }
+  if (call.kind === 'count') return whole(200, { input_tokens: inputTokens });
+  const parsed = MessagesRequest.safeParse(JSON.parse(body.toString('utf8')));
+  if (!parsed.success) return whole(400, apiError(400, 'The request is no message request.'));
 
-  const turn: Turn = isHelperRequest(parsed) ? { text: 'Sallyport task' } : script(parsed);
+  const request = parsed.data;
+  const turn: Turn = isHelperRequest(request) ? { text: 'Sallyport task' } : script(request);
   if (turn.delayMs !== undefined) await delay(turn.delayMs, undefined, { signal });
-  if (turn.status !== undefined) {
-    sendApiError(response, turn.status, `Scripted refusal with status ${turn.status}.`);
-    return;
-  }
-  const message = toMessage(turn, parsed, inputTokens);
-  if (parsed.stream === true) await stream(response, message, turn.pieceMs ?? 0, signal);
-  else sendJson(response, 200, message);
+  if (turn.status !== undefined)
+    return whole(turn.status, apiError(turn.status, `Scripted refusal with status ${turn.status}.`));
+  const message = toMessage(turn, request, inputTokens);
+  const free = turn.usage === undefined && turn.model === undefined;
+  if (request.stream !== true) return { ...whole(200, message), free };
+  return {
+    status: 200,
+    headers: { 'content-type': 'text/event-stream; charset=utf-8', 'cache-control': 'no-cache' },
+    body: Readable.from(stream(message, turn.pieceMs ?? 0, signal), { objectMode: false }),
+    free,
+  };
+}
+
+function whole(status: number, body: unknown): ModelAnswer {
+  const bytes = Buffer.from(JSON.stringify(body));
+  return {
+    status,
+    headers: { 'content-type': 'application/json', 'content-length': bytes.length },
+    body: Readable.from([bytes], { objectMode: false }),
+    free: true,
+  };
 }
 
 type Block =
@@ -103,11 +99,11 @@ function toMessage(turn: Turn, request: MessagesRequest, inputTokens: number): M
     id: `msg_${count}_${inputTokens}`,
     type: 'message',
     role: 'assistant',
-    model: request.model,
+    model: turn.model ?? request.model,
     content,
     stop_reason: content.some(({ type }) => type === 'tool_use') ? 'tool_use' : 'end_turn',
     stop_sequence: null,
-    usage: {
+    usage: turnUsage(turn) ?? {
       input_tokens: inputTokens,
       output_tokens: Math.ceil(JSON.stringify(content).length / 4),
       cache_creation_input_tokens: 0,
@@ -116,41 +112,39 @@ function toMessage(turn: Turn, request: MessagesRequest, inputTokens: number): M
   };
 }
 
-/** Server-sent events, in the order and the shapes of the Messages API. */
-async function stream(
-  response: ServerResponse,
-  message: Message,
-  pieceMs: number,
-  signal: AbortSignal,
-): Promise<void> {
-  response.writeHead(200, {
-    'content-type': 'text/event-stream; charset=utf-8',
-    'cache-control': 'no-cache',
-  });
-  const send = (type: string, fields: Record<string, unknown>): void => {
-    response.write(`event: ${type}\ndata: ${JSON.stringify({ type, ...fields })}\n\n`);
+function turnUsage({ usage }: Turn): Message['usage'] | undefined {
+  if (usage === undefined) return undefined;
+  return {
+    input_tokens: usage.inputTokens,
+    output_tokens: usage.outputTokens,
+    cache_creation_input_tokens: usage.cacheWriteTokens,
+    cache_read_input_tokens: usage.cacheReadTokens,
   };
+}
+
+/** Server-sent events, in the order and the shapes of the Messages API. */
+async function* stream(message: Message, pieceMs: number, signal: AbortSignal): AsyncGenerator<Buffer> {
+  const event = (type: string, fields: Record<string, unknown>): Buffer =>
+    Buffer.from(`event: ${type}\ndata: ${JSON.stringify({ type, ...fields })}\n\n`);
   const usage = { ...message.usage, output_tokens: 1 };
-  send('message_start', { message: { ...message, content: [], stop_reason: null, usage } });
+  yield event('message_start', { message: { ...message, content: [], stop_reason: null, usage } });
   for (const [index, block] of message.content.entries()) {
     const empty = block.type === 'text' ? { ...block, text: '' } : { ...block, input: {} };
-    send('content_block_start', { index, content_block: empty });
+    yield event('content_block_start', { index, content_block: empty });
     const whole = block.type === 'text' ? block.text : JSON.stringify(block.input);
     for (const piece of pieces(whole, block.type === 'text' ? textPiece : jsonPiece)) {
       const delta =
         block.type === 'text'
           ? { type: 'text_delta', text: piece }
           : { type: 'input_json_delta', partial_json: piece };
-      send('content_block_delta', { index, delta });
+      yield event('content_block_delta', { index, delta });
       if (pieceMs > 0) await delay(pieceMs, undefined, { signal });
-      if (response.writableNeedDrain) await once(response, 'drain', { signal });
     }
-    send('content_block_stop', { index });
+    yield event('content_block_stop', { index });
   }
   const { stop_reason, stop_sequence } = message;
-  send('message_delta', { delta: { stop_reason, stop_sequence }, usage: message.usage });
-  send('message_stop', {});
-  response.end();
+  yield event('message_delta', { delta: { stop_reason, stop_sequence }, usage: message.usage });
+  yield event('message_stop', {});
 }
 
 /** Cuts text without parting characters; a long one into a thousand pieces, so that it does not take forever. */
@@ -166,23 +160,4 @@ function* pieces(text: string, shortest: number): Generator<string, void> {
 
 function isHighSurrogate(unit: number): boolean {
   return unit >= 0xd800 && unit <= 0xdbff;
-}
-
-async function readBody(request: IncomingMessage): Promise<Buffer | undefined> {
-  const chunks: Buffer[] = [];
-  let bytes = 0;
-  for await (const chunk of request as AsyncIterable<Buffer>) {
-    bytes += chunk.length;
-    if (bytes > maxRequestBytes) return undefined;
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks);
-}
-
-function parse(body: Buffer): MessagesRequest | undefined {
-  try {
-    return MessagesRequest.parse(JSON.parse(body.toString('utf8')));
-  } catch {
-    return undefined;
-  }
 }

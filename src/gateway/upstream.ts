@@ -1,175 +1,135 @@
-import { readFileSync } from 'node:fs';
 import * as http from 'node:http';
 import * as https from 'node:https';
-import { rootCertificates } from 'node:tls';
-import type { Upstream } from '../protocol/control.ts';
-import { sendApiError } from './apiError.ts';
-import { maxRequestBytes, type Responder } from './broker.ts';
-import { remoteReach } from './remoteReach.ts';
+import { BlockList, isIPv6 } from 'node:net';
+import type { Disposable } from '../base/disposable.ts';
+import type { NetworkWay } from '../protocol/control.ts';
+import { agentThrough } from './egress/networkWay.ts';
+import { ModelFailure, type ModelBackend, type ModelRequest } from './modelBackend.ts';
+import { authorized, endpointOf, type RealUpstream } from './modelEndpoint.ts';
+import { answerHeaders, onwardHeaders } from './modelHeaders.ts';
 
-type Anthropic = Extract<Upstream, { kind: 'anthropic' }>;
+/**
+ * Addresses at which clouds hand out credentials: never a model's, whatever the user configured or a name resolves to.
+ * Other private addresses may well be.
+ */
+const metadata = new BlockList();
+metadata.addSubnet('169.254.0.0', 16, 'ipv4');
+metadata.addAddress('100.100.100.200', 'ipv4');
+metadata.addSubnet('fe80::', 10, 'ipv6');
+for (const address of ['fd00:ec2::254', 'fd00:ec2::23', 'fd20:ce::254']) metadata.addAddress(address, 'ipv6');
 
-/** Headers that belong to one connection, and those that could carry a credential of the client's. */
-const notPassedOn = new Set([
-  'connection',
-  'keep-alive',
-  'proxy-connection',
-  'proxy-authenticate',
-  'proxy-authorization',
-  'te',
-  'trailer',
-  'transfer-encoding',
-  'upgrade',
-  'host',
-  'expect',
-  'authorization',
-  'x-api-key',
-  'cookie',
-  'set-cookie',
-  'forwarded',
-  'x-forwarded-for',
-  'x-forwarded-host',
-  'x-forwarded-proto',
-]);
+function isMetadata(address: string): boolean {
+  const plain = address.replace(/^::ffff:(?=\d+\.)/i, '').replace(/%.*$/, '');
+  return metadata.check(plain, isIPv6(plain) ? 'ipv6' : 'ipv4');
+}
 
-const oauthBeta = 'oauth-2025-04-20';
+const metadataNames = /^(metadata\.google\.internal|metadata|instance-data(\..*)?)\.?$/i;
 
-/** The system's authorities, in the image: those of a company's proxy are among them, which Node does not know. */
-const systemAuthorities = '/etc/ssl/certs/ca-certificates.crt';
+/** Connections to models' services, kept for the next request, whatever credential that one shows. */
+export class ModelConnections implements Disposable {
+  private readonly network: NetworkWay;
+  private readonly authorities: string[] | undefined;
+  private readonly agents = new Map<boolean, http.Agent>();
 
-/** Passes requests on to the real endpoint with the real credential. Streams in both directions. */
-export function anthropicUpstream(upstream: Anthropic, authorities = systemAuthorities): Responder {
-  const base = new URL(upstream.baseUrl);
+  /** @param authorities PEM; the public ones and the system's when they are not given */
+  constructor(network: NetworkWay, authorities?: string[]) {
+    this.network = network;
+    this.authorities = authorities;
+  }
+
+  agent(secure: boolean): http.Agent {
+    const { network, authorities: ca } = this;
+    const agent = this.agents.get(secure) ?? agentThrough(network, secure, ca === undefined ? {} : { ca });
+    this.agents.set(secure, agent);
+    return agent;
+  }
+
+  dispose(): void {
+    for (const agent of this.agents.values()) agent.destroy();
+    this.agents.clear();
+  }
+}
+
+/** The model's service itself. Passes requests on with the real credential, and streams answers; follows no redirect. */
+export function remoteModel(upstream: RealUpstream, connections: ModelConnections): ModelBackend {
+  const base = endpointOf(upstream);
   const secure = base.protocol === 'https:';
-  const agent = secure
-    ? new https.Agent({ keepAlive: true, timeout: 600_000, ca: [...rootCertificates, ...read(authorities)] })
-    : new http.Agent({ keepAlive: true, timeout: 600_000 });
+  const host = base.hostname.replace(/^\[|\]$/g, '');
+  const port = base.port === '' ? (secure ? 443 : 80) : Number(base.port);
   const prefix = base.pathname.replace(/\/+$/, '');
 
-  return (request, response, path) => {
-    void readRequest(request).then(
-      (body) => {
-        if (body.refusal === undefined) passOn(request, response, path, body.bytes);
-        else sendApiError(response, body.status, body.refusal);
-      },
-      () => response.destroy(),
-    );
-  };
-
-  function passOn(
-    request: http.IncomingMessage,
-    response: http.ServerResponse,
-    path: string,
-    body: Buffer,
-  ): void {
-    const query = /\?.*$/s.exec(request.url ?? '')?.[0] ?? '';
-    const headers = { ...requestHeaders(request, upstream.auth), host: base.host };
-    const onward = (secure ? https : http).request({
-      agent,
-      host: base.hostname.replace(/^\[|\]$/g, ''),
-      port: base.port === '' ? undefined : Number(base.port),
-      method: request.method,
-      path: `${prefix}${path}${query}`,
-      headers: request.method === 'GET' ? headers : { ...headers, 'content-length': body.length },
-    });
-    onward.end(body);
-    onward.on('response', (answer) => {
+  return {
+    local: false,
+    host,
+    port,
+    ask: async (request, signal) => {
+      // A connection through a proxy shows the proxy's address, so what the user wrote is looked at too.
+      if (metadataNames.test(host) || (/^[\d.]+$|:/.test(host) && isMetadata(host))) throw noModelThere();
+      const onward = begin(request, signal);
+      onward.end(request.body);
+      const answer = await headOf(onward);
       const status = answer.statusCode ?? 502;
       if (status >= 300 && status < 400) {
         answer.destroy();
-        sendApiError(
-          response,
+        throw new ModelFailure(
           502,
           `The model's endpoint answered with a redirect (HTTP ${status}), which is not followed.`,
         );
+      }
+      return { status, headers: answerHeaders(answer.headers), body: answer, free: false };
+    },
+  };
+
+  function begin({ call, method, headers, body }: ModelRequest, signal: AbortSignal): http.ClientRequest {
+    const path = `${prefix}${call.path}`;
+    const ours = authorized(upstream, {
+      method,
+      host: base.host,
+      path,
+      headers: onwardHeaders(headers),
+      body,
+    });
+    return (secure ? https : http).request({
+      agent: connections.agent(secure),
+      host,
+      port,
+      method,
+      path,
+      signal,
+      headers: {
+        ...ours,
+        host: base.host,
+        'accept-encoding': 'identity',
+        ...(method === 'GET' ? {} : { 'content-length': body.length }),
+      },
+    });
+  }
+}
+
+function noModelThere(): ModelFailure {
+  return new ModelFailure(
+    502,
+    "The model's endpoint is an address at which a cloud hands out credentials, where no model is.",
+  );
+}
+
+/** The head of the answer. Throws `ModelFailure` when none comes. */
+function headOf(onward: http.ClientRequest): Promise<http.IncomingMessage> {
+  return new Promise((resolve, reject) => {
+    onward.once('response', resolve);
+    onward.once('socket', (socket) => {
+      if (socket.remoteAddress !== undefined && isMetadata(socket.remoteAddress))
+        onward.destroy(noModelThere());
+    });
+    // It stays there: what comes after the head ends the answer, not the program.
+    onward.on('error', (error: NodeJS.ErrnoException) => {
+      if (error instanceof ModelFailure) {
+        reject(error);
         return;
       }
-      response.writeHead(status, passedOn(answer.headers));
-      response.flushHeaders();
-      answer.pipe(response);
-      answer.on('error', () => response.destroy());
-      answer.on('aborted', () => response.destroy());
-    });
-    onward.on('error', (error: NodeJS.ErrnoException) => {
-      if (response.writableEnded || response.destroyed) return;
       // The text of the error can hold an address; its code is enough.
       const reason = /^[A-Z_0-9]+$/.test(error.code ?? '') ? ` (${error.code ?? ''})` : '';
-      sendApiError(response, 502, `The model's endpoint could not be reached from the gateway${reason}.`);
+      reject(new ModelFailure(502, `The model's endpoint could not be reached from the gateway${reason}.`));
     });
-    response.on('close', () => onward.destroy());
-  }
-}
-
-type Body = { bytes: Buffer; refusal?: undefined } | { refusal: string; status: number };
-
-/**
- * The whole body, checked and written anew: what was checked is what is sent, whatever another parser makes of a key
- * that stands twice.
- */
-async function readRequest(request: http.IncomingMessage): Promise<Body> {
-  if (request.method === 'GET') return { bytes: Buffer.alloc(0) };
-  if (request.headers['content-encoding'] !== undefined)
-    return { refusal: 'The gateway takes no encoded request.', status: 415 };
-  const parts: Buffer[] = [];
-  let bytes = 0;
-  for await (const part of request as AsyncIterable<Buffer>) {
-    bytes += part.length;
-    if (bytes > maxRequestBytes)
-      return { refusal: `The request is larger than ${maxRequestBytes >> 20} MiB.`, status: 413 };
-    parts.push(part);
-  }
-  let json: unknown;
-  try {
-    json = JSON.parse(Buffer.concat(parts).toString('utf8'));
-  } catch {
-    return { refusal: 'The request is no JSON.', status: 400 };
-  }
-  const refusal = remoteReach(json);
-  return refusal === undefined ? { bytes: Buffer.from(JSON.stringify(json)) } : { refusal, status: 403 };
-}
-
-function read(path: string): string[] {
-  try {
-    return [readFileSync(path, 'utf8')];
-  } catch {
-    return [];
-  }
-}
-
-/** The client's headers without its credentials, with ours. */
-export function requestHeaders(
-  request: { headers: http.IncomingHttpHeaders },
-  auth: Anthropic['auth'],
-): http.OutgoingHttpHeaders {
-  const headers = passedOn(request.headers);
-  switch (auth.type) {
-    case 'api_key':
-      headers['x-api-key'] = auth.value;
-      break;
-    case 'bearer':
-      headers.authorization = `Bearer ${auth.value}`;
-      break;
-    case 'oauth': {
-      headers.authorization = `Bearer ${auth.value}`;
-      const betas = String(headers['anthropic-beta'] ?? '')
-        .split(',')
-        .map((beta) => beta.trim())
-        .filter((beta) => beta !== '' && beta !== oauthBeta);
-      headers['anthropic-beta'] = [...betas, oauthBeta].join(',');
-    }
-  }
-  return headers;
-}
-
-function passedOn(headers: http.IncomingHttpHeaders): http.OutgoingHttpHeaders {
-  const named = (headers.connection ?? '')
-    .toLowerCase()
-    .split(',')
-    .map((name) => name.trim());
-  const kept: http.OutgoingHttpHeaders = {};
-  for (const [name, value] of Object.entries(headers)) {
-    if (value === undefined || notPassedOn.has(name) || named.includes(name)) continue;
-    kept[name] = value;
-  }
-  return kept;
+  });
 }

@@ -2,6 +2,7 @@ import * as z from 'zod/mini';
 import { EgressPolicy } from './egress.ts';
 import { Sha } from './grammar.ts';
 import { TaskSpec } from './task.ts';
+import { Usage } from './usage.ts';
 
 /**
  * What the host says to the programs in its containers, over exec stdin, framed (base/frames). Each exec carries one
@@ -89,6 +90,9 @@ export const Upstream = z.discriminatedUnion('kind', [
         delayMs: z.optional(z.number()),
         /** Answers with this HTTP status and an API error instead. */
         status: z.optional(z.number()),
+        /** The answer is of this model and has used this much, and costs what that costs. Without them it is free. */
+        model: z.optional(z.string()),
+        usage: z.optional(Usage),
       }),
     ),
   }),

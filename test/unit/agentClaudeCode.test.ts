@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import type { Reading } from '../../src/agent/adapter.ts';
 import { claudeCode } from '../../src/agent/claudeCode.ts';
+import type { TaskSpec } from '../../src/protocol/task.ts';
 import { aSpec } from '../support/specs.ts';
 
 const place = {
@@ -44,6 +45,35 @@ describe('agentClaudeCode', () => {
       ['/home/agent/.claude.json'],
     );
     assert.ok(!JSON.stringify([argv, files]).includes('the-token'));
+  });
+
+  it('speaks the protocol of the service, and shows nothing but the token of the task', () => {
+    const envFor = (service: NonNullable<TaskSpec['model']['service']>): Record<string, string> =>
+      claudeCode.command(aSpec({ model: { ...spec.model, service } }), place).env;
+    const bedrock = envFor({ kind: 'bedrock', region: 'eu-west-1' });
+    assert.deepEqual(
+      [bedrock.CLAUDE_CODE_USE_BEDROCK, bedrock.CLAUDE_CODE_SKIP_BEDROCK_AUTH, bedrock.AWS_REGION],
+      ['1', '1', 'eu-west-1'],
+    );
+    assert.equal(bedrock.ANTHROPIC_BEDROCK_BASE_URL, place.baseUrl);
+    assert.equal(bedrock.ANTHROPIC_AUTH_TOKEN, 'the-token');
+    assert.ok(!('ANTHROPIC_BASE_URL' in bedrock) && !('AWS_ACCESS_KEY_ID' in bedrock));
+    const vertex = envFor({ kind: 'vertex', project: 'a-project', region: 'europe-west1' });
+    assert.deepEqual(
+      [vertex.CLAUDE_CODE_USE_VERTEX, vertex.CLAUDE_CODE_SKIP_VERTEX_AUTH, vertex.CLOUD_ML_REGION],
+      ['1', '1', 'europe-west1'],
+    );
+    assert.equal(vertex.ANTHROPIC_VERTEX_PROJECT_ID, 'a-project');
+    assert.equal(vertex.ANTHROPIC_VERTEX_BASE_URL, `${place.baseUrl}/v1`);
+    assert.equal(vertex.ANTHROPIC_AUTH_TOKEN, 'the-token');
+  });
+
+  it('sends everything but the model through the proxy', () => {
+    const { env } = claudeCode.command(spec, place);
+    assert.deepEqual([env.HTTPS_PROXY, env.http_proxy], [place.proxyUrl, place.proxyUrl]);
+    assert.match(env.NO_PROXY ?? '', /\b127\.0\.0\.1\b/);
+    const without = claudeCode.command(spec, { ...place, proxyUrl: '' }).env;
+    assert.ok(!Object.keys(without).some((name) => /proxy/i.test(name)));
   });
 
   it('reads what the real command line wrote', () => {
@@ -155,6 +185,37 @@ describe('agentClaudeCode', () => {
       read([{ type: 'result', subtype: 'error_during_execution', is_error: false }])[0]?.verdict,
       undefined,
     );
+  });
+
+  it('tells a model that is not enabled from a credential that is refused, with a mend for each service', () => {
+    // As the command line writes them, of answers with such a status and message.
+    const model = (kind: 'bedrock' | 'vertex'): TaskSpec => {
+      const service =
+        kind === 'bedrock' ? { kind, region: 'eu-west-1' } : { kind, project: 'a-project', region: 'global' };
+      return aSpec({ model: { ...spec.model, service } });
+    };
+    const verdict = (of: TaskSpec, status: number, result: string): [string, string] => {
+      const line = { type: 'result', subtype: 'success', is_error: true, api_error_status: status, result };
+      const { kind = '', mend = '' } = read([line], of)[0]?.verdict ?? {};
+      return [kind, mend];
+    };
+    const aws =
+      'AWS authentication failed · enable this model for your account and region in the Amazon Bedrock console, or run --model to pick another model · API Error: 403 ';
+    const google =
+      'Google Cloud authentication failed · if credentials are current, check GCP IAM permissions and Vertex AI model access · API Error: 403 ';
+    const absent = "You don't have access to the model with the specified model ID.";
+    const [kind, mend] = verdict(model('bedrock'), 403, aws + absent);
+    assert.equal(kind, 'not_enabled');
+    assert.match(mend, /Bedrock console/);
+    const [refused, renew] = verdict(model('bedrock'), 403, `${aws}The security token is expired`);
+    assert.equal(refused, 'auth_refused');
+    assert.match(renew, /aws sso login/);
+    const [denied, login] = verdict(model('vertex'), 403, `${google}Permission denied on resource`);
+    assert.equal(denied, 'auth_refused');
+    assert.match(login, /gcloud auth/);
+    const missing =
+      'API Error: 404 Publisher Model x was not found or your project does not have access to it.';
+    assert.equal(verdict(model('vertex'), 404, missing)[0], 'not_enabled');
   });
 
   it('tells of a retry, with the wait', () => {

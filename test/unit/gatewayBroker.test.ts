@@ -1,107 +1,41 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import {
-  createServer,
-  request as httpRequest,
-  type IncomingHttpHeaders,
-  type IncomingMessage,
-  type RequestListener,
-  type Server,
-} from 'node:http';
+import { request as httpRequest, type IncomingHttpHeaders } from 'node:http';
 import { readFileSync, statSync } from 'node:fs';
 import { createServer as createSecureServer } from 'node:https';
-import type { AddressInfo } from 'node:net';
+import { connect, createServer as createTcpServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
-import type { Disposable } from '../../src/base/disposable.ts';
-import { listenBroker, maxRequestBytes, type AccessRecord } from '../../src/gateway/broker.ts';
-import { anthropicUpstream } from '../../src/gateway/upstream.ts';
+import type { BrokerOptions } from '../../src/gateway/broker.ts';
+import { maxRequestBytes } from '../../src/gateway/modelBody.ts';
 import type { Upstream } from '../../src/protocol/control.ts';
-import { temporaryFolder } from '../support/gitRepo.ts';
+import { ModelGateway, bodyOf, sse, streamEvents, type Answer } from '../support/modelGateway.ts';
 
-type Auth = Extract<Upstream, { kind: 'anthropic' }>['auth'];
+type Anthropic = Extract<Upstream, { kind: 'anthropic' }>;
+type Auth = Anthropic['auth'];
 
 const token = 'task-token';
 const secret = 'sk-real-secret';
 
-interface Answer {
-  status: number;
-  headers: IncomingHttpHeaders;
-  text: string;
-}
-
 describe('gatewayBroker', () => {
-  let folder: ReturnType<typeof temporaryFolder>;
-  let upstream: Server;
-  let broker: Disposable | undefined;
-  let records: AccessRecord[];
-  /** What the upstream answers; set by each test. */
-  let answer: RequestListener;
+  let gateway: ModelGateway;
 
-  beforeEach(async () => {
-    folder = temporaryFolder();
-    records = [];
-    answer = (request, response) => {
-      void text(request).then((body) =>
-        response.end(
-          JSON.stringify({ url: request.url, method: request.method, headers: request.headers, body }),
-        ),
-      );
-    };
-    upstream = createServer((request, response) => answer(request, response));
-    await new Promise<void>((resolve) => upstream.listen(0, '127.0.0.1', resolve));
-  });
-  afterEach(() => {
-    broker?.dispose();
-    upstream.closeAllConnections();
-    upstream.close();
-    folder.dispose();
+  beforeEach(async () => (gateway = await ModelGateway.open()));
+  afterEach(() => gateway.close());
+
+  const ask: ModelGateway['ask'] = (path, options) => gateway.ask(path, options);
+  const upstream = (auth: Auth = { type: 'api_key', value: secret }): Anthropic => ({
+    kind: 'anthropic',
+    baseUrl: `${gateway.serviceUrl}/base/`,
+    auth,
   });
 
-  const socketPath = (): string => join(folder.path, 'model.sock');
-
-  async function listen(auth: Auth = { type: 'api_key', value: secret }, baseUrl?: string): Promise<void> {
-    const { port } = upstream.address() as AddressInfo;
-    const responder = anthropicUpstream({
-      kind: 'anthropic',
-      baseUrl: baseUrl ?? `http://127.0.0.1:${port}/base/`,
-      auth,
-    });
-    broker = await listenBroker(socketPath(), token, responder, (entry) => records.push(entry));
-  }
-
-  async function ask(
-    path: string,
-    options: {
-      method?: string;
-      headers?: Record<string, string>;
-      body?: string | Buffer;
-      onChunk?: (chunk: string) => void;
-    } = {},
-  ): Promise<Answer> {
-    return await new Promise((resolve, reject) => {
-      const { method = 'POST', headers = { authorization: `Bearer ${token}` } } = options;
-      const request = httpRequest(
-        { agent: false, socketPath: socketPath(), path, method, headers },
-        (response) => {
-          let body = '';
-          response.on('data', (chunk) => {
-            body += String(chunk);
-            options.onChunk?.(String(chunk));
-          });
-          response.on('end', () =>
-            resolve({ status: response.statusCode ?? 0, headers: response.headers, text: body }),
-          );
-          response.on('error', reject);
-        },
-      );
-      request.on('error', reject);
-      request.end(options.body ?? (method === 'POST' ? '{}' : ''));
-    });
+  async function listen(auth?: Auth, change: Partial<Anthropic> = {}): Promise<void> {
+    await gateway.listen({ ...upstream(auth), ...change });
   }
 
   it('replaces the credential, and passes the rest on', async () => {
     await listen();
-    assert.equal(statSync(socketPath()).mode & 0o777, 0o666);
+    assert.equal(statSync(gateway.socketPath).mode & 0o777, 0o666);
     const { status, text: body } = await ask('/v1/messages?beta=true', {
       headers: {
         authorization: `Bearer ${token}`,
@@ -118,7 +52,6 @@ describe('gatewayBroker', () => {
       body: '{"hello":1}',
     });
     assert.equal(status, 200);
-    const { port } = upstream.address() as AddressInfo;
     const seen = JSON.parse(body) as {
       url: string;
       method: string;
@@ -129,7 +62,8 @@ describe('gatewayBroker', () => {
     assert.equal(seen.body, '{"hello":1}');
     const { connection: _, 'transfer-encoding': __, 'content-length': ___, ...headers } = seen.headers;
     assert.deepEqual(headers, {
-      host: `127.0.0.1:${port}`,
+      host: `127.0.0.1:${gateway.servicePort}`,
+      'accept-encoding': 'identity',
       'x-api-key': secret,
       'anthropic-version': '2023-06-01',
       'anthropic-beta': 'one,two',
@@ -142,7 +76,6 @@ describe('gatewayBroker', () => {
       auth: Auth,
       headers: Record<string, string> = {},
     ): Promise<IncomingHttpHeaders> => {
-      broker?.dispose();
       await listen(auth);
       const { text: body } = await ask('/v1/messages', { headers: { 'x-api-key': token, ...headers } });
       return (JSON.parse(body) as { headers: IncomingHttpHeaders }).headers;
@@ -162,7 +95,7 @@ describe('gatewayBroker', () => {
 
   it('lets nobody in without the token of the task', async () => {
     let reached = 0;
-    answer = (_, response) => {
+    gateway.answer = (_, response) => {
       reached++;
       response.end();
     };
@@ -211,7 +144,7 @@ describe('gatewayBroker', () => {
 
   it('streams in both directions, chunk by chunk', async () => {
     let second: (() => void) | undefined;
-    answer = (request, response) => {
+    gateway.answer = (request, response) => {
       response.writeHead(200, { 'content-type': 'text/event-stream', 'x-kept': 'yes', 'set-cookie': 'no=1' });
       response.write('one');
       second = () => response.end('two');
@@ -232,7 +165,7 @@ describe('gatewayBroker', () => {
   });
 
   it('passes refusals of the endpoint on as they are', async () => {
-    answer = (_, response) => {
+    gateway.answer = (_, response) => {
       response.writeHead(429, { 'retry-after': '7' });
       response.end('{"type":"error"}');
     };
@@ -243,7 +176,7 @@ describe('gatewayBroker', () => {
 
   it('follows no redirect', async () => {
     let asked = 0;
-    answer = (_, response) => {
+    gateway.answer = (_, response) => {
       asked++;
       response.writeHead(307, { location: 'http://127.0.0.1:1/' });
       response.end();
@@ -254,7 +187,7 @@ describe('gatewayBroker', () => {
   });
 
   it('says when the endpoint cannot be reached, without a secret', async () => {
-    await listen({ type: 'bearer', value: secret }, 'http://127.0.0.1:1');
+    await listen({ type: 'bearer', value: secret }, { baseUrl: 'http://127.0.0.1:1' });
     const { status, text: body } = await ask('/v1/messages');
     assert.equal(status, 502);
     assert.match(body, /ECONNREFUSED/);
@@ -262,7 +195,7 @@ describe('gatewayBroker', () => {
   });
 
   it('breaks off when the endpoint does, so that half an answer is no answer', async () => {
-    answer = (_, response) => {
+    gateway.answer = (_, response) => {
       response.write('half');
       setTimeout(() => response.destroy(), 20);
     };
@@ -271,8 +204,8 @@ describe('gatewayBroker', () => {
   });
 
   it('trusts the authorities of the system, and nobody else', async () => {
-    const key = join(folder.path, 'key.pem');
-    const cert = join(folder.path, 'cert.pem');
+    const key = join(gateway.path, 'key.pem');
+    const cert = join(gateway.path, 'cert.pem');
     const subject = ['-subj', '/CN=127.0.0.1', '-addext', 'subjectAltName=IP:127.0.0.1'];
     const made = [
       'req',
@@ -294,15 +227,12 @@ describe('gatewayBroker', () => {
     await new Promise<void>((resolve) => secure.listen(0, '127.0.0.1', resolve));
     try {
       const baseUrl = `https://127.0.0.1:${(secure.address() as AddressInfo).port}`;
-      const through = async (authorities: string): Promise<Answer> => {
-        broker?.dispose();
-        const auth: Auth = { type: 'api_key', value: secret };
-        const responder = anthropicUpstream({ kind: 'anthropic', baseUrl, auth }, authorities);
-        broker = await listenBroker(socketPath(), token, responder, (entry) => records.push(entry));
+      const through = async (authorities: string[]): Promise<Answer> => {
+        await gateway.listen({ ...upstream(), baseUrl }, { authorities });
         return await ask('/v1/messages');
       };
-      assert.equal((await through(cert)).text, 'secure');
-      const { status, text: body } = await through(join(folder.path, 'nothing'));
+      assert.equal((await through([readFileSync(cert, 'utf8')])).text, 'secure');
+      const { status, text: body } = await through([]);
       assert.equal(status, 502);
       assert.match(body, /SELF_SIGNED_CERT/);
     } finally {
@@ -313,7 +243,7 @@ describe('gatewayBroker', () => {
 
   it('leaves the endpoint when the client leaves', async () => {
     const left = new Promise<void>((resolve) => {
-      answer = (_, response) => {
+      gateway.answer = (_, response) => {
         response.write('working');
         response.on('close', resolve);
       };
@@ -322,7 +252,12 @@ describe('gatewayBroker', () => {
     await assert.rejects(
       new Promise((_, reject) => {
         const request = httpRequest(
-          { socketPath: socketPath(), path: '/v1/messages', method: 'POST', headers: { 'x-api-key': token } },
+          {
+            socketPath: gateway.socketPath,
+            path: '/v1/messages',
+            method: 'POST',
+            headers: { 'x-api-key': token },
+          },
           (response) => response.once('data', () => request.destroy(new Error('left'))).on('error', reject),
         );
         request.on('error', reject);
@@ -333,7 +268,7 @@ describe('gatewayBroker', () => {
   });
 
   it('takes no request that is too large, announced or not', async () => {
-    answer = (request) => request.resume();
+    gateway.answer = (request) => request.resume();
     await listen();
     const headers = { 'x-api-key': token };
     const announced = await ask('/v1/messages', {
@@ -343,7 +278,7 @@ describe('gatewayBroker', () => {
     const chunk = Buffer.alloc(1 << 20);
     const streamed = await new Promise<number | string>((resolve) => {
       const request = httpRequest(
-        { socketPath: socketPath(), path: '/v1/messages', method: 'POST', headers },
+        { socketPath: gateway.socketPath, path: '/v1/messages', method: 'POST', headers },
         (response) => resolve(response.statusCode ?? 0),
       );
       request.on('error', (error) => resolve(String(error)));
@@ -370,24 +305,239 @@ describe('gatewayBroker', () => {
     assert.equal(packed.status, 415);
   });
 
-  it('records each request without a header, a query or a body', async () => {
+  it('says each request in the ledger, without a header, a query or a body', async () => {
     await listen();
-    await ask('/v1/messages?key=query-secret', { body: '{"body-secret":1}' });
+    await ask('/v1/messages?key=query-value', { body: '{"body-value":1}' });
     await ask(`/${'x'.repeat(1000)}`);
-    await new Promise((resolve) => setTimeout(resolve, 20));
+    await ask('/v1/messages', { headers: { 'x-api-key': 'header-value' } });
+    await gateway.until('request', 3);
     assert.deepEqual(
-      records.map(({ method, path, status }) => [method, path.length, status]),
+      gateway
+        .saidOf('request')
+        .map(({ kind, host, port, method, path, verdict, status }) => [
+          ...[kind, host, port, method, path?.length, verdict, status],
+        ]),
       [
-        ['POST', '/v1/messages'.length, 200],
-        ['POST', 200, 403],
+        ['model', '127.0.0.1', gateway.servicePort, 'POST', '/v1/messages'.length, 'allowed', 200],
+        ['model', '127.0.0.1', gateway.servicePort, 'POST', 300, 'blocked', 403],
+        ['model', '127.0.0.1', gateway.servicePort, 'POST', '/v1/messages'.length, 'blocked', 401],
       ],
     );
-    assert.ok(!/secret|token/.test(JSON.stringify(records)));
+    const [first] = gateway.saidOf('request');
+    assert.equal(first?.bytesOut, '{"body-value":1}'.length);
+    assert.ok(first.bytesIn > 100);
+    assert.ok(!/-value|task-token|sk-real/.test(gateway.printed));
+  });
+
+  it('prints no credential, whatever happens', async () => {
+    const secrets = ['sk-first-secret', 'sk-second-secret'];
+    const [first = '', second = ''] = secrets;
+    await gateway.listen(upstream({ type: 'oauth', value: first }), { times: { credentialMs: 2000 } });
+    gateway.answer = (request, response) => {
+      void bodyOf(request).then(() => {
+        // A service that repeats what it got.
+        const { authorization = '' } = request.headers;
+        response.writeHead(authorization.includes(first) ? 401 : 500, { 'x-echo': authorization });
+        response.end(JSON.stringify({ error: { message: `token has expired: ${authorization}` } }));
+      });
+    };
+    const asked = ask('/v1/messages');
+    await gateway.until('credential_wanted');
+    gateway.broker.setUpstream(upstream({ type: 'oauth', value: second }));
+    assert.equal((await asked).status, 500);
+    gateway.answer = (_, response) => response.destroy();
+    await ask('/v1/messages').catch(() => undefined);
+    await ask('/v1/files', { headers: { authorization: `Bearer ${second}` } });
+    assert.throws(() => gateway.broker.setUpstream({ kind: 'demonstration' }), /another service/);
+    await gateway.until('request', 3);
+    for (const value of [...secrets, token]) assert.ok(!gateway.printed.includes(value), value);
+  });
+
+  it('never goes where clouds hand out credentials, and does go to private addresses', async () => {
+    for (const host of ['169.254.169.254', '169.254.170.2', '[fd00:ec2::254]', 'metadata.google.internal']) {
+      await listen(undefined, { baseUrl: `http://${host}` });
+      const { status, text } = await ask('/v1/messages');
+      assert.equal(status, 502, host);
+      assert.match(text, /hands out credentials/, host);
+    }
+    await listen();
+    assert.equal((await ask('/v1/messages')).status, 200);
+  });
+
+  it("goes through the company's proxy", async () => {
+    const asked: string[] = [];
+    const proxy = createTcpServer((client) => {
+      client.once('data', (head) => {
+        asked.push(head.toString('latin1').split('\r\n', 1)[0] ?? '');
+        const onward = connect(gateway.servicePort, '127.0.0.1', () => {
+          client.write('HTTP/1.1 200 OK\r\n\r\n');
+          client.pipe(onward).pipe(client);
+        });
+        for (const socket of [client, onward]) socket.on('error', () => socket.destroy());
+      });
+    });
+    await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve));
+    try {
+      const network: BrokerOptions['network'] = {
+        proxy: `http://127.0.0.1:${(proxy.address() as AddressInfo).port}`,
+      };
+      await gateway.listen({ ...upstream(), baseUrl: 'http://model.example.com' }, { network });
+      assert.equal((await ask('/v1/messages')).status, 200);
+      assert.deepEqual(asked, ['CONNECT model.example.com:80 HTTP/1.1']);
+    } finally {
+      proxy.close();
+    }
+  });
+
+  it('ends an answer after which nothing comes any more', async () => {
+    const times = { silentMs: 50 };
+    gateway.answer = (request) => request.resume();
+    await gateway.listen(upstream(), { times });
+    const { status, text } = await ask('/v1/messages');
+    assert.equal(status, 504);
+    assert.match(text, /said nothing/);
+    gateway.answer = (_, response) => {
+      response.writeHead(200, { 'content-type': 'text/event-stream' });
+      response.write('event: ping\ndata: {"type":"ping"}\n\n');
+    };
+    const begun = await ask('/v1/messages', { body: '{"stream":true}' });
+    assert.match(begun.text, /event: error\ndata: .*said nothing/);
+  });
+
+  describe('with a credential that does not last', () => {
+    const valid = { type: 'oauth', value: 'sk-new' } as const;
+    const stale = { type: 'oauth', value: 'sk-old' } as const;
+    const expired = {
+      type: 'error',
+      error: { type: 'authentication_error', message: 'OAuth token has expired' },
+    };
+    let seen: string[];
+
+    beforeEach(() => {
+      seen = [];
+      gateway.answer = (request, response) => {
+        void bodyOf(request).then((body) => {
+          seen.push(body);
+          const good = request.headers.authorization === `Bearer ${valid.value}`;
+          response.writeHead(good ? 200 : 401, { 'content-type': 'application/json' });
+          response.end(JSON.stringify(good ? { type: 'message' } : expired));
+        });
+      };
+    });
+
+    it('waits for another one when it is refused, and asks once more with the same request', async () => {
+      await gateway.listen(upstream(stale));
+      const asked = [ask('/v1/messages', { body: '{"a":1}' }), ask('/v1/messages', { body: '{"a":2}' })];
+      await gateway.until('credential_wanted');
+      gateway.broker.setUpstream(upstream(valid));
+      assert.deepEqual(
+        (await Promise.all(asked)).map(({ status }) => status),
+        [200, 200],
+      );
+      assert.deepEqual(
+        gateway.saidOf('credential_wanted').map(({ reason, status }) => [reason, status]),
+        [['expired', 401]],
+      );
+      assert.equal(seen.filter((body) => body === '{"a":1}').length, 2);
+    });
+
+    it('waits before it asks when it knows that it has expired', async () => {
+      await gateway.listen({ ...upstream(stale), expiresAt: Date.now() + 1000 });
+      const asked = ask('/v1/messages');
+      await gateway.until('credential_wanted');
+      assert.equal(seen.length, 0);
+      gateway.broker.setUpstream({ ...upstream(valid), expiresAt: Date.now() + 3_600_000 });
+      assert.equal((await asked).status, 200);
+      assert.equal(seen.length, 1);
+      assert.deepEqual(
+        gateway.saidOf('credential_wanted').map(({ reason }) => reason),
+        ['expired'],
+      );
+    });
+
+    it('passes the refusal on when none comes, and never asks a third time', async () => {
+      await gateway.listen(upstream(stale), { times: { credentialMs: 30 } });
+      const { status, text } = await ask('/v1/messages');
+      assert.deepEqual([status, JSON.parse(text)], [401, expired]);
+      assert.equal((await ask('/v1/messages')).status, 401);
+      assert.equal(seen.length, 2);
+      gateway.broker.setUpstream(upstream({ type: 'oauth', value: 'sk-other' }));
+      assert.equal((await ask('/v1/messages')).status, 401);
+      assert.equal(gateway.saidOf('credential_wanted').length, 2);
+    });
+
+    it('waits no longer when the same one is given again', async () => {
+      await gateway.listen(upstream(stale));
+      const asked = ask('/v1/messages');
+      await gateway.until('credential_wanted');
+      gateway.broker.setUpstream(upstream(stale));
+      assert.equal((await asked).status, 401);
+      assert.equal(seen.length, 1);
+    });
+
+    it('does not wait for a fixed key that is wrong', async () => {
+      const wrong = { type: 'error', error: { type: 'authentication_error', message: 'invalid x-api-key' } };
+      gateway.answer = (_, response) => response.writeHead(401).end(JSON.stringify(wrong));
+      await listen();
+      assert.equal((await ask('/v1/messages')).status, 401);
+      assert.equal(gateway.saidOf('credential_wanted').length, 0);
+    });
+
+    it('takes a credential that is not asked for, for the next request', async () => {
+      await gateway.listen(upstream(stale));
+      gateway.broker.setUpstream(upstream(valid));
+      assert.equal((await ask('/v1/messages')).status, 200);
+    });
+  });
+
+  it('passes an answer on no faster than the agent takes it', async () => {
+    const events = sse(
+      streamEvents('m', { input_tokens: 1, output_tokens: 1 }, Array(50).fill('x'.repeat(1 << 20))),
+    );
+    let written = 0;
+    const over = new Promise<void>((resolve) => {
+      gateway.answer = (_, response) => {
+        response.writeHead(200, { 'content-type': 'text/event-stream' });
+        const pieces = events.match(/[^]{1,65536}/g) ?? [];
+        const more = (): void => {
+          for (;;) {
+            const piece = pieces[written];
+            if (piece === undefined) {
+              response.end();
+              resolve();
+              return;
+            }
+            written++;
+            if (!response.write(piece)) break;
+          }
+          response.once('drain', more);
+        };
+        more();
+      };
+    });
+    await listen();
+    await new Promise<void>((resolve, reject) => {
+      const request = httpRequest(
+        {
+          socketPath: gateway.socketPath,
+          path: '/v1/messages',
+          method: 'POST',
+          headers: { 'x-api-key': token },
+        },
+        (response) => {
+          response.pause();
+          setTimeout(() => {
+            // Some megabytes fill the buffers on the way; then the service has to wait.
+            if (written * 65_536 > 40 << 20) reject(new Error('nothing held the service back'));
+            let bytes = 0;
+            response.on('data', (piece: Buffer) => (bytes += piece.length)).resume();
+            response.on('end', () => (bytes === events.length ? resolve() : reject(new Error('not whole'))));
+          }, 300);
+        },
+      );
+      request.on('error', reject);
+      request.end('{"stream":true}');
+    });
+    await over;
   });
 });
-
-async function text(stream: IncomingMessage): Promise<string> {
-  let all = '';
-  for await (const chunk of stream) all += String(chunk);
-  return all;
-}

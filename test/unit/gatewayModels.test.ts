@@ -1,14 +1,12 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { request as httpRequest } from 'node:http';
 import { dirname, join } from 'node:path';
-import type { Disposable } from '../../src/base/disposable.ts';
-import { listenBroker } from '../../src/gateway/broker.ts';
 import { demonstration } from '../../src/gateway/demonstration.ts';
 import type { MessagesRequest } from '../../src/gateway/messagesRequest.ts';
-import { fixedScript, scriptedModel, type Script, type Turn } from '../../src/gateway/scriptedModel.ts';
+import type { Turn } from '../../src/gateway/scriptedModel.ts';
 import { GitRepo, temporaryFolder } from '../support/gitRepo.ts';
+import { ModelGateway } from '../support/modelGateway.ts';
 
 type Message = MessagesRequest['messages'][number];
 const tools = [{ name: 'Bash' }];
@@ -16,36 +14,16 @@ const user = (content: Message['content']): Message => ({ role: 'user', content 
 
 describe('gatewayModels', () => {
   let folder: ReturnType<typeof temporaryFolder>;
-  let broker: Disposable | undefined;
   beforeEach(() => (folder = temporaryFolder()));
-  afterEach(() => {
-    broker?.dispose();
-    folder.dispose();
-  });
+  afterEach(() => folder.dispose());
 
   describe('scripted', () => {
-    async function listen(script: Script): Promise<void> {
-      broker = await listenBroker(join(folder.path, 's'), 't', scriptedModel(script), () => undefined);
-    }
+    let gateway: ModelGateway;
+    beforeEach(async () => (gateway = await ModelGateway.open()));
+    afterEach(() => gateway.close());
 
-    async function ask(path: string, body: unknown): Promise<{ status: number; text: string }> {
-      return await new Promise((resolve, reject) => {
-        const options = {
-          agent: false,
-          socketPath: join(folder.path, 's'),
-          path,
-          method: 'POST',
-          headers: { 'x-api-key': 't' },
-        };
-        const request = httpRequest(options, (response) => {
-          let text = '';
-          response.on('data', (chunk) => (text += String(chunk)));
-          response.on('end', () => resolve({ status: response.statusCode ?? 0, text }));
-        });
-        request.on('error', reject);
-        request.end(typeof body === 'string' ? body : JSON.stringify(body));
-      });
-    }
+    const ask = (path: string, body: unknown): ReturnType<ModelGateway['ask']> =>
+      gateway.ask(path, { body: typeof body === 'string' ? body : JSON.stringify(body) });
 
     const turns: Turn[] = [
       {
@@ -61,7 +39,7 @@ describe('gatewayModels', () => {
     ];
 
     it('streams what it answers whole, in the order of the Messages API', async () => {
-      await listen(fixedScript(turns));
+      await gateway.listen({ kind: 'scripted', turns });
       const body = { model: 'any', messages: conversation(0), tools };
       const whole = JSON.parse((await ask('/v1/messages?beta=true', body)).text) as {
         content: unknown[];
@@ -108,8 +86,8 @@ describe('gatewayModels', () => {
     });
 
     it('chooses by the number of answers, refuses where the script says so, and ends when it runs out', async () => {
-      await listen(fixedScript(turns));
-      const at = (answers: number): Promise<{ status: number; text: string }> =>
+      await gateway.listen({ kind: 'scripted', turns });
+      const at = (answers: number): ReturnType<ModelGateway['ask']> =>
         ask('/v1/messages', { model: 'm', messages: conversation(answers), tools });
       assert.equal((await at(1)).status, 529);
       assert.match((await at(1)).text, /overloaded_error/);
@@ -118,11 +96,11 @@ describe('gatewayModels', () => {
     });
 
     it('answers helpers harmlessly, counts tokens, and refuses what is no request', async () => {
-      await listen(fixedScript(turns));
+      await gateway.listen({ kind: 'scripted', turns });
       const helper = await ask('/v1/messages', { model: 'm', messages: conversation(0) });
       assert.match(helper.text, /"text":"Sallyport task".*"stop_reason":"end_turn"/);
       const { input_tokens: count } = JSON.parse(
-        (await ask('/v1/messages/count_tokens', 'x'.repeat(400))).text,
+        (await ask('/v1/messages/count_tokens', { system: 'x'.repeat(387) })).text,
       ) as { input_tokens: number };
       assert.equal(count, 100);
       for (const body of ['no JSON', '{}', '{"model":"m","messages":[{"role":1}]}']) {
