@@ -7,20 +7,27 @@ import { safeLine } from '../protocol/safeText.ts';
 import { hasEnded, type TaskState } from '../protocol/taskState.ts';
 import { phaseLabel, summary } from '../protocol/words.ts';
 import type { Range } from '../runner/taskService.ts';
+import { askBudget } from './budget.ts';
 import { setCredential } from './credentialCommands.ts';
+import { pickCredential } from './credentialList.ts';
+import { askToCallModel, doctor } from './doctor.ts';
 import { openDiff } from './editorDiff.ts';
-import { newTask, NewTaskArguments, newTaskFromEditor, toSignal } from './newTask.ts';
+import type { Models } from './models.ts';
+import { editNetworkRules } from './networkRules.ts';
+import { newTask, newTaskFromEditor, readArguments } from './newTask.ts';
 import type { TaskPanels } from './panels.ts';
 import { showProblem } from './problems.ts';
 import type { CredentialStore } from './secrets.ts';
 import type { Tasks } from './tasks.ts';
 import type { TextDocuments } from './texts.ts';
-import { doctorReport } from './view/doctorReport.ts';
+import { folderPaths } from './workspace.ts';
 
 export interface CommandSurroundings {
   tasks: Tasks;
   panels: TaskPanels;
   credentials: CredentialStore;
+  models: Models;
+  extensionUri: vscode.Uri;
   log: vscode.LogOutputChannel;
   texts: TextDocuments;
   /** What the welcome view says about the model may be out of date. */
@@ -41,7 +48,12 @@ interface Chosen {
 
 /** Every command of the manifest. */
 export function registerCommands(around: CommandSurroundings): vscode.Disposable[] {
-  const { tasks, panels, credentials, log, texts } = around;
+  const { tasks, panels, credentials, models, log, texts } = around;
+  const openDocs = async (): Promise<void> => {
+    const page = vscode.Uri.joinPath(around.extensionUri, 'media', 'credentials.md');
+    await vscode.commands.executeCommand('markdown.showPreview', page);
+  };
+  const choosing = { tasks, models, store: credentials, openDocs };
   const register = (name: string, run: (argument: unknown) => Promise<unknown>): vscode.Disposable =>
     vscode.commands.registerCommand(`sallyport.${name}`, async (argument: unknown) => {
       const attempt = async (): Promise<unknown> => {
@@ -76,10 +88,19 @@ export function registerCommands(around: CommandSurroundings): vscode.Disposable
 
   return [
     register('newTask', async (argument) => {
-      const said = NewTaskArguments.safeParse(argument ?? {});
-      return started(await newTask(tasks, said.success ? said.data : {}));
+      const said = readArguments(argument);
+      const attempt = async (): Promise<string | undefined> => {
+        try {
+          return started(await newTask(choosing, said));
+        } catch (thrown) {
+          // Another try goes on with what was answered already.
+          void showProblem(thrown, log, attempt);
+          return undefined;
+        }
+      };
+      return await attempt();
     }),
-    register('startFromEditor', async () => started(await newTaskFromEditor(tasks))),
+    register('startFromEditor', async () => started(await newTaskFromEditor(choosing))),
     onTask('open', 'Open which task?', any, ({ state }) => {
       panels.show(state.spec.id);
       return Promise.resolve();
@@ -88,6 +109,26 @@ export function registerCommands(around: CommandSurroundings): vscode.Disposable
       panels.show(state.spec.id, 'log');
       return Promise.resolve();
     }),
+    onTask('showNetwork', 'Show the network requests of which task?', any, ({ state }) => {
+      panels.show(state.spec.id, 'network');
+      return Promise.resolve();
+    }),
+    onTask(
+      'setBudget',
+      'Set the budget of which task?',
+      (state) => !hasEnded(state),
+      ({ state }) => askBudget(tasks, state),
+    ),
+    register('editNetworkRules', (argument) => {
+      const id = TaskId.safeParse(argument);
+      const path = id.success ? tasks.get(id.data)?.spec.repository.path : undefined;
+      return editNetworkRules(tasks, path);
+    }),
+    register('credentials', async () => {
+      await pickCredential(choosing, folderPaths()[0]);
+      around.modelChanged();
+    }),
+    register('openCredentialDocs', openDocs),
     onTask('showDiff', 'Show the diff of which task?', withResult, (chosen) => showDiff(tasks, chosen)),
     onTask(
       'stop',
@@ -114,7 +155,10 @@ export function registerCommands(around: CommandSurroundings): vscode.Disposable
         await vscode.env.clipboard.writeText(target.data.sha);
       }
     }),
-    register('doctor', () => doctor(tasks, texts)),
+    register('doctor', async (argument) => {
+      const callModel = await askToCallModel(argument);
+      return callModel === undefined ? undefined : await doctor(tasks, texts, callModel);
+    }),
     register('setCredential', async () => {
       if (!(await setCredential(credentials))) return false;
       around.modelChanged();
@@ -285,17 +329,4 @@ async function remove(tasks: Tasks, state: TaskState): Promise<boolean> {
     await service.remove(id, { force: true });
   }
   return true;
-}
-
-async function doctor(tasks: Tasks, texts: TextDocuments): Promise<unknown> {
-  const checks = await vscode.window.withProgress(
-    {
-      location: vscode.ProgressLocation.Notification,
-      title: 'Sallyport: checking this machine…',
-      cancellable: true,
-    },
-    async (_progress, token) => (await tasks.open()).doctor({ signal: toSignal(token) }),
-  );
-  await texts.show('Sallyport Doctor.md', doctorReport(checks));
-  return checks;
 }

@@ -1,23 +1,25 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as vscode from 'vscode';
-import { chooseModel, type ChosenModel } from '../credentials/discover.ts';
-import type { TaskService } from '../runner/taskService.ts';
+import type { ModelSources } from '../runner/modelSources.ts';
+import type { ResolvedModel, TaskService } from '../runner/taskService.ts';
 import { defaultDataRoot } from '../runner/dataFolder.ts';
 import { BlobFileSystem } from './blobs.ts';
 import { actOf, registerCommands } from './commands.ts';
+import { localSources, Models } from './models.ts';
 import { watchPromptDocuments } from './newTask.ts';
 import { Notifications } from './notifications.ts';
 import { TaskPanels } from './panels.ts';
 import { showProblem } from './problems.ts';
 import { CredentialStore } from './secrets.ts';
-import { readSettings } from './settings.ts';
+import { readPolicy, readSettings } from './settings.ts';
 import { StatusBar } from './statusBar.ts';
 import { Tasks } from './tasks.ts';
 import { TextDocuments } from './texts.ts';
 import { TaskTree } from './tree.ts';
+import { UserNotices } from './userNotices.ts';
 import { updateRepositoryContext } from './welcome.ts';
-import { defaultPolicy } from '../runner/userPolicy.ts';
+import { folderPaths } from './workspace.ts';
 
 /** What the tests of the extension host get. Nothing of it is there in a user's window. */
 export interface TestSeam {
@@ -26,6 +28,8 @@ export interface TestSeam {
   credentials: CredentialStore;
   /** From now on this is the task service, as long as none was asked for. */
   useService: (make: () => Promise<TaskService>) => void;
+  /** The same for what finds credentials. */
+  useModels: (make: () => Promise<ModelSources>) => void;
 }
 
 /** Registers, and does nothing else: no engine, no socket, no file is asked before somebody looks. */
@@ -33,19 +37,20 @@ export function activate(context: vscode.ExtensionContext): TestSeam | undefined
   const log = vscode.window.createOutputChannel('Sallyport', { log: true });
   const credentials = new CredentialStore(context.secrets);
   const dataRoot = (): string => readSettings().dataFolder || defaultDataRoot();
-  const model = async (): Promise<ChosenModel> =>
-    chooseModel(readSettings().modelSource, process.env, await credentials.get());
+  let makeModels = (): Promise<ModelSources> => localSources(credentials);
+  const models = new Models(() => makeModels());
   let make = async (): Promise<TaskService> => {
     const { createTaskService } = await import('../runner/localTasks.ts');
-    return createTaskService({
+    const service = await createTaskService({
       dataFolder: dataRoot(),
       distFolder: join(context.extensionPath, 'dist'),
       containerFolder: join(context.extensionPath, 'container'),
       engineSetting: () => readSettings().engineSocket || undefined,
-      policy: () => defaultPolicy,
-      credentials: model,
+      policy: readPolicy,
+      credentials: (path) => modelOf(models, service, path),
       log,
     });
+    return service;
   };
 
   const tasks = new Tasks(() => make());
@@ -60,7 +65,7 @@ export function activate(context: vscode.ExtensionContext): TestSeam | undefined
     act: actOf,
     onProblem,
   });
-  const modelChanged = (): void => void updateModelContext(model);
+  const modelChanged = (): void => void updateModelContext(models);
   const view = tree.register();
   const look = (): void => {
     void updateRepositoryContext();
@@ -76,16 +81,41 @@ export function activate(context: vscode.ExtensionContext): TestSeam | undefined
     new BlobFileSystem(tasks).register(),
     new StatusBar(tasks),
     new Notifications(tasks, (id) => panels.isVisible(id)),
+    new UserNotices({
+      tasks,
+      isVisible: (id) => panels.isVisible(id),
+      showNetwork: (id) => panels.show(id, 'network'),
+      onProblem,
+    }),
+    credentials,
+    credentials.onDidChange(modelChanged),
     watchPromptDocuments(),
     tasks.onTrouble(onProblem),
     vscode.workspace.onDidChangeWorkspaceFolders(look),
     vscode.workspace.onDidChangeConfiguration((event) => {
-      if (event.affectsConfiguration('sallyport.model')) modelChanged();
+      const about = (...keys: string[]): boolean =>
+        keys.some((key) => event.affectsConfiguration(`sallyport.${key}`));
+      if (about('model', 'credentials', 'bedrock', 'vertex')) modelChanged();
+      if (about('budget') && tasks.isOpen) {
+        void tasks
+          .open()
+          .then((service) => service.budgetsChanged())
+          .catch(onProblem);
+      }
     }),
     view.onDidChangeVisibility(({ visible }) => {
       if (visible) look();
     }),
-    ...registerCommands({ texts, tasks, panels, credentials, log, modelChanged }),
+    ...registerCommands({
+      texts,
+      tasks,
+      panels,
+      credentials,
+      models,
+      log,
+      modelChanged,
+      extensionUri: context.extensionUri,
+    }),
   );
   if (view.visible) look();
   const test = context.extensionMode === vscode.ExtensionMode.Test;
@@ -97,6 +127,9 @@ export function activate(context: vscode.ExtensionContext): TestSeam | undefined
     credentials,
     useService: (other) => {
       make = other;
+    },
+    useModels: (other) => {
+      makeModels = other;
     },
   };
 }
@@ -110,10 +143,22 @@ async function reopenTasks(root: string, tasks: Tasks, log: vscode.LogOutputChan
     .catch((thrown: unknown) => log.warn(thrown instanceof Error ? thrown.message : String(thrown)));
 }
 
-async function updateModelContext(model: () => Promise<ChosenModel>): Promise<void> {
-  const known = await model().then(
-    () => 'found',
-    () => 'none',
+/** The credential for tasks of a repository: the one that was chosen for it. Without a path that of the open folder. */
+async function modelOf(
+  models: Models,
+  service: TaskService,
+  path: string | undefined,
+): Promise<ResolvedModel> {
+  const repository = path ?? folderPaths()[0];
+  const settings = repository === undefined ? undefined : await service.workspaceSettings(repository);
+  return await models.choose(settings?.credential);
+}
+
+async function updateModelContext(models: Models): Promise<void> {
+  const known = await models.list().then(
+    (sources) => sources.some(({ purpose, state }) => purpose === 'model' && state === 'ready'),
+    () => false,
   );
-  await vscode.commands.executeCommand('setContext', 'sallyport.model', known);
+  const found = known || readSettings().modelSource === 'demonstration';
+  await vscode.commands.executeCommand('setContext', 'sallyport.model', found ? 'found' : 'none');
 }

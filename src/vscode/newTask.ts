@@ -1,26 +1,64 @@
 import * as vscode from 'vscode';
 import * as z from 'zod/mini';
 import { SallyportError } from '../base/errors.ts';
+import { EgressMode, EgressRuleText } from '../protocol/egress.ts';
 import { SnapshotMode } from '../protocol/task.ts';
 import type { TaskState } from '../protocol/taskState.ts';
-import { readSettings } from './settings.ts';
+import { SecretsFound } from '../runner/secretsFound.ts';
+import type { SubmitRequest } from '../runner/taskService.ts';
+import { confirmedModel } from './credentialChoice.ts';
+import type { CredentialSurroundings } from './credentialList.ts';
+import { askAboutSecrets } from './secretsQuestion.ts';
+import { readPolicy, readSettings } from './settings.ts';
+import { toSignal } from './signals.ts';
 import type { Tasks } from './tasks.ts';
 import { countUncommitted } from './uncommitted.ts';
+import { egressChoices, networkLine } from './view/egressChoices.ts';
 import { problemWithPrompt } from './view/prompt.ts';
 import { snapshotChoices } from './view/snapshotChoices.ts';
+import { pickFolder } from './workspace.ts';
 
 /** What other extensions, keybindings and tests can say instead of being asked. */
-export const NewTaskArguments = z.object({
+const NewTaskArguments = z.object({
   prompt: z.optional(z.string()),
   snapshot: z.optional(SnapshotMode),
   folder: z.optional(z.string()),
   model: z.optional(z.string()),
   branch: z.optional(z.string()),
+  egress: z.optional(z.object({ mode: z.optional(EgressMode), rules: z.optional(z.array(EgressRuleText)) })),
+  budgetUsd: z.optional(z.number().check(z.positive())),
 });
 export type NewTaskArguments = z.infer<typeof NewTaskArguments>;
 
-/** Asks for what is not said, and starts a task. Undefined when the user leaves. */
-export async function newTask(tasks: Tasks, said: NewTaskArguments): Promise<TaskState | undefined> {
+/**
+ * Reads what the command was called with. What a menu passes along means nothing.
+ * @throws SallyportError invalid_input where somebody meant something by it that does not fit
+ */
+export function readArguments(argument: unknown): NewTaskArguments {
+  if (typeof argument !== 'object' || argument === null) return {};
+  const known = Object.keys(NewTaskArguments.shape).some((key) => key in argument);
+  if (!known) return {};
+  const read = NewTaskArguments.safeParse(argument);
+  if (read.success) return read.data;
+  const [issue] = read.error.issues;
+  throw new SallyportError(
+    'invalid_input',
+    `The arguments of sallyport.newTask do not fit: ${issue?.path.join('.') ?? ''}: ${issue?.message ?? ''}.`,
+    'They are prompt, snapshot, folder, model, branch, egress and budgetUsd, all optional.',
+  );
+}
+
+/** Prompts of tasks that could not be started, by folder: they are there when the next one is written. */
+const drafts = new Map<string, string>();
+
+/**
+ * Asks for what is not said, and starts a task. Undefined when the user leaves. What was answered is kept in `said`, so that
+ * another try does not ask for it again.
+ */
+export async function newTask(
+  around: CredentialSurroundings,
+  said: NewTaskArguments,
+): Promise<TaskState | undefined> {
   if (!vscode.workspace.isTrusted) {
     await vscode.commands.executeCommand('workbench.trust.manage');
     throw new SallyportError(
@@ -29,47 +67,80 @@ export async function newTask(tasks: Tasks, said: NewTaskArguments): Promise<Tas
       'Trust this workspace first: git reads the configuration of its repository.',
     );
   }
-  const folder = said.folder ?? (await pickFolder());
+  // A setting that cannot be right is told before anything is asked.
+  readPolicy();
+  const folder = (said.folder ??= await pickFolder('New Task: which repository?'));
   if (folder === undefined) return undefined;
-  const prompt = said.prompt ?? (await askPrompt(folder));
-  if (prompt === undefined) return undefined;
+  said.prompt ??= await askPrompt(folder, said);
+  if (said.prompt === undefined) return undefined;
+  const { prompt } = said;
   const { checkPrompt } = await import('../runner/localTasks.ts');
   checkPrompt(prompt);
+  drafts.set(folder, prompt);
   const settings = readSettings();
-  const snapshot =
-    said.snapshot ?? (settings.snapshot === 'ask' ? await askSnapshot(folder) : settings.snapshot);
-  if (snapshot === undefined) return undefined;
+  said.snapshot ??= settings.snapshot === 'ask' ? await askSnapshot(folder) : settings.snapshot;
+  if (said.snapshot === undefined) return undefined;
   const model = said.model ?? (settings.modelName === '' ? undefined : settings.modelName);
-  return vscode.window.withProgress(
-    {
-      location: vscode.ProgressLocation.Notification,
-      title: 'Sallyport: taking a snapshot of the repository…',
-      cancellable: true,
-    },
-    async (_progress, token) => {
-      const service = await tasks.open();
-      return service.submit(
-        {
-          repositoryPath: folder,
-          prompt,
-          snapshot,
-          limits: settings.limits,
-          ...(model === undefined ? {} : { model }),
-          ...(said.branch === undefined ? {} : { branch: said.branch }),
-        },
-        toSignal(token),
-      );
-    },
-  );
+  const chosen = await confirmedModel(around, folder, model);
+  if (chosen === undefined) return undefined;
+  const named = said.model ?? chosen.model ?? model;
+  const state = await submit(around.tasks, {
+    repositoryPath: folder,
+    prompt,
+    snapshot: said.snapshot,
+    limits: settings.limits,
+    secrets: 'ask',
+    ...(named === undefined ? {} : { model: named }),
+    ...(said.branch === undefined ? {} : { branch: said.branch }),
+    ...(said.egress === undefined ? {} : { egress: egressOf(said.egress) }),
+    ...(said.budgetUsd === undefined ? {} : { budgetUsd: said.budgetUsd }),
+  });
+  if (state !== undefined) drafts.delete(folder);
+  else tellOfDraft(folder, prompt);
+  return state;
+}
+
+function egressOf({
+  mode,
+  rules,
+}: NonNullable<NewTaskArguments['egress']>): SubmitRequest['egress'] & object {
+  return { ...(mode === undefined ? {} : { mode }), ...(rules === undefined ? {} : { rules }) };
+}
+
+/** Undefined when the user does not want to send what was found. */
+async function submit(tasks: Tasks, request: SubmitRequest): Promise<TaskState | undefined> {
+  try {
+    return await vscode.window.withProgress(
+      {
+        location: vscode.ProgressLocation.Notification,
+        title: 'Sallyport: taking a snapshot of the repository…',
+        cancellable: true,
+      },
+      async (_progress, token) => (await tasks.open()).submit(request, toSignal(token)),
+    );
+  } catch (thrown) {
+    if (!(thrown instanceof SecretsFound) || request.secrets !== 'ask') throw thrown;
+    const secrets = await askAboutSecrets(thrown, request.repositoryPath);
+    return secrets === undefined ? undefined : await submit(tasks, { ...request, secrets });
+  }
+}
+
+function tellOfDraft(folder: string, prompt: string): void {
+  const edit = 'Edit Prompt';
+  void vscode.window
+    .showInformationMessage('The task was not started. Its prompt is kept.', edit)
+    .then(async (picked) => {
+      if (picked === edit) await openPromptDocument(folder, prompt);
+    });
 }
 
 /** Starts a task from the prompt in the active editor. */
-export async function newTaskFromEditor(tasks: Tasks): Promise<TaskState | undefined> {
+export async function newTaskFromEditor(around: CredentialSurroundings): Promise<TaskState | undefined> {
   const editor = vscode.window.activeTextEditor;
   if (editor === undefined) return undefined;
   const { document } = editor;
   const folder = promptFolders.get(document.uri.toString());
-  const state = await newTask(tasks, {
+  const state = await newTask(around, {
     prompt: document.getText().trim(),
     ...(folder === undefined ? {} : { folder }),
   });
@@ -118,49 +189,56 @@ async function openPromptDocument(folder: string, text: string): Promise<void> {
   await vscode.commands.executeCommand('setContext', 'sallyport.promptOpen', true);
 }
 
-async function pickFolder(): Promise<string | undefined> {
-  const folders = (vscode.workspace.workspaceFolders ?? []).filter(({ uri }) => uri.scheme === 'file');
-  const [first, ...more] = folders;
-  if (first === undefined) {
-    throw new SallyportError(
-      'no_repository',
-      'No folder is open.',
-      'Open a folder with a git repository first.',
-    );
+/** One line in the input box. Its buttons choose the network, and move what is written to an editor, where a prompt can be long. */
+async function askPrompt(folder: string, said: NewTaskArguments): Promise<string | undefined> {
+  for (let value = drafts.get(folder) ?? ''; ;) {
+    const step = await promptBox(value, said.egress?.mode);
+    if (step === undefined || step.do === 'start') return step?.value;
+    value = step.value;
+    if (step.do === 'edit') {
+      await openPromptDocument(folder, value);
+      return undefined;
+    }
+    const mode = await askMode(said.egress?.mode);
+    if (mode !== undefined) said.egress = { ...said.egress, mode };
   }
-  if (more.length === 0) return first.uri.fsPath;
-  const picked = await vscode.window.showQuickPick(
-    folders.map(({ name, uri }) => ({ label: name, description: uri.fsPath, path: uri.fsPath })),
-    { title: 'New Task: which repository?', matchOnDescription: true },
-  );
-  return picked?.path;
 }
 
-/** One line in the input box; its button moves what is written to an editor, where a prompt can be long. */
-function askPrompt(folder: string): Promise<string | undefined> {
+function promptBox(
+  value: string,
+  mode: EgressMode | undefined,
+): Promise<{ do: 'start' | 'edit' | 'network'; value: string } | undefined> {
   const box = vscode.window.createInputBox();
   const inEditor: vscode.QuickInputButton = {
     iconPath: new vscode.ThemeIcon('edit'),
     tooltip: 'Write in an Editor',
   };
+  const used = mode ?? readSettings().policy.mode;
+  const network: vscode.QuickInputButton = {
+    iconPath: new vscode.ThemeIcon(used === 'closed' ? 'lock' : used === 'open' ? 'unlock' : 'globe'),
+    tooltip: 'Network of This Task…',
+  };
   box.title = 'New Task';
+  box.value = value;
   box.placeholder = 'What is to be done? The agent works on a private copy.';
-  box.prompt = 'Enter starts the task. For a long prompt use the pencil.';
-  box.buttons = [inEditor];
+  box.prompt = `${networkLine(used)} Enter starts the task; for a long prompt use the pencil.`;
+  box.buttons = [network, inEditor];
   box.ignoreFocusOut = true;
-  const { promise, resolve } = Promise.withResolvers<string | undefined>();
-  box.onDidChangeValue((value) => {
-    box.validationMessage = value.trim() === '' ? undefined : problemWithPrompt(value);
+  const { promise, resolve } = Promise.withResolvers<
+    { do: 'start' | 'edit' | 'network'; value: string } | undefined
+  >();
+  box.onDidChangeValue((text) => {
+    box.validationMessage = text.trim() === '' ? undefined : problemWithPrompt(text);
   });
   box.onDidAccept(() => {
     const problem = problemWithPrompt(box.value);
     if (problem === undefined) {
-      resolve(box.value.trim());
+      resolve({ do: 'start', value: box.value.trim() });
       box.hide();
     } else box.validationMessage = problem;
   });
-  box.onDidTriggerButton(() => {
-    void openPromptDocument(folder, box.value);
+  box.onDidTriggerButton((button) => {
+    resolve({ do: button === network ? 'network' : 'edit', value: box.value });
     box.hide();
   });
   box.onDidHide(() => {
@@ -169,6 +247,16 @@ function askPrompt(folder: string): Promise<string | undefined> {
   });
   box.show();
   return promise;
+}
+
+async function askMode(current: EgressMode | undefined): Promise<EgressMode | undefined> {
+  const used = current ?? readSettings().policy.mode;
+  const picked = await vscode.window.showQuickPick(egressChoices(used), {
+    title: 'New Task: what may it reach?',
+    placeHolder: 'Besides the model. Only for this task.',
+    ignoreFocusOut: true,
+  });
+  return picked?.mode;
 }
 
 /** Asks only where there is something to choose. */
@@ -185,11 +273,4 @@ async function askSnapshot(folder: string): Promise<SnapshotMode | undefined> {
     ignoreFocusOut: true,
   });
   return picked?.mode;
-}
-
-export function toSignal(token: vscode.CancellationToken): AbortSignal {
-  const controller = new AbortController();
-  if (token.isCancellationRequested) controller.abort();
-  token.onCancellationRequested(() => controller.abort());
-  return controller.signal;
 }

@@ -6,7 +6,11 @@ import { DisposableStore } from '../base/disposable.ts';
 import { TaskId } from '../protocol/grammar.ts';
 import { type PanelAction, type PanelMessage, PanelRequest } from '../protocol/panelMessages.ts';
 import { safeLine } from '../protocol/safeText.ts';
+import type { EgressAnswer } from '../runner/taskService.ts';
+import { raiseBudget } from './budget.ts';
 import { openDiff } from './editorDiff.ts';
+import { answerEgress } from './egressAnswers.ts';
+import { exportLedger } from './ledgerExport.ts';
 import type { Tasks } from './tasks.ts';
 import type { TextDocuments } from './texts.ts';
 import { feed } from './view/feed.ts';
@@ -194,7 +198,30 @@ class TaskPanel implements vscode.Disposable {
       case 'copy':
         void vscode.env.clipboard.writeText(request.text);
         return;
+      case 'export':
+        this.attempt(() => exportLedger(this.around.tasks, this.id, request.filter));
+        return;
+      case 'allow':
+        this.answer({ allow: request.scope, rule: request.rule });
+        return;
+      case 'refuse':
+        this.answer({ refuse: request.host });
+        return;
+      case 'raise':
+        this.attempt(() => raiseBudget(this.around.tasks, this.id, request.scope, request.usd));
+        return;
     }
+  }
+
+  private answer(answer: EgressAnswer): void {
+    this.attempt(async () => {
+      const state = (await this.around.tasks.open()).task(this.id);
+      if (state !== undefined) await answerEgress(this.around.tasks, state, answer);
+    });
+  }
+
+  private attempt(act: () => Promise<unknown>): void {
+    act().catch(this.around.onProblem);
   }
 
   private async begin(after: number): Promise<void> {

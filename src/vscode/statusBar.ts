@@ -1,15 +1,14 @@
 import * as vscode from 'vscode';
 import { DisposableStore } from '../base/disposable.ts';
-import { plural } from '../protocol/words.ts';
 import type { Tasks } from './tasks.ts';
-import { runningCount } from './view/taskView.ts';
+import { statusView } from './view/statusView.ts';
 
-/** A word in the status bar, only while tasks run. */
+/** A word in the status bar, only while tasks run: how many, what they cost, and whether one waits for the user. */
 export class StatusBar implements vscode.Disposable {
   private readonly store = new DisposableStore();
   private readonly item: vscode.StatusBarItem;
   private readonly tasks: Tasks;
-  private shown = 0;
+  private shown = '';
 
   constructor(tasks: Tasks) {
     this.tasks = tasks;
@@ -27,15 +26,20 @@ export class StatusBar implements vscode.Disposable {
   }
 
   private update(): void {
-    const running = runningCount(this.tasks.list());
-    if (running === this.shown) return;
-    this.shown = running;
-    if (running === 0) {
+    const view = statusView(this.tasks.list());
+    const text = JSON.stringify(view);
+    if (text === this.shown) return;
+    this.shown = text;
+    if (view === undefined) {
       this.item.hide();
       return;
     }
-    this.item.text = `$(sync~spin) ${plural(running, 'task')}`;
-    this.item.tooltip = `Sallyport: ${plural(running, 'task')} running. Click to see them.`;
+    this.item.text = view.text;
+    this.item.tooltip = view.tooltip;
+    this.item.backgroundColor = view.waits
+      ? new vscode.ThemeColor('statusBarItem.warningBackground')
+      : undefined;
+    this.item.accessibilityInformation = { label: view.accessibility };
     this.item.show();
   }
 }

@@ -10,6 +10,7 @@ import {
   leftoversView,
   runningCount,
   taskView,
+  waitingCount,
 } from './view/taskView.ts';
 
 /** A node of the tree. The same task is the same object as long as the tree lives, so that a refresh finds it again. */
@@ -183,10 +184,15 @@ export class TaskTree implements vscode.TreeDataProvider<Node>, vscode.Disposabl
   }
 
   private badge(): void {
-    const running = runningCount(this.tasks.list());
+    const waiting = waitingCount(this.tasks.list());
     if (this.view !== undefined) {
       this.view.badge =
-        running === 0 ? undefined : { value: running, tooltip: `${plural(running, 'task')} running` };
+        waiting === 0
+          ? undefined
+          : {
+              value: waiting,
+              tooltip: `${plural(waiting, 'task')} ${waiting === 1 ? 'waits' : 'wait'} for you`,
+            };
     }
     this.tick();
   }

@@ -51,7 +51,8 @@ export class FakeTaskService implements TaskService {
   }
 
   submit(request: SubmitRequest): Promise<TaskState> {
-    if (this.refusal !== undefined) return Promise.reject(this.refusal);
+    const decided = this.refusal?.code === 'secrets_found' && request.secrets !== 'ask';
+    if (this.refusal !== undefined && !decided) return Promise.reject(this.refusal);
     this.submitted.push(request);
     const spec = aSpec({
       title: titleOf(request.prompt),
@@ -144,15 +145,23 @@ export class FakeTaskService implements TaskService {
 
   readonly answers: { id: string; answer: EgressAnswer }[] = [];
   readonly budgets: { id: string; usd: number | null }[] = [];
+  /** How often the day's budget was looked at anew. */
+  budgetLooks = 0;
   settings: WorkspaceSettings = { egressRules: [], acceptedSecrets: [] };
 
   answerEgress(id: string, answer: EgressAnswer): Promise<void> {
     this.answers.push({ id, answer });
+    if ('refuse' in answer) this.say(id, { type: 'egress_refused', host: answer.refuse });
+    else if ('rule' in answer)
+      this.say(id, { type: 'egress_allowed', rule: answer.rule, scope: answer.allow });
+    else this.say(id, { type: 'egress_allowed', mode: answer.mode, scope: 'task' });
     return Promise.resolve();
   }
 
   setBudget(id: string, usd: number | null): Promise<void> {
     this.budgets.push({ id, usd });
+    this.say(id, { type: 'budget_set', usd });
+    if (this.task(id)?.paused !== undefined) this.say(id, { type: 'continued' });
     return Promise.resolve();
   }
 
@@ -161,6 +170,7 @@ export class FakeTaskService implements TaskService {
   }
 
   budgetsChanged(): Promise<void> {
+    this.budgetLooks += 1;
     return Promise.resolve();
   }
 
@@ -173,7 +183,11 @@ export class FakeTaskService implements TaskService {
     return Promise.resolve();
   }
 
-  doctor(): Promise<DoctorCheck[]> {
+  /** Whether the last doctor was to call the model. */
+  calledModel: boolean | undefined;
+
+  doctor(options: { callModel?: boolean } = {}): Promise<DoctorCheck[]> {
+    this.calledModel = options.callModel === true;
     return Promise.resolve([{ name: 'Engine', ok: false, detail: 'Nothing answers.', mend: 'Start it.' }]);
   }
 

@@ -213,7 +213,11 @@ describe('a failure', () => {
   const titles = (code: Parameters<typeof problemButtons>[0], retry = true): string[] =>
     problemButtons(code, retry).map(({ title }) => title);
   it('comes with the buttons that can help', () => {
-    assert.deepEqual(titles('no_credentials'), ['Set API Key', 'Use Demonstration Model']);
+    assert.deepEqual(titles('no_credentials'), [
+      'Set API Key',
+      'Choose Credential…',
+      'Use Demonstration Model',
+    ]);
     assert.deepEqual(titles('engine_not_running'), ['Retry', 'Run Doctor', 'Open Settings']);
     assert.deepEqual(titles('prompt_too_long'), []);
     assert.ok(!titles('internal', false).includes('Retry'));
@@ -225,6 +229,6 @@ describe('a failure', () => {
       { name: 'Git', ok: true, detail: 'git 2.39' },
     ]);
     assert.match(report, /1 of 2 checks failed/);
-    assert.match(report, /✗ {2}Engine\n\n {3}Nothing answers\.\n\n {3}What to do: Start it\./);
+    assert.match(report, /### ✗ Engine\n\n\*\*What to do:\*\* Start it\./);
   });
 });

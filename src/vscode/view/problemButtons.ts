@@ -12,6 +12,8 @@ const demonstration: ProblemButton = {
   title: 'Use Demonstration Model',
   command: 'sallyport.useDemonstration',
 };
+const choose: ProblemButton = { title: 'Choose Credential…', command: 'sallyport.credentials' };
+const docs: ProblemButton = { title: 'Open Docs', command: 'sallyport.openCredentialDocs' };
 const doctor: ProblemButton = { title: 'Run Doctor', command: 'sallyport.doctor' };
 const log: ProblemButton = { title: 'Show Log', command: 'sallyport.showOutput' };
 const again: ProblemButton = { title: 'Retry', command: 'retry' };
@@ -26,9 +28,21 @@ export function problemButtons(code: ErrorCode, canRetry: boolean): ProblemButto
   const retry = canRetry ? [again] : [];
   switch (code) {
     case 'no_credentials':
-      return [setKey, demonstration];
+      return [setKey, choose, demonstration];
     case 'invalid_credential':
-      return [setKey];
+      return [setKey, choose];
+    case 'auth_expired':
+    case 'auth_refused':
+      return [...retry, choose, setKey, docs];
+    case 'capacity_reached':
+      return [...retry, choose];
+    case 'not_enabled':
+    case 'cloud_misconfigured':
+      return [...retry, choose, settings('sallyport.bedrock'), docs];
+    case 'model_unreachable':
+      return [...retry, settings('sallyport.network'), doctor];
+    case 'invalid_rule':
+      return [settings('sallyport.egress')];
     case 'engine_absent':
     case 'engine_not_running':
     case 'engine_forbidden':
@@ -62,6 +76,7 @@ export function problemButtons(code: ErrorCode, canRetry: boolean): ProblemButto
     case 'invalid_branch':
     case 'task_unknown':
     case 'commits_not_imported':
+    case 'secrets_found':
     case 'invalid_input':
     case 'cancelled':
       return [];

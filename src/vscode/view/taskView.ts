@@ -1,7 +1,18 @@
+import { egressQuestions, needsUser } from '../../protocol/egressQuestions.ts';
 import type { Commit } from '../../protocol/taskEvent.ts';
 import { hasEnded, type TaskState } from '../../protocol/taskState.ts';
 import { safeLine, safeText } from '../../protocol/safeText.ts';
-import { lines, phaseLabel, plural, summary, totals } from '../../protocol/words.ts';
+import {
+  cost,
+  count,
+  lines,
+  phaseLabel,
+  plural,
+  spendOf,
+  spendText,
+  summary,
+  totals,
+} from '../../protocol/words.ts';
 
 /** What the tree shows, as plain data: the tree itself only hands it to VS Code. */
 export interface ItemView {
@@ -32,14 +43,19 @@ const icons: Record<TaskState['phase'], { icon: string; color?: string }> = {
 export function taskView(state: TaskState, now: number, hasResult: boolean): ItemView {
   const words = ['task', hasEnded(state) ? 'ended' : 'active'];
   if (hasResult) words.push('result');
+  const waits = needsUser(state);
+  const paused = waits && state.paused !== undefined;
+  if (waits) words.push(paused ? 'paused' : 'waiting');
   const title = safeLine(state.spec.title) || 'Task';
-  const description = summary(state, now);
+  const description = `${waits ? 'waits for you · ' : ''}${summary(state, now)}`;
   const phase = phaseLabel(state);
   const tooltip = [
     safeText(state.spec.prompt.length > 600 ? `${state.spec.prompt.slice(0, 600)}…` : state.spec.prompt),
     '',
     `${phase} · ${description}`,
     ...(state.failure === undefined ? [] : [safeLine(state.failure.message)]),
+    ...wanted(state),
+    ...money(state),
     `Repository: ${state.spec.repository.path}`,
     `Branch: ${state.spec.branch}`,
     `Model: ${state.spec.model.label}`,
@@ -49,10 +65,37 @@ export function taskView(state: TaskState, now: number, hasResult: boolean): Ite
     label: safeLine(title, labelLength),
     description,
     tooltip,
-    ...icons[state.phase],
+    ...(waits ? { icon: paused ? 'debug-pause' : 'bell-dot', color: 'charts.orange' } : icons[state.phase]),
     contextValue: words.join(' '),
     accessibility: `${title}, ${phase}, ${description}`,
   };
+}
+
+/** What a task that runs wants of the user. */
+function wanted(state: TaskState): string[] {
+  if (hasEnded(state)) return [];
+  const { paused } = state;
+  return [
+    ...(paused === undefined ? [] : [`Budget used up: ${cost(paused.spentUsd)} of ${cost(paused.limitUsd)}`]),
+    ...egressQuestions(state)
+      .slice(0, 5)
+      .map(
+        ({ host, port, waiting }) =>
+          `${waiting > 0 ? 'Wants to reach' : 'Blocked'}: ${safeLine(host, 100)}:${port}`,
+      ),
+  ];
+}
+
+function money(state: TaskState): string[] {
+  const spent = spendText(state);
+  const { usage, by } = spendOf(state);
+  const tokensIn = usage.inputTokens + usage.cacheReadTokens + usage.cacheWriteTokens;
+  if (spent === '' && state.budgetUsd === null) return [];
+  const budget = state.budgetUsd === null ? '' : ` of ${cost(state.budgetUsd)}`;
+  const source = by === 'counted' ? '' : ', as the agent says';
+  return [
+    `Cost: ${spent === '' ? cost(0) : spent}${budget}${source} · ${count(tokensIn)} tokens in, ${count(usage.outputTokens)} out`,
+  ];
 }
 
 export function commitView(commit: Commit, imported: boolean): ItemView {
@@ -112,6 +155,11 @@ export function related(a: string, b: string): boolean {
 
 function normal(path: string): string {
   return path.replaceAll('\\', '/').replace(/\/+$/, '');
+}
+
+/** How many tasks cannot go on without the user. */
+export function waitingCount(tasks: readonly TaskState[]): number {
+  return tasks.filter(needsUser).length;
 }
 
 export function runningCount(tasks: readonly TaskState[]): number {

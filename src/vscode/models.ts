@@ -1,0 +1,87 @@
+import { homedir } from 'node:os';
+import * as vscode from 'vscode';
+import type { ChosenSource, CredentialSource, ModelSettings, ModelSources } from '../runner/modelSources.ts';
+import type { CredentialStore } from './secrets.ts';
+import { readSettings, type Settings } from './settings.ts';
+
+/** Where the model's answers come from; what finds it is loaded when it is first asked. */
+export class Models {
+  private readonly make: () => Promise<ModelSources>;
+  private sources: Promise<ModelSources> | undefined;
+
+  constructor(make: () => Promise<ModelSources>) {
+    this.make = make;
+  }
+
+  async list(): Promise<CredentialSource[]> {
+    return await (await this.get()).list();
+  }
+
+  /** @param wanted what was chosen for a workspace; a choice in the settings comes before it */
+  async choose(wanted: string | undefined, signal?: AbortSignal): Promise<ChosenSource> {
+    const { modelSource } = readSettings();
+    return await (await this.get()).choose(modelSource === 'demonstration' ? undefined : wanted, signal);
+  }
+
+  async check(
+    model: ChosenSource,
+    options: { deep?: boolean; model?: string; signal?: AbortSignal },
+  ): Promise<void> {
+    await (await this.get()).check(model, options);
+  }
+
+  /** True when the settings leave nothing to ask. */
+  isSettled(chosen: ChosenSource): boolean {
+    const { credentialSource } = readSettings();
+    return chosen.demonstration || (credentialSource !== '' && credentialSource === chosen.sourceId);
+  }
+
+  private get(): Promise<ModelSources> {
+    this.sources ??= this.make().catch((thrown: unknown) => {
+      this.sources = undefined;
+      throw thrown;
+    });
+    return this.sources;
+  }
+}
+
+/** Finds credentials on this machine, with what the user set. */
+export async function localSources(store: CredentialStore): Promise<ModelSources> {
+  const { createModelSources } = await import('../runner/localTasks.ts');
+  return createModelSources({
+    env: process.env,
+    homeFolder: homedir(),
+    stored: () => store.get(),
+    settings: () => modelSettings(readSettings()),
+    askMfaCode,
+  });
+}
+
+function modelSettings(settings: Settings): ModelSettings {
+  const { bedrock, vertex, modelSource, credentialSource } = settings;
+  const explicit = modelSource === 'demonstration' ? '' : credentialSource;
+  const given = <K extends string>(key: K, value: string): { [P in K]?: string } =>
+    (value === '' ? {} : { [key]: value }) as { [P in K]?: string };
+  return {
+    modelSource: explicit === '' ? modelSource : explicit,
+    sessionSeconds: bedrock.sessionSeconds,
+    ...given('awsProfile', bedrock.profile),
+    ...given('awsRegion', bedrock.region),
+    ...given('bedrockModel', bedrock.model),
+    ...given('roleArn', bedrock.roleArn),
+    ...given('sessionPolicy', bedrock.sessionPolicy),
+    ...given('vertexProject', vertex.project),
+    ...given('vertexRegion', vertex.region),
+  };
+}
+
+async function askMfaCode(serial: string): Promise<string | undefined> {
+  const code = await vscode.window.showInputBox({
+    title: 'AWS: Code of the MFA Device',
+    prompt: `Six digits from ${serial}.`,
+    ignoreFocusOut: true,
+    validateInput: (text) => (/^\d{0,6}$/.test(text.trim()) ? undefined : 'Six digits.'),
+  });
+  const clean = code?.trim();
+  return clean === '' ? undefined : clean;
+}
