@@ -81,10 +81,10 @@ export async function ensurePodmanService({ log = () => {}, folder = join(cacheF
 
 /**
  * Starts a dockerd of its own under `folder`, apart from the machine's. For tests that end an engine.
- * @param {{ folder: string }} options
+ * @param {{ folder: string, args?: string[] }} options `args` are further options of dockerd
  * @returns {Promise<{ address: string, kind: 'docker', started: true, pid: number }>}
  */
-export async function startPrivateDocker({ folder }) {
+export async function startPrivateDocker({ folder, args = [] }) {
   mkdirSync(folder, { recursive: true });
   const socket = join(folder, 'docker.sock');
   // After a dockerd that was killed its containerd takes a moment to end, and where nobody collects it dockerd takes it for
@@ -96,7 +96,7 @@ export async function startPrivateDocker({ folder }) {
   const roots = ['--data-root', join(folder, 'data'), '--exec-root', join(folder, 'exec')];
   const apart = ['--pidfile', join(folder, 'pid'), '--bridge', 'none', '--iptables=false'];
   // In a network namespace of its own: a dockerd without a bridge removes the bridge of the machine's.
-  const argv = ['unshare', '--net', 'dockerd', ...roots, ...apart, '-H', `unix://${socket}`];
+  const argv = ['unshare', '--net', 'dockerd', ...roots, ...apart, ...args, '-H', `unix://${socket}`];
   const pid = background(argv, logFile, process.env);
   if (await until(() => answers(socket)))
     return { address: `unix://${socket}`, kind: 'docker', started: true, pid };

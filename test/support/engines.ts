@@ -34,12 +34,17 @@ export async function realEngine(kind: EngineKind): Promise<Engine> {
   return connectEngine({ setting: (await engines())[kind] });
 }
 
-/** An engine that a test may end: `kill` ends it at once. Its containers and files are gone after `dispose`. */
+/**
+ * An engine that a test may end: `kill` ends it at once. Its containers and files are gone after `dispose`. `args` are
+ * further options of dockerd.
+ */
 export async function privateEngine(
   kind: EngineKind,
+  options: { folder?: string; args?: string[] } = {},
 ): Promise<{ engine: Engine; kill: () => void; dispose: () => Promise<void> }> {
-  const folder = await mkdtemp(join(tmpdir(), 'sallyport-engine-'));
-  const start = () => (kind === 'docker' ? startPrivateDocker({ folder }) : ensurePodmanService({ folder }));
+  const { folder = await mkdtemp(join(tmpdir(), 'sallyport-engine-')), args = [] } = options;
+  const start = () =>
+    kind === 'docker' ? startPrivateDocker({ folder, args }) : ensurePodmanService({ folder });
   const end = async (pid: number | undefined, signal: NodeJS.Signals): Promise<void> => {
     if (pid === undefined) throw new Error('The private engine was not started here');
     process.kill(pid, signal);
