@@ -10,6 +10,7 @@ import {
   type Oauth,
 } from './loginStore.ts';
 import { codeOf } from './reach.ts';
+import { orAborted } from './sharedTokens.ts';
 import type { Surroundings } from './surroundings.ts';
 
 /**
@@ -123,13 +124,7 @@ export class ClaudeLogin {
     this.renewing ??= this.renewLocked(previous, AbortSignal.timeout(2 * 60_000)).finally(() => {
       this.renewing = undefined;
     });
-    const { renewing } = this;
-    return await new Promise((resolve, reject) => {
-      const leave = (): void => reject(signal.reason instanceof Error ? signal.reason : new Error('aborted'));
-      if (signal.aborted) leave();
-      signal.addEventListener('abort', leave, { once: true });
-      void renewing.then(resolve, reject).finally(() => signal.removeEventListener('abort', leave));
-    });
+    return await orAborted(this.renewing, signal);
   }
 
   private async renewLocked(previous: string, signal: AbortSignal): Promise<AccessToken> {
