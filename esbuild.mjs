@@ -85,6 +85,19 @@ const lazyTasks = {
   },
 };
 
+/** The clients of clouds are large, and few use them: each is a bundle of its own, read at its first use. */
+const clouds = { aws: 'src/aws/bedrock.ts', google: 'src/google/vertex.ts' };
+const lazyClouds = {
+  name: 'lazy-clouds',
+  setup(b) {
+    b.onResolve({ filter: /\/(aws\/bedrock|google\/vertex)\.ts$/ }, (args) =>
+      args.kind === 'dynamic-import'
+        ? { path: `./${args.path.includes('/aws/') ? 'aws' : 'google'}.js`, external: true }
+        : undefined,
+    );
+  },
+};
+
 const bundles = [
   {
     ...node,
@@ -99,7 +112,9 @@ const bundles = [
     target: 'node22',
     entryPoints: { runner: 'src/runner/main.ts', tasks: 'src/runner/localTasks.ts' },
     outdir: 'dist',
+    plugins: [...shared.plugins, lazyClouds],
   },
+  { ...node, target: 'node22', entryPoints: clouds, outdir: 'dist' },
   {
     ...node,
     target: 'node20',

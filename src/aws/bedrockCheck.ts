@@ -49,12 +49,12 @@ export async function checkBedrock(upstream: Bedrock, options: BedrockCheckOptio
     throw new SallyportError(
       'cloud_misconfigured',
       'No Bedrock model is named, so no request can be tried.',
-      'Name a model id or an inference profile (sallyport.aws.bedrockModel).',
+      'Name a model id or an inference profile (sallyport.bedrock.model).',
     );
   }
   const problem = problemWithBedrockModel(options.model, region);
   if (problem !== undefined) {
-    throw new SallyportError('cloud_misconfigured', problem, 'Correct sallyport.aws.bedrockModel.');
+    throw new SallyportError('cloud_misconfigured', problem, 'Correct sallyport.bedrock.model.');
   }
   const base = upstream.endpoint ?? `https://bedrock-runtime.${region}.${domain(region)}`;
   const url = new URL(`${base.replace(/\/+$/, '')}/model/${encodeURIComponent(options.model)}/invoke`);

@@ -98,7 +98,7 @@ export async function temporaryKeys(request: BedrockKeyRequest): Promise<Bedrock
         throw new SallyportError(
           'cloud_misconfigured',
           `A session policy has no hold on the credentials of ${attempt.source}: they are temporary already.`,
-          'Name a role to take on with them (sallyport.aws.roleArn), or remove the session policy.',
+          'Name a role to take on with them (sallyport.bedrock.roleArn), or remove the session policy.',
         );
       }
       return keysOf(first);

@@ -69,7 +69,7 @@ export function stsFailure(thrown: unknown, attempt: Attempt): Error {
         ? new SallyportError(
             'cloud_misconfigured',
             `AWS does not let ${source} get temporary credentials.`,
-            'Allow sts:GetSessionToken (or sts:GetFederationToken, with a session policy) to the user, or name a role in the profile or in sallyport.aws.roleArn.',
+            'Allow sts:GetSessionToken (or sts:GetFederationToken, with a session policy) to the user, or name a role in the profile or in sallyport.bedrock.roleArn.',
           )
         : new SallyportError(
             'cloud_misconfigured',
@@ -82,14 +82,14 @@ export function stsFailure(thrown: unknown, attempt: Attempt): Error {
         return new SallyportError(
           'cloud_misconfigured',
           `AWS does not give ${seconds(sessionSeconds)} for ${role}: the credentials of ${source} are those of a role themselves (also with single sign-on), and a role that is taken on from a role lives one hour at most.`,
-          'Set sallyport.aws.sessionSeconds to 3600 or less; Sallyport renews the credentials before they expire.',
+          'Set sallyport.bedrock.sessionSeconds to 3600 or less; Sallyport renews the credentials before they expire.',
         );
       }
       if (/MaxSessionDuration/i.test(text)) {
         return new SallyportError(
           'cloud_misconfigured',
           `AWS does not give ${seconds(sessionSeconds)} for ${role}: that is more than the role's own maximum.`,
-          'Set sallyport.aws.sessionSeconds lower, or raise MaxSessionDuration of the role; Sallyport renews the credentials before they expire.',
+          'Set sallyport.bedrock.sessionSeconds lower, or raise MaxSessionDuration of the role; Sallyport renews the credentials before they expire.',
         );
       }
       return new SallyportError(
@@ -104,7 +104,7 @@ export function stsFailure(thrown: unknown, attempt: Attempt): Error {
         error.name === 'PackedPolicyTooLarge'
           ? 'The session policy is too large.'
           : 'AWS does not understand the session policy.',
-        'Correct sallyport.aws.sessionPolicy.',
+        'Correct sallyport.bedrock.sessionPolicy.',
       );
     case 'RegionDisabledException':
       return new SallyportError(

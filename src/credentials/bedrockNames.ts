@@ -36,7 +36,7 @@ export function checkRegion(text: string | undefined, source: string): string {
   if (text === undefined) {
     throw wrong(
       `There is no AWS region for ${source}.`,
-      'Set sallyport.aws.region, AWS_REGION, or `region` in the profile.',
+      'Set sallyport.bedrock.region, AWS_REGION, or `region` in the profile.',
     );
   }
   if (!region.test(text)) throw wrong('The AWS region has no valid name.', 'It looks like eu-central-1.');

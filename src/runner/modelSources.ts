@@ -299,7 +299,7 @@ function byName(candidates: readonly Candidate[], name: string, env: Environment
     throw new SallyportError(
       'no_credentials',
       'There are no AWS credentials for Bedrock: no profile is named, and there is no default one.',
-      'Name a profile (sallyport.aws.profile), or make one: `aws configure sso`.',
+      'Name a profile (sallyport.bedrock.profile), or make one: `aws configure sso`.',
     );
   }
   const candidate = candidates.find(({ source }) => source.id === name);

@@ -287,10 +287,7 @@ function modelOf(text: string | undefined, region: string): { model?: string } {
   if (model === undefined) return {};
   const problem = problemWithBedrockModel(model, region);
   if (problem !== undefined)
-    throw misconfigured(
-      `The Bedrock model cannot be used. ${problem}`,
-      'Correct sallyport.aws.bedrockModel.',
-    );
+    throw misconfigured(`The Bedrock model cannot be used. ${problem}`, 'Correct sallyport.bedrock.model.');
   return { model };
 }
 
