@@ -20,7 +20,7 @@ const Message = z.object({ model: z.optional(z.string()), usage: z.optional(z.nu
 const Part = z.object({ type: z.optional(z.string()), message: z.optional(Message), ...Message.shape });
 
 /** Characters of an event that are no text of the model's, about. */
-const deltaFrame = 85;
+const deltaFrame = 80;
 /** As a model's own text is, about. */
 const charactersPerToken = 4;
 
@@ -55,7 +55,7 @@ export class UsageCount {
   /** One part, as JSON. What is none, or tells nothing, is left alone. */
   add(text: string): void {
     if (!text.includes('"usage"')) {
-      if (text.includes('_delta"')) this.characters += Math.max(0, text.length - deltaFrame);
+      if (text.includes('"content_block_delta"')) this.characters += Math.max(0, text.length - deltaFrame);
       return;
     }
     const part = Part.safeParse(parsed(text));

@@ -3,6 +3,9 @@ import { remoteReach } from '../../src/gateway/remoteReach.ts';
 
 const message = (...content: unknown[]): unknown => ({ messages: [{ role: 'user', content }] });
 
+const nested = (depth: number): unknown =>
+  depth === 0 ? { type: 'text' } : { type: 'tool_result', content: [nested(depth - 1)] };
+
 describe('remoteReach', () => {
   it('lets through what the agent itself sends', () => {
     const image = { type: 'image', source: { type: 'base64', media_type: 'image/png', data: 'x' } };
@@ -33,6 +36,13 @@ describe('remoteReach', () => {
         content: [{ type: 'image', source: { type: 'url' } }],
       }),
       message({ type: 'document', source: { type: 'text', data: 'x' } }),
+      message({
+        type: 'document',
+        source: { type: 'content', content: [{ type: 'text', text: 'x' }, image] },
+      }),
+      message({ type: 'tool_addition', tool: { type: 'tool_reference', name: 'Bash' } }),
+      message({ type: 'tool_addition', tool: { type: 'tool_definition', definition: { name: 'x' } } }),
+      { system: [{ type: 'text', text: 'x' }] },
     ];
     for (const body of harmless) assert.equal(remoteReach(body), undefined, JSON.stringify(body));
   });
@@ -54,6 +64,18 @@ describe('remoteReach', () => {
         message({ type: 'tool_result', tool_use_id: 'a', content: [{ type: 'text', text: '' }, url] }),
         /"url"/,
       ],
+      [message({ type: 'document', source: { type: 'content', content: [url] } }), /"url"/],
+      [message({ type: 'container_upload', file_id: 'x' }), /container/],
+      [
+        message({
+          type: 'tool_addition',
+          tool: { type: 'tool_definition', definition: { type: 'web_fetch_1' } },
+        }),
+        /web_fetch_1/,
+      ],
+      [message({ type: 'tools', tools: [{ type: 'web_search_1', name: 'x' }] }), /web_search_1/],
+      [{ system: [url] }, /"url"/],
+      [message(nested(30)), /Messages API/],
       ['text', /Messages API/],
       [{ tools: 'x' }, /Messages API/],
     ];
