@@ -1,7 +1,7 @@
 import { SallyportError } from '../base/errors.ts';
 import { Sha } from '../protocol/grammar.ts';
 import { parseRawNumstat, rawNumstatArgs, type RawChange } from './log.ts';
-import { git, gitStream } from './process.ts';
+import { git, gitStream, type GitOptions } from './process.ts';
 import type { Quarantine } from './quarantine.ts';
 
 /** The tree without files: what a first commit is compared with. */
@@ -17,7 +17,7 @@ export async function changedFiles(
   signal?: AbortSignal,
 ): Promise<DetailedChange[]> {
   const args = ['diff-tree', '-r', ...rawNumstatArgs, object(from), object(to)];
-  return parseRawNumstat((await git(args, quarantine.options(signal))).stdout);
+  return parseRawNumstat((await git(args, { ...quarantine.options(signal), bounded: true })).stdout);
 }
 
 /**
@@ -51,7 +51,14 @@ export async function patch(
   );
   const parts: Uint8Array[] = [];
   let size = 0;
-  for await (const chunk of gitStream(args, quarantine.options(signal)).stdout) {
+  // git reads an added file whole to say that it is binary. What a sandbox sends is limited in size, and the user's own
+  // files may be larger.
+  const unlimited: GitOptions = {
+    ...quarantine.options(signal),
+    bounded: true,
+    env: { GIT_ALLOC_LIMIT: undefined },
+  };
+  for await (const chunk of gitStream(args, unlimited).stdout) {
     parts.push(chunk.subarray(0, maxBytes - size));
     size += chunk.length;
     if (size > maxBytes) return { text: Buffer.concat(parts), truncated: true };
@@ -68,6 +75,7 @@ export async function blob(
 ): Promise<Uint8Array> {
   const { stdout } = await git(['cat-file', 'blob', object(oid)], {
     ...quarantine.options(signal),
+    bounded: true,
     maxBytes,
   });
   return stdout;

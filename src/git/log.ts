@@ -67,8 +67,8 @@ export function parseCommitLog(bytes: Uint8Array): Commit[] {
     commits.push({
       sha: start.slice(1),
       parents: parents === '' ? [] : parents.split(' '),
-      author,
-      email,
+      author: shortened(author, longest.name),
+      email: shortened(email, longest.name),
       date: Number.isSafeInteger(date) ? date : 0,
       ...splitMessage(message),
       files,
@@ -99,7 +99,7 @@ export function parseRawNumstat(bytes: Uint8Array): RawChange[] {
   return changes;
 }
 
-/** Splits a commit message as git does: the subject is the first paragraph, on one line. */
+/** Splits a commit message as git does: the subject is the first paragraph, on one line. Long parts are cut. */
 export function splitMessage(message: string): { subject: string; body: string } {
   const lines = message
     .replace(/^\s*\n/, '')
@@ -114,7 +114,15 @@ export function splitMessage(message: string): { subject: string; body: string }
           .slice(gap)
           .join('\n')
           .replace(/^\s*\n/, '');
-  return { subject: first.map((line) => line.trim()).join(' '), body };
+  const subject = first.map((line) => line.trim()).join(' ');
+  return { subject: shortened(subject, longest.subject), body: shortened(body, longest.body) };
+}
+
+/** What is shown of a commit, in characters. git itself has no limit, and a message is repeated in every log. */
+const longest = { name: 300, subject: 2000, body: 64 << 10 };
+
+function shortened(text: string, length: number): string {
+  return text.length <= length ? text : `${text.slice(0, length)}…`;
 }
 
 /** Leaves out what only the host's own views need. */

@@ -21,6 +21,8 @@ export interface GitOptions {
   config?: readonly (readonly [key: string, value: string])[];
   input?: Uint8Array | string | ByteStream;
   signal?: AbortSignal | undefined;
+  /** For objects that a sandbox made: bounds what git takes of memory for one of them, and what it looks into. */
+  bounded?: boolean;
   /** Longest standard output that is taken, in bytes. */
   maxBytes?: number;
   /** In milliseconds. */
@@ -62,6 +64,18 @@ const hardenedConfig: readonly (readonly [string, string])[] = [
   ['log.showSignature', 'false'],
 ];
 
+/**
+ * One object may take as much memory as git itself makes deltas of by default; what is larger is passed on in pieces.
+ * A text of over 16 MiB counts as binary: comparing two takes many times their size.
+ */
+const boundedConfig: readonly (readonly [string, string])[] = [
+  ['pack.threads', '1'],
+  ['grep.threads', '1'],
+  ['core.deltaBaseCacheLimit', '32m'],
+  ['core.bigFileThreshold', '16m'],
+];
+const allocationLimit = '512m';
+
 const userConfig: readonly (readonly [string, string])[] = [
   ['core.fsmonitor', 'false'],
   ['core.splitIndex', 'false'],
@@ -97,7 +111,12 @@ export function gitEnvironment(
       GIT_ATTR_NOSYSTEM: '1',
     });
   }
-  const config = [...(hardened ? hardenedConfig : userConfig), ...(options.config ?? [])];
+  if (options.bounded === true) env.GIT_ALLOC_LIMIT = allocationLimit;
+  const config = [
+    ...(hardened ? hardenedConfig : userConfig),
+    ...(options.bounded === true ? boundedConfig : []),
+    ...(options.config ?? []),
+  ];
   env.GIT_CONFIG_COUNT = String(config.length);
   for (const [index, [key, value]] of config.entries()) {
     env[`GIT_CONFIG_KEY_${index}`] = key;

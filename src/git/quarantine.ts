@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { access, chmod, mkdir, readFile, readdir, rename, rm, stat } from 'node:fs/promises';
+import { access, chmod, mkdir, readFile, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type * as z from 'zod/mini';
 import { SallyportError, asSallyportError, isAbort } from '../base/errors.ts';
@@ -26,6 +26,8 @@ export interface ImportOptions {
   /** Of the bundle, in bytes. */
   maxBytes?: number;
   timeoutMs?: number;
+  /** For the task as a whole: 8 GiB and 50,000 commits by default. */
+  limits?: TaskLimits;
   signal?: AbortSignal | undefined;
 }
 
@@ -34,6 +36,11 @@ export const snapshotRef = 'refs/sallyport/snapshot';
 
 const defaultMaxBytes = 2 * 2 ** 30;
 const defaultTimeoutMs = 120_000;
+/** Longest description of commits that is read, in bytes. */
+const maxLogBytes = 256 << 20;
+/** What one task may bring in, in all its bundles: bytes that they take in the store, and commits with a ref. */
+const taskLimits = { bytes: 8 * 2 ** 30, tips: 50_000 };
+type TaskLimits = typeof taskLimits;
 /** Files of a process that was killed are cleared away after this time, in milliseconds. */
 const leftoverAge = 60 * 60_000;
 
@@ -138,23 +145,31 @@ export class Quarantine implements Store {
    */
   async importBundle(taskId: string, bundle: ByteStream, options: ImportOptions): Promise<string[]> {
     const id = check(TaskId, taskId, 'task id');
-    const { tips, maxBytes = defaultMaxBytes, timeoutMs = defaultTimeoutMs, signal } = options;
+    const { tips, timeoutMs = defaultTimeoutMs, limits = taskLimits, signal } = options;
     for (const { sha } of tips) check(Sha, sha, 'object name');
     try {
       return await this.use(signal, async () => {
         const { header, pack } = await readBundle(bundle);
         const named = new Set(header.refs.map((ref) => ref.sha));
         const brought = tips.filter((tip) => named.has(tip.sha));
+        const used = await this.usedBy(id);
+        let size = 0;
         try {
+          if (used.bytes >= limits.bytes)
+            throw new Error(`the task has brought in ${used.bytes} bytes already, and no more are allowed`);
+          if (used.tips + brought.length > limits.tips)
+            throw new Error(`the task has made more than ${limits.tips} commits`);
           const kinds = await objectKinds(header.prerequisites, this.options(signal));
           const absent = header.prerequisites.find((sha) => kinds.get(sha) !== 'commit');
           if (absent !== undefined) throw new Error(`it builds on commit ${absent}, which is not here`);
           const shas = brought.map((tip) => tip.sha);
-          await receivePack(this, pack, { strict: true, tips: shas, maxBytes, timeoutMs, signal });
+          const maxBytes = Math.min(options.maxBytes ?? defaultMaxBytes, limits.bytes - used.bytes);
+          size = await receivePack(this, pack, { strict: true, tips: shas, maxBytes, timeoutMs, signal });
         } finally {
           await pack.return(undefined);
         }
         await this.createRefs(id, brought, signal);
+        await this.addUsed(id, { bytes: used.bytes + size, tips: used.tips + brought.length });
         return brought.map((tip) => tip.sha);
       });
     } catch (thrown) {
@@ -176,7 +191,8 @@ export class Quarantine implements Store {
   async commits(shas: readonly string[], signal?: AbortSignal): Promise<Commit[]> {
     for (const sha of shas) check(Sha, sha, 'object name');
     if (shas.length === 0) return [];
-    const { stdout } = await git(commitLogArgs(shas, { noWalk: true }), this.options(signal));
+    const options: GitOptions = { ...this.options(signal), bounded: true, maxBytes: maxLogBytes };
+    const { stdout } = await git(commitLogArgs(shas, { noWalk: true }), options);
     return parseCommitLog(stdout);
   }
 
@@ -220,6 +236,7 @@ export class Quarantine implements Store {
   /** Forgets what a task made. Its objects go with the next `prune`. */
   async removeTask(taskId: string, signal?: AbortSignal): Promise<void> {
     const tips = await this.tips(taskId, signal);
+    await rm(this.usedPath(taskId), { force: true });
     if (tips.length > 0)
       await this.updateRefs(
         tips.map(({ ref }) => `delete ${ref}`),
@@ -266,6 +283,24 @@ export class Quarantine implements Store {
     // The history is brought in once.
     const history = bases.length > 0 ? 0 : kibibytes(counted.stdout.toString());
     return history + 2 * tree;
+  }
+
+  private usedPath(taskId: string): string {
+    return join(this.gitDir, 'sallyport-used', taskId);
+  }
+
+  /** What a task has brought in so far. Only who attends to the task writes it. */
+  private async usedBy(taskId: string): Promise<TaskLimits> {
+    const text = await readFile(this.usedPath(taskId), 'utf8').catch(() => '');
+    const [bytes = '', tips = ''] = text.split(' ');
+    return { bytes: Number.parseInt(bytes) || 0, tips: Number.parseInt(tips) || 0 };
+  }
+
+  private async addUsed(taskId: string, used: TaskLimits): Promise<void> {
+    const path = this.usedPath(taskId);
+    await mkdir(join(path, '..'), { recursive: true, mode: 0o700 });
+    await writeFile(`${path}.new`, `${used.bytes} ${used.tips}\n`);
+    await rename(`${path}.new`, path);
   }
 
   private async exists(): Promise<boolean> {
@@ -385,7 +420,10 @@ function refusal(thrown: unknown): SallyportError {
   if (typeof (thrown as NodeJS.ErrnoException).code === 'string' && !(thrown instanceof SallyportError)) {
     return asSallyportError(thrown);
   }
-  const message = thrown instanceof Error ? thrown.message : String(thrown);
+  const raw = thrown instanceof Error ? thrown.message : String(thrown);
+  const message = /attempting to allocate|out of memory/i.test(raw)
+    ? 'one of its objects would take more memory than is allowed.'
+    : raw;
   return new SallyportError(
     'import_refused',
     `What the sandbox sent was not taken in: ${message}`,

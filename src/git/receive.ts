@@ -1,8 +1,10 @@
-import { access, mkdir, mkdtemp, readdir, rename, rm } from 'node:fs/promises';
+import { access, mkdir, mkdtemp, readdir, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { SallyportError } from '../base/errors.ts';
+import { concat } from '../base/lines.ts';
 import type { ByteStream } from '../protocol/runner.ts';
 import { git, type GitOptions } from './process.ts';
+import { checkShape, shapeLimits, tooMany } from './shape.ts';
 
 /** A place where git keeps objects and refs. */
 export interface Store {
@@ -15,6 +17,7 @@ export interface ReceiveOptions {
   strict: boolean;
   /** Commits that must be there with all that they reach. */
   tips: readonly string[];
+  /** Of the pack as it comes, and of what it takes in the store. */
   maxBytes?: number | undefined;
   timeoutMs?: number | undefined;
   signal?: AbortSignal | undefined;
@@ -31,8 +34,9 @@ export function alternate(...objects: string[]): { GIT_ALTERNATE_OBJECT_DIRECTOR
  * Takes a pack into a store, or nothing of it. It is unpacked and checked in a folder of its own, as git's own
  * receive-pack does, so that no object can be seen in the store before everything is known to be right. The folder's name
  * is one that `git prune` clears away, should this process be killed. Creates no ref. Throws what `git` throws.
+ * Resolves to the bytes that it takes in the store.
  */
-export async function receivePack(store: Store, pack: ByteStream, options: ReceiveOptions): Promise<void> {
+export async function receivePack(store: Store, pack: ByteStream, options: ReceiveOptions): Promise<number> {
   const { strict, tips, maxBytes, timeoutMs, signal } = options;
   const deadline = timeoutMs === undefined ? undefined : performance.now() + timeoutMs;
   const incoming = await mkdtemp(join(store.objects, 'tmp_objdir-sallyport-'));
@@ -40,6 +44,7 @@ export async function receivePack(store: Store, pack: ByteStream, options: Recei
     gitDir: store.gitDir,
     env: { GIT_OBJECT_DIRECTORY: incoming, ...alternate(store.objects) },
     signal,
+    bounded: strict,
     ...(deadline === undefined ? {} : { timeoutMs: Math.max(1, deadline - performance.now()) }),
   });
   try {
@@ -51,12 +56,46 @@ export async function receivePack(store: Store, pack: ByteStream, options: Recei
       ...(strict ? ['--strict'] : []),
       ...(maxBytes === undefined ? [] : [`--max-input-size=${maxBytes}`]),
     ];
-    await git(args, { ...base(), input: pack });
+    const input = strict ? countedPack(pack, shapeLimits.objects) : pack;
+    await git(args, { ...base(), input });
+    const packs = join(incoming, 'pack');
+    // What a thin pack builds on is added to it: a few bytes can call in much.
+    const size = await sizeOf(packs);
+    if (maxBytes !== undefined && size > maxBytes)
+      throw new SallyportError(
+        'git_failed',
+        `it takes ${size} bytes, and ${maxBytes} are allowed`,
+        'Make it smaller.',
+      );
+    if (strict) await checkShape(packs, base());
     await checkConnected(tips, base());
-    await migrate(join(incoming, 'pack'), join(store.objects, 'pack'));
+    await migrate(packs, join(store.objects, 'pack'));
+    return size;
   } finally {
     await rm(incoming, { recursive: true, force: true });
   }
+}
+
+/** The same bytes. Fails when the pack says that it holds too many objects: git makes room for all before it reads one. */
+async function* countedPack(pack: ByteStream, limit: number): AsyncGenerator<Uint8Array> {
+  let head: Uint8Array | undefined = new Uint8Array();
+  for await (const chunk of pack) {
+    if (head !== undefined) {
+      head = concat([head, chunk.subarray(0, 12)]);
+      if (head.length >= 12) {
+        const objects = new DataView(head.buffer, head.byteOffset).getUint32(8);
+        if (objects > limit) throw tooMany(objects, limit);
+        head = undefined;
+      }
+    }
+    yield chunk;
+  }
+}
+
+async function sizeOf(folder: string): Promise<number> {
+  const names = await readdir(folder);
+  const sizes = await Promise.all(names.map(async (name) => (await stat(join(folder, name))).size));
+  return sizes.reduce((sum, size) => sum + size, 0);
 }
 
 /** Fails unless all tips are commits and everything they reach is there. What refs reach is taken as whole. */

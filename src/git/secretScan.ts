@@ -5,6 +5,7 @@ import * as z from 'zod/mini';
 import { SallyportError, isErrno } from '../base/errors.ts';
 import { Sha } from '../protocol/grammar.ts';
 import type { Snapshot } from '../protocol/task.ts';
+import { batches, readObjects } from './objects.ts';
 import { git } from './process.ts';
 import type { Quarantine } from './quarantine.ts';
 import { isSuspect, keyFileKind, prefilter, secretsIn } from './secretRules.ts';
@@ -175,30 +176,17 @@ class Scanner {
   private async read(entries: readonly Entry[]): Promise<Report> {
     const key = await this.key();
     const found: Found[] = [];
-    for (const batch of batches(entries)) {
+    for (const batch of batches(entries, batchBytes)) {
       this.signal?.throwIfAborted();
-      const contents = await this.contents(batch);
+      const contents = await readObjects(
+        batch.map(({ blob }) => blob),
+        this.quarantine.options(this.signal),
+      );
       for (const [index, { path }] of batch.entries()) {
         found.push(...findingsIn(path, contents[index] ?? Buffer.alloc(0), key));
       }
     }
     return cut(found, 0);
-  }
-
-  private async contents(batch: readonly Entry[]): Promise<Buffer[]> {
-    const { stdout } = await git(['cat-file', '--batch', '--buffer'], {
-      ...this.quarantine.options(this.signal),
-      input: batch.map(({ blob }) => `${blob}\n`).join(''),
-    });
-    const contents: Buffer[] = [];
-    for (let at = 0; at < stdout.length;) {
-      const end = stdout.indexOf(10, at);
-      const size = Number(/ blob (\d+)$/.exec(stdout.toString('latin1', at, end))?.[1] ?? Number.NaN);
-      if (end === -1 || Number.isNaN(size)) throw new Error('git printed something unexpected: not a blob');
-      contents.push(stdout.subarray(end + 1, end + 1 + size));
-      at = end + 1 + size + 1;
-    }
-    return contents;
   }
 
   private async git(args: readonly string[], okCodes: readonly number[] = [0]): Promise<Buffer> {
@@ -303,21 +291,6 @@ function printable(text: string): string {
 function cut(found: readonly Found[], more: number): Report {
   const sorted = [...found].sort((a, b) => (a.path === b.path ? a.line - b.line : a.path < b.path ? -1 : 1));
   return { findings: sorted.slice(0, maxKept), more: more + Math.max(0, sorted.length - maxKept) };
-}
-
-function* batches(entries: readonly Entry[]): Generator<Entry[]> {
-  let batch: Entry[] = [];
-  let bytes = 0;
-  for (const entry of entries) {
-    if (batch.length > 0 && bytes + entry.size > batchBytes) {
-      yield batch;
-      batch = [];
-      bytes = 0;
-    }
-    batch.push(entry);
-    bytes += entry.size;
-  }
-  if (batch.length > 0) yield batch;
 }
 
 function split(output: Buffer): string[] {
