@@ -1,22 +1,26 @@
 import { on } from 'node:events';
 import { readFile } from 'node:fs/promises';
+import { homedir } from 'node:os';
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { asSallyportError, SallyportError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
-import { chooseModel } from '../credentials/discover.ts';
 import { SnapshotMode } from '../protocol/task.ts';
 import { defaultDataRoot } from './dataFolder.ts';
 import { runHeadless } from './headless.ts';
 import { createTaskService } from './localTasks.ts';
+import { type ChosenSource, createModelSources } from './modelSources.ts';
+import { credentialTable } from './modelSourcesTable.ts';
 import { defaultPolicy } from './userPolicy.ts';
 
 const usage = `sallyport-runner headless --task PROMPT | --task-file FILE [options]
 sallyport-runner doctor
+sallyport-runner credentials
 
   --repo DIR        repository to work on (default: this folder)
   --snapshot MODE   head, tracked or untracked (default: tracked)
   --model NAME      model of the agent
+  --credential ID   which credential is used, as `credentials` lists them (default: the first that is ready)
   --demo            let the demonstration model answer, even where there is a credential
   --engine ADDRESS  socket path or URL of the container engine
   --verbose         diagnostics on stderr
@@ -31,6 +35,7 @@ async function main(): Promise<number> {
       repo: { type: 'string', default: '.' },
       snapshot: { type: 'string', default: 'tracked' },
       model: { type: 'string' },
+      credential: { type: 'string' },
       demo: { type: 'boolean', default: false },
       engine: { type: 'string' },
       verbose: { type: 'boolean', default: false },
@@ -42,16 +47,29 @@ async function main(): Promise<number> {
     process.stdout.write(usage);
     return values.help ? 0 : 2;
   }
+  const sources = createModelSources({
+    env: process.env,
+    homeFolder: homedir(),
+    stored: () => Promise.resolve(undefined),
+    settings: () => ({ modelSource: 'auto' }),
+  });
+  if (command === 'credentials') {
+    process.stdout.write(credentialTable(await sources.list()));
+    return 0;
+  }
+  /** Found bad here, a credential costs no container. */
+  const credentials = async (): Promise<ChosenSource> => {
+    const chosen = await sources.choose(values.demo ? 'demonstration' : values.credential);
+    await sources.check(chosen);
+    return chosen;
+  };
   const service = await createTaskService({
     dataFolder: defaultDataRoot(),
     distFolder: __dirname,
     containerFolder: resolve(__dirname, '..', 'container'),
     engineSetting: () => values.engine,
     policy: () => defaultPolicy,
-    credentials: () =>
-      new Promise((found) =>
-        found(chooseModel(values.demo ? 'demonstration' : 'auto', process.env, undefined)),
-      ),
+    credentials,
     log: values.verbose ? terminalLog : quiet,
   });
   try {
@@ -67,6 +85,8 @@ async function main(): Promise<number> {
       snapshot: snapshot.data,
       ...(values.model === undefined ? {} : { model: values.model }),
     };
+    const { label, sourceId } = await credentials();
+    process.stdout.write(`credential: ${label} [${sourceId}]\n`);
     return await runHeadless(
       service,
       options,
