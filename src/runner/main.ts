@@ -20,7 +20,7 @@ sallyport-runner credentials
   --repo DIR        repository to work on (default: this folder)
   --snapshot MODE   head, tracked or untracked (default: tracked)
   --model NAME      model of the agent
-  --credential ID   which credential is used, as `credentials` lists them (default: the first that is ready)
+  --credential ID   which credential is used, by its id (default: the first that is ready)
   --demo            let the demonstration model answer, even where there is a credential
   --engine ADDRESS  socket path or URL of the container engine
   --verbose         diagnostics on stderr
