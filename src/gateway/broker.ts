@@ -116,9 +116,18 @@ export class Broker implements Disposable {
   private handle(request: IncomingMessage, response: ServerResponse): void {
     const method = request.method ?? '';
     const [path, query] = cutAtQuery(request.url ?? '');
-    // The CLI asks whether anybody is there before it shows its token.
+    // The CLI asks whether anybody is there before it shows its token; and Bedrock, for what else there is, without one.
+    // Both end here and are no business of the ledger's.
     if (path === '/' && (method === 'HEAD' || method === 'GET')) {
       sendJson(response, 200, { sallyport: 'model gateway' });
+      return;
+    }
+    if (
+      this.credential.upstream.kind === 'bedrock' &&
+      method === 'GET' &&
+      /^\/inference-profiles(\/|$)/.test(path)
+    ) {
+      sendApiError(response, 403, "Sallyport's gateway lists no inference profiles.");
       return;
     }
     const { log } = this.options;

@@ -245,6 +245,18 @@ describe('gatewayBedrock', () => {
       });
     });
 
+    it("answers the agent's look for profiles itself, and quietly", async () => {
+      let reached = 0;
+      gateway.answer = () => reached++;
+      await gateway.listen(upstream());
+      for (const path of [
+        '/inference-profiles?type=SYSTEM_DEFINED',
+        `/inference-profiles/${encodeURIComponent(arn)}`,
+      ])
+        assert.equal((await gateway.ask(path, { method: 'GET', headers: {} })).status, 403);
+      assert.deepEqual([reached, gateway.said], [0, []]);
+    });
+
     it('shows a Bedrock API key as it is', async () => {
       await gateway.listen(upstream({ type: 'bearer', value: 'bedrock-key' }));
       const { text } = await gateway.ask(streamPath);
