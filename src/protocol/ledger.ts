@@ -116,7 +116,7 @@ export class Ledger {
     const found: ToolCall[] = [];
     for (let at = this.firstAfter(time) - 1; at >= 0; at--) {
       const tool = this.tools[at];
-      if (tool !== undefined && (tool.end === undefined || tool.end >= time)) found.push(tool);
+      if (tool !== undefined && (tool.end === undefined || tool.end > time)) found.push(tool);
     }
     return found;
   }

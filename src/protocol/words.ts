@@ -34,7 +34,7 @@ export function bytes(n: number): string {
 /** `34 ms`, `1.2 s`, then as `duration` has it: for what is mostly short. */
 export function shortDuration(ms: number): string {
   if (ms < 1000) return `${Math.max(0, Math.round(ms))} ms`;
-  return ms < 10_000 ? `${(ms / 1000).toFixed(1)} s` : duration(ms);
+  return ms < 60_000 ? `${(ms / 1000).toFixed(ms < 9950 ? 1 : 0)} s` : duration(ms);
 }
 
 /** `950`, `12.4k`, `3.1M`. */

@@ -59,6 +59,11 @@ export class TaskTree implements vscode.TreeDataProvider<Node>, vscode.Disposabl
     return view;
   }
 
+  /** What the badge of the view says: how many tasks wait for the user. */
+  get waiting(): number {
+    return this.view?.badge?.value ?? 0;
+  }
+
   refresh(): void {
     this.all = true;
     this.settle();

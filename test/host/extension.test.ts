@@ -3,13 +3,16 @@ import * as vscode from 'vscode';
 import { SallyportError } from '../../src/base/errors.ts';
 import type { TaskService } from '../../src/runner/taskService.ts';
 import type { TestSeam } from '../../src/vscode/extension.ts';
+import { SecretsFound } from '../../src/runner/secretsFound.ts';
+import { ledgerText } from '../../src/vscode/ledgerExport.ts';
+import { aSource, FakeModels } from '../support/fakeModels.ts';
 import { aChange, FakeTaskService } from '../support/fakeTaskService.ts';
 import { aCommit, shaOf } from '../support/specs.ts';
 
 interface Manifest {
   contributes: {
     commands: { command: string }[];
-    configuration: { properties: Record<string, { default: unknown; scope?: string }> };
+    configuration: { properties: Record<string, { default: unknown; scope?: string }> }[];
     menus: Record<string, { command: string }[]>;
   };
   enabledApiProposals?: unknown;
@@ -36,6 +39,8 @@ async function until<T>(what: string, ask: () => T | undefined | Promise<T | und
 
 describe('the extension', () => {
   const service = new FakeTaskService();
+  const models = new FakeModels();
+  models.sources = [aSource({ id: 'demonstration', label: 'demonstration model' })];
   let seam: TestSeam;
   let made = 0;
   const manifest = (): Manifest => extension().packageJSON as Manifest;
@@ -51,6 +56,7 @@ describe('the extension', () => {
       made += 1;
       return Promise.resolve(service as TaskService);
     });
+    seam.useModels(() => Promise.resolve(models));
   });
 
   it('registers every command of its manifest, and no menu names another', async () => {
@@ -73,7 +79,9 @@ describe('the extension', () => {
   });
 
   it('has settings with the defaults of the manifest, and restricts all of them', () => {
-    const { properties } = manifest().contributes.configuration;
+    const properties = Object.fromEntries(
+      manifest().contributes.configuration.flatMap((group) => Object.entries(group.properties)),
+    );
     const configuration = vscode.workspace.getConfiguration();
     for (const [key, { default: value }] of Object.entries(properties)) {
       assert.deepEqual(configuration.get(key), value, key);
@@ -82,8 +90,11 @@ describe('the extension', () => {
       manifest().capabilities.untrustedWorkspaces.restrictedConfigurations.toSorted(),
       Object.keys(properties).toSorted(),
     );
-    for (const key of ['sallyport.engine.socket', 'sallyport.dataFolder', 'sallyport.model.source']) {
-      assert.equal(properties[key]?.scope, 'machine', key);
+    // What weakens a wall, or says where something is reached, is no workspace's business.
+    const walls =
+      /^sallyport\.(engine|dataFolder|model\.source|egress|network|budget|sandbox|credentials|bedrock|vertex|task\.diskGiB)/;
+    for (const [key, { scope }] of Object.entries(properties)) {
+      if (walls.test(key)) assert.equal(scope, 'machine', key);
     }
   });
 
@@ -108,9 +119,47 @@ describe('the extension', () => {
 
     it('hands on what is set, and nothing else', () => {
       const [request] = service.submitted;
-      assert.deepEqual(request?.limits, { timeMs: 3_600_000, memoryBytes: 4 * 2 ** 30, cpus: 2, pids: 1024 });
+      assert.deepEqual(request?.limits, {
+        timeMs: 3_600_000,
+        memoryBytes: 4 * 2 ** 30,
+        cpus: 2,
+        pids: 1024,
+        diskBytes: 20 * 2 ** 30,
+      });
       assert.equal(request.snapshot, 'head');
-      assert.equal('model' in request, false);
+      assert.equal(request.secrets, 'ask');
+      for (const key of ['model', 'egress', 'budgetUsd']) assert.equal(key in request, false, key);
+    });
+
+    it('shows a request that waits in the tree, and hands the answer on', async () => {
+      const [node] = await seam.tree.getChildren();
+      assert.ok(node);
+      const target = { id: 1, kind: 'tunnel', host: 'example.com', port: 443 } as const;
+      service.say(id, { type: 'request_waiting', ...target, until: Date.now() + 60_000 });
+      const item = seam.tree.getTreeItem(node);
+      assert.equal(item.contextValue, 'task active waiting');
+      assert.match(String(item.description), /^waits for you/);
+      await until('the badge', () => seam.tree.waiting === 1 || undefined);
+      await service.answerEgress(id, { allow: 'task', rule: 'example.com' });
+      service.say(id, {
+        type: 'request',
+        ...target,
+        verdict: 'allowed',
+        bytesOut: 1,
+        bytesIn: 2,
+        started: Date.now(),
+      });
+      assert.equal(seam.tree.getTreeItem(node).contextValue, 'task active');
+      await until('the badge to go', () => seam.tree.waiting === 0 || undefined);
+    });
+
+    it('exports the requests of the whole log', async () => {
+      const filter = { show: 'all', withoutModel: false, words: '' } as const;
+      const { text, count } = await ledgerText(seam.tasks, id, filter, 'csv');
+      assert.equal(count, 1);
+      assert.match(text, /allowed,tunnel,,example\.com,443/);
+      const none = await ledgerText(seam.tasks, id, { ...filter, words: 'nothing' }, 'json');
+      assert.equal(none.text, '[]\n');
     });
 
     it('starts no task without a prompt', async () => {
@@ -249,6 +298,94 @@ describe('the extension', () => {
     assert.equal(await vscode.commands.executeCommand('sallyport.removeCredential'), false);
   });
 
+  describe('before a task starts', () => {
+    const start = (more: object = {}): Thenable<string | undefined> =>
+      vscode.commands.executeCommand('sallyport.newTask', { prompt: 'x', snapshot: 'head', ...more });
+
+    afterEach(async () => {
+      service.refusal = models.refusal = undefined;
+      service.settings = { egressRules: [], acceptedSecrets: [] };
+      models.sources = [aSource({ id: 'demonstration', label: 'demonstration model' })];
+      await vscode.commands.executeCommand('notifications.clearAll');
+    });
+
+    it('checks the credential that was chosen for the workspace, and starts none when it is refused', async () => {
+      models.sources = [aSource({ id: 'login', label: 'Claude login' }), aSource()];
+      service.settings = { egressRules: [], acceptedSecrets: [], credential: 'env:ANTHROPIC_API_KEY' };
+      models.refusal = new SallyportError('auth_refused', 'The key was refused.', 'Set another.');
+      const before = service.submitted.length;
+      models.chosen = [];
+      models.checks = [];
+      assert.equal(await start(), undefined);
+      assert.deepEqual(models.chosen, ['env:ANTHROPIC_API_KEY']);
+      assert.deepEqual(models.checks, [{ model: aSource().label, deep: false }]);
+      assert.equal(service.submitted.length, before, 'no container starts');
+      models.refusal = undefined;
+      assert.ok(await start());
+    });
+
+    it('hands on the network and the budget of one task, and refuses what does not fit', async () => {
+      const egress = { mode: 'closed', rules: ['example.com'] };
+      assert.ok(await start({ egress, budgetUsd: 2 }));
+      assert.deepEqual(service.submitted.at(-1)?.egress, egress);
+      assert.equal(service.submitted.at(-1)?.budgetUsd, 2);
+      const before = service.submitted.length;
+      assert.equal(await start({ egress: { rules: ['https://example.com'] } }), undefined);
+      assert.equal(await start({ budgetUsd: -1 }), undefined);
+      assert.equal(service.submitted.length, before);
+    });
+
+    it('starts nothing while a setting of the network cannot be right', async () => {
+      const egress = vscode.workspace.getConfiguration('sallyport.egress');
+      await egress.update('rules', ['https://example.com'], vscode.ConfigurationTarget.Global);
+      const before = service.submitted.length;
+      assert.equal(await start(), undefined);
+      assert.equal(service.submitted.length, before);
+      await egress.update('rules', undefined, vscode.ConfigurationTarget.Global);
+      assert.ok(await start());
+    });
+
+    it('looks at the budget of the day again when its setting changes', async () => {
+      const before = service.budgetLooks;
+      const budget = vscode.workspace.getConfiguration('sallyport.budget');
+      await budget.update('perDay', 7, vscode.ConfigurationTarget.Global);
+      await until('the look', () => service.budgetLooks > before || undefined);
+      await budget.update('perDay', undefined, vscode.ConfigurationTarget.Global);
+    });
+
+    it('asks about likely keys, and sends nothing when nobody answers yes', async () => {
+      const finding = {
+        path: 'src/stats.js',
+        line: 1,
+        kind: 'AWS access key',
+        hint: 'AKIA…XY',
+        fingerprint: 'f',
+        tracked: true,
+      };
+      service.refusal = new SecretsFound([finding], 0);
+      const before = service.submitted.length;
+      let over = false;
+      const cancelled = Promise.resolve(start()).finally(() => (over = true));
+      // The list is open when accepting its first line ends the question.
+      await until('the question to be answered', async () => {
+        await vscode.commands.executeCommand('workbench.action.acceptSelectedQuickOpenItem');
+        return over || undefined;
+      });
+      assert.equal(await cancelled, undefined);
+      assert.equal(service.submitted.length, before);
+    });
+  });
+
+  it('tells of a credential that was set or removed, also from elsewhere', async () => {
+    let told = 0;
+    const listening = seam.credentials.onDidChange(() => (told += 1));
+    await seam.credentials.set({ kind: 'api_key', value: 'sk-ant-api03-abcdefghijklmnopqrstuvwxyz' });
+    await until('the change', () => told > 0 || undefined);
+    await seam.credentials.remove();
+    await until('the removal', () => told > 1 || undefined);
+    listening.dispose();
+  });
+
   it('does not break when a task cannot be started', async () => {
     service.refusal = new SallyportError('no_credentials', 'There is no credential.', 'Set one.');
     const id = await vscode.commands.executeCommand('sallyport.newTask', { prompt: 'x', snapshot: 'head' });
@@ -258,7 +395,8 @@ describe('the extension', () => {
   });
 
   it('shows the findings of the doctor as a document that needs no saving', async () => {
-    await vscode.commands.executeCommand('sallyport.doctor');
+    await vscode.commands.executeCommand('sallyport.doctor', { callModel: false });
+    assert.equal(service.calledModel, false);
     const document = vscode.window.activeTextEditor?.document;
     assert.match(document?.getText() ?? '', /1 of 1 checks failed/);
     assert.equal(document?.isUntitled, false);

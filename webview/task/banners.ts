@@ -16,8 +16,9 @@ export interface BannerActions {
   stop(): void;
 }
 
-/** So many hosts are asked about at once; the others are counted. */
-const maxQuestions = 2;
+/** So many hosts that wait are asked about at once, and so many that were refused; the others are counted. */
+const maxWaiting = 2;
+const maxRefused = 1;
 
 /** The hosts that the task wants to reach, each with its answers. */
 export function questionBanners(
@@ -26,9 +27,12 @@ export function questionBanners(
   actions: BannerActions,
 ): TemplateResult | typeof nothing {
   if (questions.length === 0) return nothing;
-  const more = questions.length - maxQuestions;
+  const waiting = questions.filter((question) => question.waiting > 0);
+  // What was refused can wait until nothing else does.
+  const shown = waiting.length > 0 ? waiting.slice(0, maxWaiting) : questions.slice(0, maxRefused);
+  const more = (waiting.length > 0 ? waiting.length : questions.length) - shown.length;
   return html`<div class="banners" role="alert" aria-label="Network">
-    ${questions.slice(0, maxQuestions).map((question) => questionBanner(question, now, actions))}
+    ${shown.map((question) => questionBanner(question, now, actions))}
     ${
       more > 0
         ? html`<button class="link more-questions" @click=${() => actions.showNetwork()}>
@@ -69,27 +73,27 @@ function questionBanner(question: EgressQuestion, now: number, actions: BannerAc
         @click=${() => actions.refuse(question.host)}
         >Don't Allow</vscode-button
       >
-      ${
-        waits
-          ? nothing
-          : html`<button
-              class="tool-button"
-              title="Hide"
-              aria-label="Hide the notice about ${name}"
-              @click=${() => actions.dismiss(question)}
-            >
-              ${icon('cross')}
-            </button>`
-      }
     </div>
+    ${
+      waits
+        ? nothing
+        : html`<button
+            class="tool-button"
+            title="Hide"
+            aria-label="Hide the notice about ${name}"
+            @click=${() => actions.dismiss(question)}
+          >
+            ${icon('cross')}
+          </button>`
+    }
   </div>`;
 }
 
 function detail({ waiting, until, times }: EgressQuestion, now: number): string {
   if (waiting === 0) return times === 1 ? 'Tried once.' : `Tried ${times.toLocaleString('en')} times.`;
-  const requests = waiting === 1 ? '' : `${plural(waiting, 'request')} · `;
+  const requests = waiting === 1 ? '' : `${plural(waiting, 'request')}. `;
   const seconds = Math.max(0, Math.ceil(((until ?? now) - now) / 1000));
-  return `${requests}waits ${seconds} s for you`;
+  return `${requests}Waits ${seconds} s for your answer.`;
 }
 
 /** With the port where it is not the usual one. */
