@@ -12,8 +12,8 @@ import type { TaskState } from '../../src/protocol/taskState.ts';
 import { openDataFolder } from '../../src/runner/dataFolder.ts';
 import { createTaskService } from '../../src/runner/localTasks.ts';
 import { labelNames } from '../../src/runner/sandboxNames.ts';
-import type { SubmitRequest, TaskService } from '../../src/runner/taskService.ts';
-import { defaultPolicy } from '../../src/runner/userPolicy.ts';
+import type { ResolvedModel, SubmitRequest, TaskService } from '../../src/runner/taskService.ts';
+import { defaultPolicy, type UserPolicy } from '../../src/runner/userPolicy.ts';
 
 const run = promisify(execFile);
 const root = resolve(import.meta.dirname, '..', '..');
@@ -58,6 +58,10 @@ export class Bench {
   /** What the model answers from the next task on. */
   upstream: Upstream = { kind: 'scripted', turns: [] };
   demonstration = true;
+  renew: ResolvedModel['renew'];
+  /** The user's settings, from the next task on. */
+  policy: UserPolicy = defaultPolicy;
+  logBytes: number | undefined;
   readonly log: string[] = [];
   private readonly containerFolder: string;
   private readonly repositories: string[] = [];
@@ -95,13 +99,15 @@ export class Bench {
       distFolder: join(root, 'dist'),
       containerFolder: this.containerFolder,
       engineSetting: () => this.address,
-      policy: () => defaultPolicy,
+      policy: () => this.policy,
       credentials: () =>
         Promise.resolve({
           label: 'scripted model',
           demonstration: this.demonstration,
           upstream: this.upstream,
+          ...(this.renew === undefined ? {} : { renew: this.renew }),
         }),
+      ...(this.logBytes === undefined ? {} : { logBytes: this.logBytes }),
       log: { debug: line('debug'), info: line('info'), warn: line('warn'), error: line('error') },
     });
   }
@@ -177,15 +183,29 @@ export class Bench {
   }
 }
 
-/** Events are numbered from 1 without a gap, and so is what the sandbox said. */
+/** Events are numbered from 1 without a gap, and so is what the sandbox said, and the gateway. */
 export function assertWhole(events: readonly TaskEvent[]): void {
   assert.deepEqual(
     events.map((event) => event.n),
     events.map((_, index) => index + 1),
   );
-  const said = events.flatMap((event) => event.s ?? []);
-  assert.deepEqual(
-    said,
-    said.map((_, index) => index + 1),
-  );
+  for (const said of [events.flatMap((event) => event.s ?? []), events.flatMap((event) => event.g ?? [])]) {
+    assert.deepEqual(
+      said,
+      said.map((_, index) => index + 1),
+    );
+  }
+}
+
+/** Events of one kind. */
+export function only<T extends TaskEvent['type']>(
+  events: readonly TaskEvent[],
+  type: T,
+): Extract<TaskEvent, { type: T }>[] {
+  return events.filter((event): event is Extract<TaskEvent, { type: T }> => event.type === type);
+}
+
+/** What the agent's commands have printed, in order. */
+export function printed(events: readonly TaskEvent[]): string[] {
+  return only(events, 'tool_result').map(({ text }) => text);
 }
