@@ -17,6 +17,7 @@ import { StatusBar } from './statusBar.ts';
 import { Tasks } from './tasks.ts';
 import { TextDocuments } from './texts.ts';
 import { TaskTree } from './tree.ts';
+import { firstReady } from './view/credentialItems.ts';
 import { UserNotices } from './userNotices.ts';
 import { updateRepositoryContext } from './welcome.ts';
 import { folderPaths } from './workspace.ts';
@@ -149,14 +150,17 @@ async function modelOf(
   service: TaskService,
   path: string | undefined,
 ): Promise<ResolvedModel> {
-  const repository = path ?? folderPaths()[0];
-  const settings = repository === undefined ? undefined : await service.workspaceSettings(repository);
+  if (path !== undefined) return await models.choose((await service.workspaceSettings(path)).credential);
+  // Asked for no task, such as by the doctor: the open folder need not be a repository.
+  const [folder] = folderPaths();
+  const settings =
+    folder === undefined ? undefined : await service.workspaceSettings(folder).catch(() => undefined);
   return await models.choose(settings?.credential);
 }
 
 async function updateModelContext(models: Models): Promise<void> {
   const known = await models.list().then(
-    (sources) => sources.some(({ purpose, state }) => purpose === 'model' && state === 'ready'),
+    (sources) => firstReady(sources) !== undefined,
     () => false,
   );
   const found = known || readSettings().modelSource === 'demonstration';

@@ -19,8 +19,9 @@ export class Models {
 
   /** @param wanted what was chosen for a workspace; a choice in the settings comes before it */
   async choose(wanted: string | undefined, signal?: AbortSignal): Promise<ChosenSource> {
-    const { modelSource } = readSettings();
-    return await (await this.get()).choose(modelSource === 'demonstration' ? undefined : wanted, signal);
+    const { modelSource, credentialSource } = readSettings();
+    const named = credentialSource === '' ? wanted : credentialSource;
+    return await (await this.get()).choose(modelSource === 'demonstration' ? undefined : named, signal);
   }
 
   async check(

@@ -25,7 +25,7 @@ export function credentialItems(
   sources: readonly CredentialSource[],
   chosen: string | undefined,
 ): CredentialItem[] {
-  const first = sources.find(({ purpose, state }) => purpose === 'model' && state === 'ready')?.id;
+  const first = firstReady(sources)?.id;
   return sources.map((source) => {
     const { id, purpose, state, detail, mend } = source;
     const model = purpose === 'model';
@@ -50,6 +50,12 @@ export function credentialItems(
       stored: id === 'stored',
     };
   });
+}
+
+/** What would be used where nothing was chosen. The demonstration comes first only where it is asked for. */
+export function firstReady(sources: readonly CredentialSource[]): CredentialSource | undefined {
+  const models = sources.filter(({ purpose }) => purpose === 'model');
+  return models.find(({ id, state }, at) => state === 'ready' && (id !== 'demonstration' || at === 0));
 }
 
 /** Names of icons in a text are not drawn. */
