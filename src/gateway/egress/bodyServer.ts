@@ -13,6 +13,7 @@ type Take = (request: IncomingMessage, response: ServerResponse) => void;
 export class BodyServer {
   private readonly server: Server;
   private readonly takers = new WeakMap<Socket, Take>();
+  private readonly taken = new WeakMap<object, IncomingMessage>();
 
   constructor() {
     this.server = createServer(
@@ -22,13 +23,17 @@ export class BodyServer {
         // A second request on the same connection: it closes after the first answer.
         if (take === undefined) return;
         this.takers.delete(request.socket);
+        this.taken.set(request.socket, request);
         response.shouldKeepAlive = false;
         take(request, response);
       },
     );
     // Who gave the connection watches over its silence; without a listener the server would break it off.
     this.server.on('timeout', () => undefined);
-    this.server.on('clientError', (_, socket) => socket.destroy());
+    this.server.on('clientError', (_, socket) => {
+      // What comes after a whole request is of no interest; its answer is still on the way.
+      if (this.taken.get(socket)?.complete !== true) socket.destroy();
+    });
   }
 
   /** Takes over a paused socket, `held` being what was read from it after the head. */
@@ -36,7 +41,7 @@ export class BodyServer {
     this.takers.set(socket, take);
     const method = head.method === 'HEAD' ? 'HEAD' : head.body.kind === 'none' ? 'GET' : 'POST';
     const expect = head.expectsContinue ? 'expect: 100-continue\r\n' : '';
-    const text = `${method} / HTTP/${head.version}\r\nhost: x\r\n${expect}${framing(head.body)}connection: close\r\n\r\n`;
+    const text = `${method} / HTTP/${head.version}\r\nhost: x\r\n${expect}${framing(head.body)}\r\n`;
     socket.unshift(Buffer.concat([Buffer.from(text, 'latin1'), held]));
     this.server.emit('connection', socket);
     socket.resume();

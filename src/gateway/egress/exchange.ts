@@ -217,7 +217,9 @@ export class Exchange {
       [client, upstream],
       [upstream, client],
     ] as const) {
-      one.setTimeout(this.shared.limits.idleMs, () => one.destroy());
+      const { idleMs, halfIdleMs } = this.shared.limits;
+      one.setTimeout(idleMs, () => one.destroy());
+      one.once('end', () => other.setTimeout(Math.min(idleMs, halfIdleMs)));
       one.once('close', () => {
         // A side that broke off, rather than ended in both directions, takes the other one along.
         if (!one.readableEnded || !one.writableFinished) other.destroy();

@@ -17,6 +17,8 @@ export interface Limits {
   lastConnectMs: number;
   /** How long a connection may be silent in both directions. */
   idleMs: number;
+  /** The same, once one direction has ended: a client that is gone looks like one that only has nothing more to say. */
+  halfIdleMs: number;
   /** How long a client may go on sending what nobody reads after it was refused. */
   lingerMs: number;
   /** Refused and failed requests that are listed one by one within one window; further ones are counted. */
@@ -34,6 +36,7 @@ export const defaultLimits: Limits = {
   connectMs: 5_000,
   lastConnectMs: 20_000,
   idleMs: 15 * 60_000,
+  halfIdleMs: 2 * 60_000,
   lingerMs: 2_000,
   listedRefusals: 500,
   windowMs: 60_000,
