@@ -38,11 +38,12 @@ function command(spec: TaskSpec, place: AgentPlace): AgentCommand {
       CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC: '1',
       // Without a limit the CLI stays silent for minutes when the endpoint refuses.
       CLAUDE_CODE_MAX_RETRIES: '4',
-      // While a budget is used up the gateway holds requests, for hours if need be. It keeps streams alive; these are for
-      // requests that are none, and end nothing that lives: the gateway itself ends a request whose service is silent.
+      // While a budget is used up the gateway holds requests, for hours if need be, and keeps their streams alive with pings.
+      // The CLI's own clocks do not all take those for life: they would end a request after 5 to 10 minutes, and the run
+      // after some more. The gateway itself ends a request whose service is silent.
       API_TIMEOUT_MS: `${24 * 60 * 60_000}`,
-      CLAUDE_STREAM_FIRST_BYTE_TIMEOUT_MS: `${30 * 60_000}`,
-      CLAUDE_STREAM_IDLE_TIMEOUT_MS: `${30 * 60_000}`,
+      API_FORCE_IDLE_TIMEOUT: '0',
+      CLAUDE_ENABLE_STREAM_WATCHDOG: '0',
       DISABLE_AUTOUPDATER: '1',
       // Nobody can type into an editor, a pager or a prompt.
       GIT_EDITOR: 'true',

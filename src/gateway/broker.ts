@@ -7,6 +7,7 @@ import { sendApiError, sendJson } from './apiError.ts';
 import { demonstration } from './demonstration.ts';
 import { ledgerText, type GatewayLog } from './eventLog.ts';
 import type { ModelBackend } from './modelBackend.ts';
+import { BodyRoom } from './modelBody.ts';
 import { modelRoute, type ModelRoute } from './modelCall.ts';
 import { ModelCredential } from './modelCredential.ts';
 import { exchange, type ExchangeResult } from './modelExchange.ts';
@@ -39,6 +40,7 @@ export class Broker implements Disposable {
   private readonly expected: Buffer;
   private readonly credential: ModelCredential;
   private readonly allowance: SpendAllowance;
+  private readonly room = new BodyRoom();
   private readonly connections: ModelConnections;
   private readonly server: Server;
   private route: ModelRoute;
@@ -177,6 +179,7 @@ export class Broker implements Disposable {
       backend: () => this.backend,
       credential: this.credential,
       allowance: this.allowance,
+      room: this.room,
       log,
       pingMs: times?.pingMs,
       silentMs: times?.silentMs,

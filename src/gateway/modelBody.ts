@@ -4,8 +4,27 @@ import type { ModelCall } from './modelCall.ts';
 import { ModelFailure } from './modelBackend.ts';
 import { remoteReach, remoteReachOfCount } from './remoteReach.ts';
 
-/** Longest request of the agent's, in bytes. */
-export const maxRequestBytes = 64 << 20;
+/** Longest request of the agent's, in bytes. The services take no longer one. */
+export const maxRequestBytes = 32 << 20;
+
+/** What all requests together may hold, in bytes: the gateway's memory is small, and the agent is not trusted with it. */
+const maxHeldBytes = 48 << 20;
+
+/** Counts what the requests of one gateway hold in memory. */
+export class BodyRoom {
+  private held = 0;
+
+  /** Throws a `ModelFailure` that says to come again later when there is no room. */
+  take(bytes: number): void {
+    if (this.held + bytes > maxHeldBytes)
+      throw new ModelFailure(529, 'The gateway holds too many large requests at once. Try again later.');
+    this.held += bytes;
+  }
+
+  give(bytes: number): void {
+    this.held -= bytes;
+  }
+}
 
 const Asked = z.looseObject({
   model: z.optional(z.string()),
@@ -27,26 +46,25 @@ export class ModelBlocked extends ModelFailure {}
 /**
  * The whole body, checked and written anew: what was checked is what is sent, whatever another parser makes of a key
  * that stands twice. Throws `ModelBlocked` for one that may not pass.
+ * @param taken is called with the bytes that it takes of the room, which are the caller's to give back
  */
-export async function readModelBody(request: IncomingMessage, call: ModelCall): Promise<ModelBody> {
+export async function readModelBody(
+  request: IncomingMessage,
+  call: ModelCall,
+  room: BodyRoom,
+  taken: (bytes: number) => void,
+): Promise<ModelBody> {
   if (request.method === 'GET') return { bytes: Buffer.alloc(0), streams: false };
   const { 'content-encoding': encoding, 'content-length': length } = request.headers;
   if (encoding !== undefined && encoding !== 'identity')
     throw new ModelBlocked(415, 'The gateway takes no encoded request.');
   if (Number(length ?? 0) > maxRequestBytes) throw tooLarge();
-  const parts: Buffer[] = [];
-  let bytes = 0;
-  for await (const part of request as AsyncIterable<Buffer>) {
-    bytes += part.length;
-    if (bytes > maxRequestBytes) throw tooLarge();
-    parts.push(part);
-  }
-  let json: unknown;
-  try {
-    json = JSON.parse(Buffer.concat(parts).toString('utf8'));
-  } catch {
-    throw new ModelBlocked(400, 'The request is no JSON.');
-  }
+  const json = parsed(
+    await readText(request, (bytes) => {
+      room.take(bytes);
+      taken(bytes);
+    }),
+  );
   const wrapped = call.kind === 'count' && call.framing === 'eventstream';
   const reason = wrapped ? remoteReachOfCount(json) : remoteReach(json);
   if (reason !== undefined) throw new ModelBlocked(403, reason);
@@ -56,6 +74,27 @@ export async function readModelBody(request: IncomingMessage, call: ModelCall): 
     ...(model === undefined ? {} : { model }),
     streams: call.streams ?? stream === true,
   };
+}
+
+async function readText(request: IncomingMessage, take: (bytes: number) => void): Promise<string> {
+  const parts: Buffer[] = [];
+  let bytes = 0;
+  // The stream is left whole, so that a refusal can still be answered.
+  for await (const part of request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
+    bytes += part.length;
+    if (bytes > maxRequestBytes) throw tooLarge();
+    take(part.length);
+    parts.push(part);
+  }
+  return Buffer.concat(parts).toString('utf8');
+}
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new ModelBlocked(400, 'The request is no JSON.');
+  }
 }
 
 function tooLarge(): ModelBlocked {

@@ -4,7 +4,7 @@ import type { Upstream } from '../protocol/control.ts';
 import { ledgerText, type GatewayLog } from './eventLog.ts';
 import { AgentAnswer, readAnswer, silent } from './modelAnswer.ts';
 import { ModelFailure, type ModelAnswer, type ModelBackend, type ModelRequest } from './modelBackend.ts';
-import { ModelBlocked, readModelBody } from './modelBody.ts';
+import { ModelBlocked, readModelBody, type BodyRoom } from './modelBody.ts';
 import type { ModelCall } from './modelCall.ts';
 import type { ModelCredential } from './modelCredential.ts';
 import { ModelMeter } from './modelMeter.ts';
@@ -19,6 +19,7 @@ export interface ExchangeParts {
   backend: () => ModelBackend;
   credential: ModelCredential;
   allowance: SpendAllowance;
+  room: BodyRoom;
   log: GatewayLog;
   /** For tests; in milliseconds. */
   pingMs?: number | undefined;
@@ -48,8 +49,9 @@ export async function exchange(
   const left = new AbortController();
   response.once('close', () => left.abort());
   let answer = new AgentAnswer(response, call.framing, false);
+  let held = 0;
   try {
-    const body = await readModelBody(request, call);
+    const body = await readModelBody(request, call, parts.room, (bytes) => (held += bytes));
     answer = new AgentAnswer(response, call.framing, body.streams);
     const onward = { call, method: request.method ?? '', headers: request.headers, body: body.bytes };
     if (call.kind === 'message' && parts.allowance.isUsedUp) {
@@ -76,6 +78,8 @@ export async function exchange(
       answer.fail(failure.status, failure.message);
       request.resume();
     }
+  } finally {
+    parts.room.give(held);
   }
   return result;
 }

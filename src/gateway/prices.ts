@@ -130,7 +130,7 @@ export function costOf(name: string, used: Priced, regional: boolean): { usd: nu
     used.cacheWriteHour * rate.cacheWriteHour;
   const fast = used.fast ? (model.fast ?? dearest.fast ?? 1) : 1;
   return {
-    usd: (tokens / 1e6) * fast * (regional && model.regional ? 1.1 : 1),
+    usd: Number(((tokens / 1e6) * fast * (regional && model.regional ? 1.1 : 1)).toFixed(9)),
     estimated: known === undefined || (used.fast && known.fast === undefined),
   };
 }

@@ -68,6 +68,14 @@ describe('agentClaudeCode', () => {
     assert.equal(vertex.ANTHROPIC_AUTH_TOKEN, 'the-token');
   });
 
+  it('lets a request wait longer than the command line would by itself', () => {
+    const { env } = claudeCode.command(spec, place);
+    assert.ok(Number(env.API_TIMEOUT_MS) >= 12 * 3_600_000);
+    // A longer one overflows the timer and ends at once.
+    assert.ok(Number(env.API_TIMEOUT_MS) < 2 ** 31);
+    assert.deepEqual([env.API_FORCE_IDLE_TIMEOUT, env.CLAUDE_ENABLE_STREAM_WATCHDOG], ['0', '0']);
+  });
+
   it('sends everything but the model through the proxy', () => {
     const { env } = claudeCode.command(spec, place);
     assert.deepEqual([env.HTTPS_PROXY, env.http_proxy], [place.proxyUrl, place.proxyUrl]);

@@ -292,6 +292,22 @@ describe('gatewayBroker', () => {
     assert.ok(streamed === 413 || /EPIPE|ECONNRESET/.test(String(streamed)), String(streamed));
   });
 
+  it('holds no more than it has room for, whatever the agent sends at once', async () => {
+    await gateway.listen(upstream(), { allowanceUsd: 0 });
+    const body = Buffer.from(JSON.stringify({ system: 'x'.repeat(20 << 20) }));
+    const left = new AbortController();
+    const two = [1, 2].map(() => ask('/v1/messages', { body, signal: left.signal }).catch(() => undefined));
+    await gateway.until('spend_paused');
+    // The second one is there when it is told so by the third, which has no place beside it.
+    for (;;) {
+      const third = await ask('/v1/messages/count_tokens', { body }).catch(() => undefined);
+      if (third?.status === 529) break;
+    }
+    left.abort();
+    await Promise.all(two);
+    for (;;) if ((await ask('/v1/messages/count_tokens', { body })).status === 200) break;
+  });
+
   it('sends what it checked, not what came: a key that stands twice cannot slip past', async () => {
     await listen();
     const twice = '{"tools":[{"type":"web_fetch_20250910","name":"f"}],"tools":[]}';
