@@ -29,9 +29,10 @@ export async function lockLogin(
   // Read when it is needed: it listens for the end of the process from then on.
   const { lock } = await import('proper-lockfile');
   let lost = false;
-  const take = async (lockfilePath: string): Promise<(() => Promise<void>) | undefined> => {
+  // The library knows its locks by the first argument, so the two need two.
+  const take = async (file: string, lockfilePath: string): Promise<(() => Promise<void>) | undefined> => {
     try {
-      return await lock(folder, {
+      return await lock(file, {
         lockfilePath,
         realpath: false,
         stale: staleMs,
@@ -50,7 +51,7 @@ export async function lockLogin(
     signal.throwIfAborted();
     let newer: (() => Promise<void>) | undefined;
     try {
-      newer = await take(join(folder, '.oauth_refresh.lock'));
+      newer = await take(folder, join(folder, '.oauth_refresh.lock'));
     } catch {
       throw new SallyportError(
         'auth_expired',
@@ -60,7 +61,7 @@ export async function lockLogin(
     }
     if (newer !== undefined) {
       // The home folder itself may be read-only; the newer lock is then the only one, for the CLI as well.
-      const second = await take(older).catch(() => 'impossible' as const);
+      const second = await take(older, older).catch(() => 'impossible' as const);
       const held = [second, newer].filter((release) => typeof release === 'function');
       const release = async (): Promise<void> => {
         for (const one of held) await one().catch(() => undefined);

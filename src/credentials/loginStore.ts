@@ -37,14 +37,28 @@ export function loginFolder({ env, home }: Surroundings): string {
   return (nonEmpty(own) ?? join(home, '.claude')).normalize('NFC');
 }
 
+/** A file that makes no sense is read once more after this, in milliseconds. */
+const againMs = 50;
+
 export function fileStore(around: Surroundings): LoginStore {
   const path = join(loginFolder(around), '.credentials.json');
   const place = tilde(path, around.home);
   return {
     place,
     read: async () => {
-      const found = await readPrivate(path);
-      return 'text' in found ? parse(found.text) : 'absent' in found ? found : { unusable: found.unreadable };
+      const read = async (): Promise<LoginText> => {
+        const found = await readPrivate(path);
+        return 'text' in found
+          ? parse(found.text)
+          : 'absent' in found
+            ? found
+            : { unusable: found.unreadable };
+      };
+      const first = await read();
+      if (!('unusable' in first)) return first;
+      // It may have been read while somebody who replaces no file, but writes into it, was at it.
+      await new Promise((resolve) => setTimeout(resolve, againMs));
+      return await read();
     },
     prepare: async () => {
       try {
