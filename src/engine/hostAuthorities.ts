@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import * as tls from 'node:tls';
+import { SallyportError } from '../base/errors.ts';
 
 /** Where administrators put authorities on Debian, Fedora and openSUSE. */
 const folders = [
@@ -22,18 +23,31 @@ export function hostAuthorities(env: Readonly<Record<string, string | undefined>
     ...(extra === undefined ? [] : readIfThere(extra)),
     ...systemStore(),
   ];
-  const known = new Set(tls.rootCertificates.map(normal));
-  const found = new Set<string>();
-  for (const text of texts) {
-    for (const [pem] of text.matchAll(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g)) {
-      const certificate = normal(pem);
-      if (!known.has(certificate)) found.add(certificate);
-    }
+  return certificatesOf(texts).slice(0, most);
+}
+
+/** Certificates (PEM) of a file that the user named. Throws `invalid_input` when it holds none, or cannot be read. */
+export function authoritiesOf(path: string): string[] {
+  const [text] = readIfThere(path);
+  const mend = 'Name a file with certificates in PEM form, or clear the setting.';
+  if (text === undefined) {
+    throw new SallyportError('invalid_input', `The certificate file ${path} cannot be read.`, mend);
   }
-  return [...found]
-    .sort()
-    .slice(0, most)
-    .map((certificate) => `${certificate}\n`);
+  const found = certificatesOf([text]).slice(0, most);
+  if (found.length > 0 || pemBlocks(text).length > 0) return found;
+  throw new SallyportError('invalid_input', `The file ${path} holds no certificate.`, mend);
+}
+
+/** Without the public ones, each once, in a fixed order. */
+function certificatesOf(texts: readonly string[]): string[] {
+  const known = new Set(tls.rootCertificates.map(normal));
+  const found = new Set(texts.flatMap(pemBlocks).filter((certificate) => !known.has(certificate)));
+  return [...found].sort().map((certificate) => `${certificate}\n`);
+}
+
+function pemBlocks(text: string): string[] {
+  const blocks = text.matchAll(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g);
+  return [...blocks].map(([pem]) => normal(pem));
 }
 
 const normal = (pem: string): string => pem.trim().replaceAll('\r', '');
