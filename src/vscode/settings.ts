@@ -98,6 +98,7 @@ export function readSettings(): Settings {
       includeRegistries: read('egress.includeRegistries'),
       holdSeconds: read('egress.holdSeconds'),
       proxy: read('network.proxy').trim(),
+      noProxy: process.env['NO_PROXY'] ?? process.env['no_proxy'] ?? '',
       extraCa: read('network.extraCa').trim(),
       perTaskUsd: read('budget.perTask'),
       perDayUsd: read('budget.perDay'),

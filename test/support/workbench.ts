@@ -25,14 +25,20 @@ export interface Household {
   remove(): Promise<void>;
 }
 
-export async function makeHousehold(): Promise<Household> {
+/** @param more settings of this user's, also such as only a machine can have */
+export async function makeHousehold(more: Readonly<Record<string, unknown>> = {}): Promise<Household> {
   const folder = await mkdtemp(join(tmpdir(), 'sallyport-journey-'));
   const repository = join(folder, 'demo');
   await run(process.execPath, [join(root, 'scripts', 'demoRepository.mjs'), repository]);
   await mkdir(join(folder, 'home'));
   await mkdir(join(folder, 'user-data', 'User'), { recursive: true });
   await writeFile(join(folder, 'config.yaml'), '');
-  await writeFile(join(folder, 'user-data', 'User', 'settings.json'), JSON.stringify(settings));
+  await mkdir(join(folder, 'user-data', 'Machine'), { recursive: true });
+  await writeFile(
+    join(folder, 'user-data', 'User', 'settings.json'),
+    JSON.stringify({ ...settings, ...more }),
+  );
+  await writeFile(join(folder, 'user-data', 'Machine', 'settings.json'), JSON.stringify(more));
   return {
     root: folder,
     repository,
@@ -216,6 +222,11 @@ export class Workbench {
   /** A notification that holds this text. */
   toast(text: string | RegExp): Locator {
     return this.page.locator('.notifications-toasts .notification-toast').filter({ hasText: text }).first();
+  }
+
+  /** The button of a question that stands before everything else. */
+  dialogButton(label: string): Locator {
+    return this.page.locator('.monaco-dialog-box').getByRole('button', { name: label });
   }
 
   toasts(): Promise<string[]> {

@@ -9,6 +9,8 @@ export interface PolicySettings {
   includeRegistries: boolean;
   holdSeconds: number;
   proxy: string;
+  /** NO_PROXY of the environment. */
+  noProxy: string;
   extraCa: string;
   perTaskUsd: number;
   perDayUsd: number;
@@ -56,7 +58,10 @@ export function policyOf(settings: PolicySettings): UserPolicy {
       ],
     },
     holdMs: Math.round(settings.holdSeconds * 1000),
-    network: settings.proxy === '' ? {} : { proxy: settings.proxy },
+    network:
+      settings.proxy === ''
+        ? {}
+        : { proxy: settings.proxy, ...(settings.noProxy === '' ? {} : { noProxy: settings.noProxy }) },
     ...(settings.perTaskUsd > 0 ? { budgetUsd: settings.perTaskUsd } : {}),
     ...(settings.perDayUsd > 0 ? { dayBudgetUsd: settings.perDayUsd } : {}),
     isolation: {
@@ -70,7 +75,8 @@ export function policyOf(settings: PolicySettings): UserPolicy {
 /** The sentence never holds the URL: it can have a password in it. */
 function problemWithProxy(text: string): string | undefined {
   const url = URL.parse(text);
-  if (url?.protocol !== 'http:') return 'It looks like http://proxy.example.com:3128.';
+  if (url === null || !['http:', 'https:'].includes(url.protocol))
+    return 'It looks like http://proxy.example.com:3128.';
   if (url.hostname === '') return 'It names no host.';
   if (url.pathname !== '/' || url.search !== '' || url.hash !== '') return 'It has no path.';
   return undefined;

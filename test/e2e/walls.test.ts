@@ -1,0 +1,185 @@
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
+import type { Browser } from 'playwright-core';
+import type { Turn } from '../../src/gateway/scriptedModel.ts';
+import { ModelServer } from '../support/modelServer.ts';
+import { eventsOnDisk } from '../support/witness.ts';
+import {
+  CodeServer,
+  type Household,
+  launchBrowser,
+  makeHousehold,
+  until,
+  Workbench,
+} from '../support/workbench.ts';
+
+const run = promisify(execFile);
+const key = 'sk-ant-api03-a-key-of-these-tests-0123456789';
+/** A first task may have to wait for its image; milliseconds. */
+const longest = 8 * 60_000;
+
+const bash = (command: string): Turn => ({
+  tools: [{ name: 'Bash', input: { command, description: 'Fetch' } }],
+});
+
+describe('the walls in the workbench', function () {
+  let browser: Browser;
+  let household: Household;
+  let model: ModelServer;
+  let server: CodeServer | undefined;
+  let workbench: Workbench | undefined;
+
+  before(async () => {
+    browser = await launchBrowser();
+  });
+  after(async () => {
+    await browser.close();
+  });
+  afterEach(async function () {
+    if (this.currentTest?.state === 'failed' && workbench !== undefined) {
+      await workbench.screenshot(`failed-${(this.currentTest.title.match(/\w+/g) ?? []).join('-')}`);
+      console.log(workbench.console.slice(-30).join('\n'));
+      console.log(`toasts: ${JSON.stringify(await workbench.toasts())}`);
+      console.log(
+        events()
+          .slice(-20)
+          .map((event) => JSON.stringify(event).slice(0, 300))
+          .join('\n'),
+      );
+    }
+    await workbench?.close();
+    await server?.stop();
+    model.stop();
+    const left = eventsOnDisk(household.data);
+    if (left !== undefined) {
+      const { id } = left;
+      const remove = ['rm', '--force', '--volumes', `sallyport-${id}`, `sallyport-${id}-gateway`];
+      await run('docker', remove).catch(() => undefined);
+      await run('docker', ['volume', 'rm', '--force', `sallyport-${id}`]).catch(() => undefined);
+    }
+    await household.remove();
+    workbench = server = undefined;
+  });
+
+  function events(): Record<string, unknown>[] {
+    return eventsOnDisk(household.data)?.events ?? [];
+  }
+
+  async function open(
+    turns: readonly Turn[],
+    gated: readonly number[],
+    settings: Record<string, unknown>,
+  ): Promise<Workbench> {
+    model = await ModelServer.start(turns, gated);
+    household = await makeHousehold({ 'sallyport.network.proxy': model.url, ...settings });
+    server = await CodeServer.start(household, {
+      ANTHROPIC_API_KEY: key,
+      ANTHROPIC_BASE_URL: model.url,
+      NO_PROXY: model.host,
+    });
+    return (workbench = await Workbench.open(browser, server.url));
+  }
+
+  /** Starts a task, and says yes to the credential that was found. */
+  async function startTask(vscode: Workbench): Promise<void> {
+    await vscode.showTasks();
+    await vscode.command('Sallyport: New Task');
+    await vscode.type('New Task', 'Fetch what is needed.');
+    await vscode.dialogButton('Use').first().waitFor({ timeout: 60_000 });
+    await vscode.screenshot('40-credential');
+    await vscode.page.keyboard.press('Enter');
+    await vscode.webview().locator('sallyport-task').waitFor({ timeout: 60_000 });
+  }
+
+  it('asks about hosts that no rule names, lets them through, and shows every request', async () => {
+    const turns = [
+      bash('curl -sS http://one.example.com/data'),
+      bash('curl -sS http://two.example.com/more'),
+      { text: 'All is fetched.' },
+    ];
+    const vscode = await open(turns, [1], { 'sallyport.egress.holdSeconds': 300 });
+    await startTask(vscode);
+
+    // The panel is in front, so it asks itself.
+    const panel = vscode.webview();
+    const banner = panel.locator('.banner', { hasText: 'one.example.com' });
+    await banner.waitFor({ timeout: longest });
+    assert.deepEqual(await vscode.toasts(), []);
+    const task = vscode.page.getByRole('treeitem', { name: /Fetch what is needed/ });
+    await until('the tree to say that it waits', 10_000, async () =>
+      (await task.innerText()).includes('waits for you'),
+    );
+    await vscode.screenshot('41-banner');
+    assert.deepEqual(model.reached, [], 'nothing left before the answer');
+    await banner.getByText('Allow for This Task').click();
+    await until('the first request', 60_000, () => model.reached.length === 1);
+    await panel.getByRole('tab', { name: 'Network' }).click();
+    const row = panel.locator('.request.allowed', { hasText: 'one.example.com' });
+    await row.waitFor({ timeout: 30_000 });
+    await row.click();
+    await panel.getByText('curl -sS http://one.example.com/data').first().waitFor();
+    await vscode.screenshot('42-ledger');
+
+    // With another editor in front the window asks.
+    await vscode.command('Create: New Untitled Text File');
+    model.go(1);
+    const toast = vscode.toast('two.example.com:80');
+    await toast.waitFor({ timeout: 60_000 });
+    await vscode.screenshot('43-toast');
+    await toast.getByRole('button', { name: 'Always for This Workspace' }).click();
+    await until('the end of the task', longest, () =>
+      events().some(({ type }) => type === 'sandbox_removed'),
+    );
+    assert.deepEqual(model.reached, ['GET http://one.example.com/data', 'GET http://two.example.com/more']);
+    const answers = events().filter(({ type }) => type === 'egress_allowed');
+    assert.deepEqual(
+      answers.map(({ rule, scope }) => [rule, scope]),
+      [
+        ['one.example.com', 'task'],
+        ['two.example.com', 'workspace'],
+      ],
+    );
+    assert.deepEqual([...model.keys], [key], 'the gateway brought the real key');
+    assert.equal(JSON.stringify(events()).includes(key), false, 'and nobody else has it');
+
+    await vscode.command('Sallyport: Edit Network Rules of This Workspace');
+    await vscode.choice('two.example.com').waitFor();
+    assert.equal(await vscode.choice('one.example.com').count(), 0);
+    await vscode.screenshot('44-rules');
+    await vscode.page.keyboard.press('Escape');
+    await vscode.command('Sallyport: Credentials');
+    await vscode.choice('used for this workspace').waitFor();
+    await vscode.screenshot('45-credentials');
+    await vscode.page.keyboard.press('Escape');
+  });
+
+  it('pauses when the budget is used up, and goes on when it is raised', async () => {
+    const dear: Turn = {
+      ...bash('true'),
+      usage: { inputTokens: 100_000, outputTokens: 100_000, cacheReadTokens: 0, cacheWriteTokens: 0 },
+      model: 'claude-sonnet-4-5',
+    };
+    const vscode = await open([dear, { text: 'Done with it.' }], [], { 'sallyport.budget.perTask': 0.5 });
+    await startTask(vscode);
+    const panel = vscode.webview();
+    const banner = panel.locator('.banner', { hasText: 'The budget of this task is used up' });
+    await banner.waitFor({ timeout: longest });
+    await vscode.screenshot('46-paused');
+    assert.equal(
+      events().some(({ type }) => type === 'ended'),
+      false,
+      'nothing was ended',
+    );
+    await banner.getByText(/^Raise to/).click();
+    await until('the end of the task', longest, () =>
+      events().some(({ type }) => type === 'sandbox_removed'),
+    );
+    assert.equal(events().find(({ type }) => type === 'ended')?.['outcome'], 'succeeded');
+    await panel
+      .locator('.facts')
+      .getByText(/^\$1\.80 of /)
+      .waitFor();
+    await vscode.screenshot('47-after-pause');
+  });
+});
