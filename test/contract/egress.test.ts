@@ -214,7 +214,9 @@ for (const name of engineKinds) {
       const { spec } = await bench.submit(
         [
           bash(`${get(`${base}/hello`)}; ${get('http://one.example.com/')}`),
-          bash(`sleep 4; ${get(`${base}/hello`)}`),
+          bash(
+            `sleep 4; ${get(`${base}/hello`, '--retry', '30', '--retry-all-errors', '--retry-delay', '1')}`,
+          ),
           { text: 'ok' },
         ],
         { repositoryPath },
@@ -270,5 +272,5 @@ for (const name of engineKinds) {
         await again.close();
       }
     });
-  });
+  }).timeout(90_000);
 }
