@@ -47,8 +47,8 @@ function isPlain(text: string): boolean {
 
 /** A path that leads where it seems to lead. */
 function isPlainPath(path: string): boolean {
-  if (!isPlain(path) || /[?#\\]|%(?![0-9a-f]{2})|%(?:[01]|2[5ef]|5c|7f)/i.test(path)) return false;
-  return !path.split('/').some((segment) => /^\.{1,2}(?:;|$)/.test(segment));
+  if (!isPlain(path) || /[?#\\]|%(?![0-9a-f]{2})|%(?:[01]|2[5e]|5c|7f)/i.test(path)) return false;
+  return !path.split(/\/|%2f/i).some((segment) => /^\.{1,2}(?:;|$)/.test(segment));
 }
 
 const ruleGrammar = /^(\*\.)?([^\s/:*]+)(?::(\d{1,5}))?(\/\S*)?$/;

@@ -171,6 +171,20 @@ describe('gatewayEgressDecision', () => {
       ['refuses an encoded start', 'list', ['a.example.com/x/'], http('GET', '/%78/y'), 'path'],
       ['refuses an encoded slash at the border', 'list', ['a.example.com/x/'], http('GET', '/x%2fy'), 'path'],
       [
+        'lets an encoded slash through that a rule names',
+        'list',
+        ['a.example.com/@a%2f'],
+        http('GET', '/@a%2fb'),
+        'a.example.com/@a%2f',
+      ],
+      [
+        'refuses dots behind an encoded slash',
+        'list',
+        ['a.example.com/@a%2f'],
+        http('GET', '/@a%2f../b'),
+        'path',
+      ],
+      [
         'lets an encoded slash below through',
         'list',
         ['a.example.com/x/'],

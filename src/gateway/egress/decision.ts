@@ -101,9 +101,8 @@ function meansPath({ path: below }: EgressRule, { kind, path = '/' }: Wanted): b
 
 /** `/a` means `/a` and `/a/b`, and not `/ab`. */
 function isBelow(path: string, root: string): boolean {
-  return (
-    path.startsWith(root) && (root.endsWith('/') || path.length === root.length || path[root.length] === '/')
-  );
+  const whole = path.length === root.length || path[root.length] === '/';
+  return path.startsWith(root) && (whole || /(?:\/|%2f)$/i.test(root));
 }
 
 /**
