@@ -28,11 +28,12 @@ export function stsFailure(thrown: unknown, attempt: Attempt): Error {
   const { source, roleArn, sessionSeconds, host } = attempt;
   const text = error.message;
   const role = roleArn === undefined ? 'the role' : `the role ${roleArn}`;
-  switch (error.name) {
+  // The service's code and the SDK's class for it differ by this ending.
+  const name = error.name.replace(/Exception$/, '');
+  switch (name) {
     case 'ExpiredToken':
-    case 'ExpiredTokenException':
     case 'TokenRefreshRequired':
-    case 'UnauthorizedException':
+    case 'Unauthorized':
     case 'RequestExpired':
       return new SallyportError(
         'auth_expired',
@@ -40,7 +41,7 @@ export function stsFailure(thrown: unknown, attempt: Attempt): Error {
         newOnes(attempt),
       );
     case 'InvalidClientTokenId':
-    case 'UnrecognizedClientException':
+    case 'UnrecognizedClient':
     case 'InvalidAccessKeyId':
     case 'AuthFailure':
     case 'InvalidIdentityToken':
@@ -57,7 +58,6 @@ export function stsFailure(thrown: unknown, attempt: Attempt): Error {
         'Set the clock, or enter the keys anew with `aws configure`.',
       );
     case 'AccessDenied':
-    case 'AccessDeniedException':
       if (/MultiFactorAuthentication/i.test(text)) {
         return new SallyportError(
           'auth_refused',
@@ -77,7 +77,7 @@ export function stsFailure(thrown: unknown, attempt: Attempt): Error {
             "Allow sts:AssumeRole on the role to the caller, and name the caller in the role's trust policy, with the external id if it wants one.",
           );
     case 'ValidationError':
-    case 'ValidationException':
+    case 'Validation':
       if (/role chaining/i.test(text)) {
         return new SallyportError(
           'cloud_misconfigured',
@@ -101,20 +101,19 @@ export function stsFailure(thrown: unknown, attempt: Attempt): Error {
     case 'PackedPolicyTooLarge':
       return new SallyportError(
         'cloud_misconfigured',
-        error.name === 'PackedPolicyTooLarge'
+        name === 'PackedPolicyTooLarge'
           ? 'The session policy is too large.'
           : 'AWS does not understand the session policy.',
         'Correct sallyport.bedrock.sessionPolicy.',
       );
-    case 'RegionDisabledException':
+    case 'RegionDisabled':
       return new SallyportError(
         'cloud_misconfigured',
         'AWS STS is not active in this region for the account.',
         'Activate it in the account settings of IAM, or choose another region.',
       );
     case 'Throttling':
-    case 'ThrottlingException':
-    case 'TooManyRequestsException':
+    case 'TooManyRequests':
       return new SallyportError(
         'capacity_reached',
         'AWS STS has too many requests just now.',
