@@ -9,5 +9,5 @@ const { run } = await import('./lib/processes.mjs');
 
 await main(async () => {
   await ensureBuilt();
-  return await run([process.execPath, join(root, 'dist', 'runner.js'), 'doctor']);
+  return await run([process.execPath, join(root, 'dist', 'runner.js'), 'doctor', ...process.argv.slice(2)]);
 });

@@ -24,6 +24,7 @@ import { openDataFolder, type DataFolder } from './dataFolder.ts';
 import { examine } from './doctor.ts';
 import { checkAnswer, policyFor } from './egressAnswers.ts';
 import { LocalRunner } from './localRunner.ts';
+import type { ModelSources } from './modelSources.ts';
 import { needsNetwork } from './sandboxNames.ts';
 import { SecretsFound } from './secretsFound.ts';
 import type {
@@ -52,11 +53,8 @@ export interface LocalTaskOptions {
   engineSetting: () => string | undefined;
   /** Asked at each start of a gateway, with the path of the task's repository. Throws `no_credentials`. */
   credentials: (repositoryPath?: string) => Promise<ResolvedModel>;
-  /** Asks the model's service whether it takes a credential, before a task is submitted. Throws what the user can mend. */
-  checkModel?: (
-    model: ResolvedModel,
-    options: { model?: string | undefined; signal: AbortSignal },
-  ) => Promise<void>;
+  /** Checks a credential before a task is submitted; and for the doctor, what was found, and a call of the model. */
+  modelSources?: Pick<ModelSources, 'list' | 'check'>;
   /** The user's own settings for the network and money; read anew for each task. */
   policy: () => UserPolicy;
   log: Logger;
@@ -74,7 +72,8 @@ export async function createTaskService(options: LocalTaskOptions): Promise<Task
   const runner = new LocalRunner({
     data,
     connect: () => connectEngine(discoveryOptions(options)),
-    recipe: () => sandboxRecipe(options.distFolder, options.containerFolder),
+    recipe: () =>
+      sandboxRecipe(options.distFolder, options.containerFolder, process.env, options.policy().extraCaFile),
     model: (spec) => modelFor(spec, options.credentials),
     policy: options.policy,
     log: options.log,
@@ -181,7 +180,10 @@ class LocalTasks implements TaskService {
     const workspace = await this.workspaces.read(repository.ref.id);
     const egress = policyFor(policy.egress, workspace, request.egress);
     const model = await this.options.credentials(repository.ref.path);
-    await this.options.checkModel?.(model, { model: request.model, signal });
+    if (!model.demonstration) {
+      const named = request.model === undefined ? {} : { model: request.model };
+      await this.options.modelSources?.check(model, { ...named, signal });
+    }
     const quarantine = Quarantine.open(this.quarantineRoot, repository.ref.id);
     await quarantine.adopt(repository, signal);
     const snapshot = await takeSnapshot(repository, quarantine, request.snapshot, signal);
@@ -351,8 +353,8 @@ class LocalTasks implements TaskService {
     await this.workspaces.change(ref.id, (settings) => ({ ...settings, ...change }));
   }
 
-  async doctor({ signal }: { signal?: AbortSignal } = {}): Promise<DoctorCheck[]> {
-    return await examine(this.options, signal);
+  async doctor(options?: { callModel?: boolean; signal?: AbortSignal }): Promise<DoctorCheck[]> {
+    return await examine(this.options, options);
   }
 
   private known(id: TaskId): TaskState {

@@ -7,6 +7,7 @@ import { asSallyportError, SallyportError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import { SnapshotMode } from '../protocol/task.ts';
 import { defaultDataRoot } from './dataFolder.ts';
+import { doctorTable } from './doctorTable.ts';
 import { runHeadless } from './headless.ts';
 import { createTaskService } from './localTasks.ts';
 import { type ChosenSource, createModelSources } from './modelSources.ts';
@@ -14,7 +15,7 @@ import { credentialTable } from './modelSourcesTable.ts';
 import { defaultPolicy } from './userPolicy.ts';
 
 const usage = `sallyport-runner headless --task PROMPT | --task-file FILE [options]
-sallyport-runner doctor
+sallyport-runner doctor [--call-model]
 sallyport-runner credentials
 
   --repo DIR        repository to work on (default: this folder)
@@ -23,6 +24,7 @@ sallyport-runner credentials
   --credential ID   which credential is used, by its id (default: the first that is ready)
   --demo            let the demonstration model answer, even where there is a credential
   --engine ADDRESS  socket path or URL of the container engine
+  --call-model      let the doctor send the model a request for one token
   --verbose         diagnostics on stderr
 `;
 
@@ -38,6 +40,7 @@ async function main(): Promise<number> {
       credential: { type: 'string' },
       demo: { type: 'boolean', default: false },
       engine: { type: 'string' },
+      'call-model': { type: 'boolean', default: false },
       verbose: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
     },
@@ -70,10 +73,11 @@ async function main(): Promise<number> {
     engineSetting: () => values.engine,
     policy: () => defaultPolicy,
     credentials,
+    modelSources: sources,
     log: values.verbose ? terminalLog : quiet,
   });
   try {
-    if (command === 'doctor') return await doctor(service);
+    if (command === 'doctor') return await doctor(service, values['call-model']);
     if (command !== 'headless') throw invalid(`There is no command "${command}".`);
     const prompt =
       values.task ?? (values['task-file'] === undefined ? '' : await readFile(values['task-file'], 'utf8'));
@@ -98,14 +102,15 @@ async function main(): Promise<number> {
   }
 }
 
-async function doctor(service: Awaited<ReturnType<typeof createTaskService>>): Promise<number> {
-  const checks = await service.doctor();
-  for (const { name, ok, detail, mend } of checks) {
-    const mark = ok === true ? 'ok  ' : ok === false ? 'FAIL' : 'warn';
-    process.stdout.write(
-      `${mark}  ${name.padEnd(14)} ${detail}${mend === undefined ? '' : `\n${' '.repeat(21)}→ ${mend}`}\n`,
-    );
-  }
+async function doctor(
+  service: Awaited<ReturnType<typeof createTaskService>>,
+  callModel: boolean,
+): Promise<number> {
+  const stopping = new AbortController();
+  process.once('SIGINT', () => stopping.abort());
+  const checks = await service.doctor({ callModel, signal: stopping.signal });
+  const colours = process.stdout.isTTY && process.env['NO_COLOR'] === undefined;
+  process.stdout.write(doctorTable(checks, colours));
   return checks.some(({ ok }) => ok === false) ? 1 : 0;
 }
 
