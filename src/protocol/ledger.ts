@@ -55,12 +55,15 @@ export class Ledger {
   /** By their start. */
   private readonly tools: ToolCall[] = [];
   private readonly openTools = new Map<string, ToolCall>();
+  /** Of requests that are not over. */
+  private readonly spends = new Map<number, NonNullable<LedgerRow['spend']>>();
 
   clear(): void {
     this.rows.length = 0;
     this.tools.length = 0;
     this.byId.clear();
     this.openTools.clear();
+    this.spends.clear();
     Object.assign(this.totals, noTotals());
   }
 
@@ -79,11 +82,13 @@ export class Ledger {
         this.over(event);
         return true;
       case 'spend': {
-        const row = this.byId.get(event.request);
-        if (row === undefined) return false;
-        const { model, usage, usd, estimated } = event;
-        row.spend = { model, usage, usd, estimated };
-        return true;
+        const { request, model, usage, usd, estimated } = event;
+        const spend = { model, usage, usd, estimated };
+        const row = this.byId.get(request);
+        if (row !== undefined) row.spend = spend;
+        // What an answer has used is known before its last byte is passed on.
+        else this.spends.set(request, spend);
+        return row !== undefined;
       }
       case 'tool_use':
         this.began(
@@ -101,6 +106,7 @@ export class Ledger {
         // The new gateway numbers its requests from 1 again.
         this.giveUp('The sandbox was prepared anew before there was an answer.', event.t);
         this.byId.clear();
+        this.spends.clear();
         return true;
       case 'ended':
         for (const tool of this.openTools.values()) tool.end = event.t;
@@ -124,6 +130,9 @@ export class Ledger {
   private over(event: LedgerEntry & { n: number; t: number }): void {
     const waiting = this.byId.get(event.id);
     const row = rowOf(waiting?.key ?? event.n, { ...event, ended: event.t });
+    const spend = this.spends.get(event.id);
+    if (spend !== undefined) row.spend = spend;
+    this.spends.delete(event.id);
     if (waiting?.verdict === 'waiting') {
       this.totals.waiting -= 1;
       this.rows[this.rows.lastIndexOf(waiting)] = row;

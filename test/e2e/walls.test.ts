@@ -118,7 +118,8 @@ describe('the walls in the workbench', function () {
     const row = panel.locator('.request.allowed', { hasText: 'one.example.com' });
     await row.waitFor({ timeout: 30_000 });
     await row.click();
-    await panel.getByText('curl -sS http://one.example.com/data').first().waitFor();
+    const details = panel.locator('.request-details');
+    await details.getByText('curl -sS http://one.example.com/data').waitFor();
     await vscode.screenshot('42-ledger');
 
     // With another editor in front the window asks.

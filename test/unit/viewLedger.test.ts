@@ -117,11 +117,17 @@ describe('the ledger', () => {
 
   it('puts what an answer has used to its request', () => {
     const usage = { inputTokens: 5, outputTokens: 6, cacheReadTokens: 0, cacheWriteTokens: 0 };
-    const ledger = ledgerOf(
-      [1, request(1, { kind: 'model' })],
-      [2, { type: 'spend', request: 1, model: 'claude', usage, usd: 0.01, estimated: false }],
-    );
-    assert.equal(ledger.rows[0]?.spend?.usd, 0.01);
+    const spend: TaskEventBody = {
+      type: 'spend',
+      request: 1,
+      model: 'claude',
+      usage,
+      usd: 0.01,
+      estimated: false,
+    };
+    const over = request(1, { kind: 'model' });
+    assert.equal(ledgerOf([1, over], [2, spend]).rows[0]?.spend?.usd, 0.01);
+    assert.equal(ledgerOf([1, spend], [2, over]).rows[0]?.spend?.usd, 0.01, 'which is the usual order');
   });
 
   it('filters by verdict, by kind and by words', () => {
