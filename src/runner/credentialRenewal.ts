@@ -79,7 +79,10 @@ export class CredentialRenewal implements Disposable {
       const error = asSallyportError(thrown);
       if (error.message !== this.told) await this.options.fail(error).catch(() => undefined);
       this.told = error.message;
-      if (this.model !== undefined) this.watch(this.model);
+      if (this.model === undefined) return;
+      // The same once more says that there is no other: requests wait no longer for one.
+      if (reason === 'refused') await this.options.push(this.model.upstream).catch(() => undefined);
+      this.watch(this.model);
     }
   }
 

@@ -112,18 +112,16 @@ for (const name of engineKinds) {
     });
 
     it('gets another credential when the service refuses the one it has', async () => {
-      const [old, fresh] = ['sk-ant-api03-old', 'sk-ant-api03-new'];
+      const [old, fresh] = ['sk-ant-oat01-old', 'sk-ant-oat01-new'];
       const seen: (string | undefined)[] = [];
       const server = createServer((request, response) => {
-        const key = request.headers['x-api-key'];
-        seen.push(typeof key === 'string' ? key : undefined);
+        const key = request.headers.authorization?.replace('Bearer ', '');
+        seen.push(key);
         if (key === fresh) answerAsModel(request, response, [bash('echo renewed'), { text: 'ok' }]);
         else {
           request.resume();
           response.writeHead(401, { 'content-type': 'application/json' });
-          response.end(
-            '{"type":"error","error":{"type":"authentication_error","message":"invalid x-api-key"}}',
-          );
+          response.end('{"type":"error","error":{"type":"authentication_error","message":"invalid token"}}');
         }
       }).listen(0, '0.0.0.0');
       await once(server, 'listening');
@@ -132,7 +130,7 @@ for (const name of engineKinds) {
       const upstream = (value: string) => ({
         kind: 'anthropic' as const,
         baseUrl: `http://${host}:${port}`,
-        auth: { type: 'api_key' as const, value },
+        auth: { type: 'oauth' as const, value },
       });
       const reasons: string[] = [];
       bench.demonstration = false;
