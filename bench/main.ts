@@ -1,7 +1,9 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { activation } from './activation.ts';
+import { broker } from './broker.ts';
 import { commit } from './commit.ts';
+import { egress } from './egress.ts';
 import type { Measure, Section, Tools } from './lib/measure.ts';
 import { now } from './lib/numbers.ts';
 import { renderPage } from './lib/page.ts';
@@ -10,7 +12,7 @@ import { start } from './start.ts';
 import { vsix } from './vsix.ts';
 
 /** In their order: `start` is the last, because it leaves much to be removed. */
-const measures: Record<string, Measure> = { commit, log, activation, vsix, start };
+const measures: Record<string, Measure> = { commit, log, activation, vsix, broker, egress, start };
 
 /**
  * Takes the named measures, or all. The page of a run with all of them is docs/benchmarks.md; that of any other is

@@ -65,9 +65,11 @@ export function remoteModel(upstream: RealUpstream, connections: ModelConnection
     ask: async (request, signal) => {
       // A connection through a proxy shows the proxy's address, so what the user wrote is looked at too.
       if (metadataNames.test(host) || (/^[\d.]+$|:/.test(host) && isMetadata(host))) throw noModelThere();
-      const onward = begin(request, signal);
-      onward.end(request.body);
-      const answer = await headOf(onward);
+      const answer = await headOf(begin(request, signal)).catch((thrown: unknown) => {
+        // The service ended a connection that was kept, in the very moment in which it was used again.
+        if (thrown instanceof StaleConnection) return headOf(begin(request, signal));
+        throw thrown;
+      });
       const status = answer.statusCode ?? 502;
       if (status >= 300 && status < 400) {
         answer.destroy();
@@ -89,7 +91,7 @@ export function remoteModel(upstream: RealUpstream, connections: ModelConnection
       headers: onwardHeaders(headers),
       body,
     });
-    return (secure ? https : http).request({
+    const onward = (secure ? https : http).request({
       agent: connections.agent(secure),
       host,
       port,
@@ -103,6 +105,8 @@ export function remoteModel(upstream: RealUpstream, connections: ModelConnection
         ...(method === 'GET' ? {} : { 'content-length': body.length }),
       },
     });
+    onward.end(body);
+    return onward;
   }
 }
 
@@ -112,6 +116,8 @@ function noModelThere(): ModelFailure {
     "The model's endpoint is an address at which a cloud hands out credentials, where no model is.",
   );
 }
+
+class StaleConnection extends ModelFailure {}
 
 /** The head of the answer. Throws `ModelFailure` when none comes. */
 function headOf(onward: http.ClientRequest): Promise<http.IncomingMessage> {
@@ -129,7 +135,9 @@ function headOf(onward: http.ClientRequest): Promise<http.IncomingMessage> {
       }
       // The text of the error can hold an address; its code is enough.
       const reason = /^[A-Z_0-9]+$/.test(error.code ?? '') ? ` (${error.code ?? ''})` : '';
-      reject(new ModelFailure(502, `The model's endpoint could not be reached from the gateway${reason}.`));
+      const stale = onward.reusedSocket && (error.code === 'ECONNRESET' || error.code === 'EPIPE');
+      const Failure = stale ? StaleConnection : ModelFailure;
+      reject(new Failure(502, `The model's endpoint could not be reached from the gateway${reason}.`));
     });
   });
 }

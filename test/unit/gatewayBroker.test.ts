@@ -380,6 +380,34 @@ describe('gatewayBroker', () => {
     assert.equal((await ask('/v1/messages')).status, 200);
   });
 
+  it('takes another connection when the service ends the one that was kept', async () => {
+    let connections = 0;
+    let requests = 0;
+    const answer = 'HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}';
+    const service = createTcpServer((client) => {
+      connections++;
+      client.on('error', () => client.destroy());
+      client.on('data', () => {
+        requests++;
+        // The third connection's second request is answered by hanging up: it was ended in that very moment.
+        if (requests === 5) client.resetAndDestroy();
+        else if (requests === 2 || requests === 3) client.end(answer);
+        else client.write(answer);
+      });
+    });
+    await new Promise<void>((resolve) => service.listen(0, '127.0.0.1', resolve));
+    try {
+      await listen(undefined, { baseUrl: `http://127.0.0.1:${(service.address() as AddressInfo).port}` });
+      for (let i = 0; i < 5; i++) {
+        assert.equal((await ask('/v1/messages')).status, 200, String(i));
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      }
+      assert.deepEqual([connections, requests], [4, 6]);
+    } finally {
+      service.close();
+    }
+  });
+
   it("goes through the company's proxy", async () => {
     const asked: string[] = [];
     const proxy = createTcpServer((client) => {

@@ -3,7 +3,7 @@ import * as http from 'node:http';
 import * as https from 'node:https';
 import { connect as connectTcp, isIP, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { connect as connectTls, rootCertificates } from 'node:tls';
+import { connect as connectTls, createSecureContext, rootCertificates, type SecureContext } from 'node:tls';
 import ipaddr from 'ipaddr.js';
 import { SallyportError } from '../../base/errors.ts';
 import type { NetworkWay } from '../../protocol/control.ts';
@@ -259,19 +259,29 @@ export function agentThrough(
   secure: boolean,
   options: { ca?: string[]; keepMs?: number } = {},
 ): http.Agent {
-  const { ca = authorities(), keepMs = 600_000 } = options;
-  const settings = { keepAlive: true, timeout: keepMs };
-  const agent = secure ? new https.Agent({ ...settings, ca }) : new http.Agent(settings);
+  const settings = { keepAlive: true, timeout: options.keepMs ?? 600_000 };
+  const agent = secure ? new https.Agent(settings) : new http.Agent(settings);
+  // Reading some hundred certificates takes a tenth of a second and megabytes: once, and not before it is needed.
+  let context: SecureContext | undefined;
   agent.createConnection = (target, done): undefined => {
     const host = target.host ?? 'localhost';
     connectThrough(network, host, Number(target.port)).then(
       (socket) => {
         if (!secure) {
+          // A kept connection that the server ends must not be used again.
+          socket.allowHalfOpen = false;
           done?.(null, socket);
           return;
         }
+        context ??= createSecureContext({ ca: options.ca ?? authorities() });
         const name = isIP(host) === 0 ? { servername: host } : {};
-        const tls = connectTls({ socket, host, ca, ...name, ALPNProtocols: ['http/1.1'] });
+        const tls = connectTls({
+          socket,
+          host,
+          secureContext: context,
+          ...name,
+          ALPNProtocols: ['http/1.1'],
+        });
         done?.(null, tls);
       },
       (error: unknown) => done?.(error instanceof Error ? error : new Error(String(error)), noStream),
