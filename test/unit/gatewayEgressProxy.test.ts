@@ -748,6 +748,18 @@ describe('gatewayEgressProxy', () => {
       assert.deepEqual(bench.events, []);
     });
 
+    it('ends a connection that says nothing without a word in the ledger, too, when the proxy ends', async () => {
+      await bench.start();
+      const client = bench.client();
+      await once(client.socket, 'connect');
+      await bench.ask(get(80));
+      bench.dispose();
+      assert.deepEqual(
+        bench.events.map(({ type }) => type),
+        ['request'],
+      );
+    });
+
     it('ends a plain request that stands still', async () => {
       const port = await web(() => undefined);
       await bench.start({ rules: [`${host}:${port}`] }, { limits: { idleMs: 50 } });

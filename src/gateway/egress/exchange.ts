@@ -77,7 +77,9 @@ export class Exchange {
 
   dispose(): void {
     if (this.phase === 'open') this.complete();
-    else this.stop(refusal('gateway_ended', 'The task has ended.'));
+    // A connection that has said nothing was no request.
+    else if (this.target.host !== '' || this.client.bytes > 0)
+      this.stop(refusal('gateway_ended', 'The task has ended.'));
     this.client.socket.destroy();
     this.upstream?.destroy();
   }

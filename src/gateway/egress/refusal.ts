@@ -1,4 +1,4 @@
-/** Why a request is not passed on; stands in the answer's header `x-sallyport-blocked`. */
+/** Why a request is not passed on; where it was blocked, stands in the answer's header `x-sallyport-blocked`. */
 export type RefusalCode =
   | 'malformed'
   | 'host'
@@ -81,13 +81,13 @@ function told({ verdict, sentence }: Refusal): string {
  */
 export function refusalAnswer(refused: Refusal): string {
   const body = `${told(refused)}\n`;
-  const phrase =
-    refused.verdict === 'blocked' ? 'Blocked by Sallyport' : 'Failed at the gateway of Sallyport';
-  return (
-    `HTTP/1.1 ${refused.status} ${phrase}\r\n` +
-    'content-type: text/plain; charset=utf-8\r\n' +
-    `content-length: ${Buffer.byteLength(body)}\r\n` +
-    `x-sallyport-blocked: ${refused.code}\r\n` +
-    `connection: close\r\n\r\n${body}`
-  );
+  const { status, code } = refused;
+  const lines = [
+    `HTTP/1.1 ${status} ${refused.verdict === 'blocked' ? 'Blocked by Sallyport' : 'Failed at the gateway of Sallyport'}`,
+    'content-type: text/plain; charset=utf-8',
+    `content-length: ${Buffer.byteLength(body)}`,
+    ...(refused.verdict === 'blocked' ? [`x-sallyport-blocked: ${code}`] : []),
+    'connection: close',
+  ];
+  return `${lines.join('\r\n')}\r\n\r\n${body}`;
 }
