@@ -1,6 +1,6 @@
 import { isAbsolute, join, relative } from 'node:path';
 import * as vscode from 'vscode';
-import type { SecretFinding } from '../git/secretScan.ts';
+import type { SecretFinding } from '../runner/taskService.ts';
 import type { SecretsFound } from '../runner/secretsFound.ts';
 import { findingItem, secretsTitle } from './view/secretItems.ts';
 

@@ -1,4 +1,4 @@
-import type { SecretFinding } from '../../git/secretScan.ts';
+import type { SecretFinding } from '../../runner/taskService.ts';
 import { safeLine } from '../../protocol/safeText.ts';
 import { plural } from '../../protocol/words.ts';
 
