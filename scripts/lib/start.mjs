@@ -83,7 +83,7 @@ function modelEnvironment(demonstration) {
   return { ...userEnvironment(), SALLYPORT_DEMONSTRATION: '1' };
 }
 
-async function runTask({ task, repo, snapshot }, env) {
+async function runTask({ task, repo, snapshot, egress, allow, budget, allowSecrets }, env) {
   headline('Task');
   const demonstration = env.SALLYPORT_DEMONSTRATION === '1' ? ['--demo'] : [];
   const argv = [
@@ -94,6 +94,10 @@ async function runTask({ task, repo, snapshot }, env) {
     repo.path,
     '--snapshot',
     snapshot,
+    `--egress=${egress}`,
+    ...allow.map((rule) => `--allow=${rule}`),
+    ...(budget === undefined ? [] : [`--budget=${budget}`]),
+    ...(allowSecrets ? ['--allow-secrets'] : []),
   ];
   // The prompt with its option, so that one that begins with a dash is still a prompt.
   return await run([...argv, ...demonstration, `--task=${task}`], { env, cwd: root });

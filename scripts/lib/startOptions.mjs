@@ -21,6 +21,11 @@ one, else VS Code in the browser (code-server).
   --task PROMPT     run one task here in the terminal, without VS Code
   --snapshot MODE   what the task starts from: head, tracked (edits of tracked files too)
                     or untracked (all files that are not ignored); default: tracked
+  --egress MODE     what its sandbox may reach: list (the package registries, and --allow),
+                    open or closed; default: list
+  --allow RULE      a host that it may reach besides; may come several times
+  --budget USD      what its model may cost; then the task waits
+  --allow-secrets   start even where the sandbox would get likely keys
 
 Without ANTHROPIC_API_KEY, ANTHROPIC_AUTH_TOKEN or CLAUDE_CODE_OAUTH_TOKEN in the
 environment a scripted demonstration model answers.`;
@@ -36,11 +41,19 @@ const known = {
   yes: { type: 'boolean', short: 'y' },
   task: { type: 'string' },
   snapshot: { type: 'string' },
+  egress: { type: 'string' },
+  allow: { type: 'string', multiple: true },
+  budget: { type: 'string' },
+  'allow-secrets': { type: 'boolean' },
 };
+
+/** What only a task in the terminal takes. */
+const ofTask = ['snapshot', 'egress', 'allow', 'budget', 'allow-secrets'];
 
 /**
  * @returns {{ help?: boolean, problem?: string, repo?: { path: string, demonstration: boolean }, demo?: boolean,
- *   port?: number, browser?: boolean, password?: boolean, open?: boolean, yes?: boolean, task?: string, snapshot?: string }}
+ *   port?: number, browser?: boolean, password?: boolean, open?: boolean, yes?: boolean, task?: string, snapshot?: string,
+ *   egress?: string, allow?: string[], budget?: string, allowSecrets?: boolean }}
  */
 export function readOptions(argv) {
   let values;
@@ -66,15 +79,26 @@ export function readOptions(argv) {
     yes: values.yes ?? false,
     task: values.task,
     snapshot: values.snapshot ?? 'tracked',
+    egress: values.egress ?? 'list',
+    allow: values.allow ?? [],
+    budget: values.budget,
+    allowSecrets: values['allow-secrets'] ?? false,
   };
 }
 
-function problemOf({ port, task, snapshot, repo }) {
+function problemOf({ port, task, snapshot, repo, ...values }) {
   if (port !== undefined && !(/^\d{1,5}$/.test(port) && Number(port) >= 1 && Number(port) <= 65_535)) {
     return `--port "${port}" is no port number: it is between 1 and 65535.`;
   }
   if (task !== undefined && task.trim() === '') return '--task needs a prompt that is not empty.';
-  if (snapshot !== undefined && task === undefined) return '--snapshot goes with --task.';
+  const astray = ofTask.find((name) => ({ snapshot, ...values })[name] !== undefined);
+  if (astray !== undefined && task === undefined) return `--${astray} goes with --task.`;
+  if (values.egress !== undefined && !['list', 'open', 'closed'].includes(values.egress)) {
+    return `--egress "${values.egress}" is unknown: it is list, open or closed.`;
+  }
+  if (values.budget !== undefined && !(Number(values.budget) > 0)) {
+    return `--budget "${values.budget}" is no amount of US dollars above 0.`;
+  }
   if (snapshot !== undefined && !['head', 'tracked', 'untracked'].includes(snapshot)) {
     return `--snapshot "${snapshot}" is unknown: it is head, tracked or untracked.`;
   }

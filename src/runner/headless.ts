@@ -2,13 +2,21 @@ import { stripVTControlCharacters } from 'node:util';
 import { asSallyportError, SallyportError } from '../base/errors.ts';
 import type { SnapshotMode } from '../protocol/task.ts';
 import type { TaskEvent } from '../protocol/taskEvent.ts';
-import type { TaskService } from './taskService.ts';
+import type { TaskState } from '../protocol/taskState.ts';
+import { bytes, cost, raisedBudget, spendText } from '../protocol/words.ts';
+import { SecretsFound } from './secretsFound.ts';
+import type { SubmitRequest, TaskService } from './taskService.ts';
 
 export interface HeadlessOptions {
   prompt: string;
   repository: string;
   snapshot: SnapshotMode;
   model?: string;
+  egress?: NonNullable<SubmitRequest['egress']>;
+  /** US dollars. */
+  budgetUsd?: number;
+  /** Likely keys may go to the sandbox. */
+  allowSecrets?: boolean;
 }
 
 /** What the terminal shows of one event; nothing for those that say nothing to a reader. */
@@ -46,6 +54,26 @@ export function lineOf(event: TaskEvent): string | undefined {
       return event.text === undefined ? undefined : `  ${event.text}`;
     case 'notice':
       return `! ${event.text}`;
+    case 'request':
+      return event.verdict === 'allowed' ? undefined : requestLine(event);
+    case 'paused': {
+      const whose = event.scope === 'task' ? 'The budget of this task' : "The day's budget of all tasks";
+      return `! ${whose} is used up: ${cost(event.spentUsd)} of ${cost(event.limitUsd)}. The model waits, and the clock stands still. ${whatToDo(event)}`;
+    }
+    case 'budget_set':
+      return `· budget: ${event.usd === null ? 'no limit' : cost(event.usd)}`;
+    case 'continued':
+      return '· the model goes on';
+    case 'egress_allowed':
+      return `· allowed: ${event.rule ?? `the network is ${event.mode ?? 'unchanged'}`}`;
+    case 'egress_refused':
+      return `· refused: ${event.host}`;
+    case 'gateway_notice':
+      return `! gateway: ${event.text}`;
+    case 'credential_wanted':
+      return event.reason === 'expired'
+        ? '· the credential expires, and is renewed'
+        : '! the model refused the credential; another one is looked for';
     case 'result':
       return `\n· ${event.turns} turns, ${(event.durationMs / 1000).toFixed(1)} s, $${event.costUsd.toFixed(4)}`;
     case 'ended':
@@ -53,6 +81,38 @@ export function lineOf(event: TaskEvent): string | undefined {
     default:
       return undefined;
   }
+}
+
+function requestLine(entry: Extract<TaskEvent, { type: 'request' }>): string {
+  const { kind, host, port, method, path, verdict, reason } = entry;
+  const what =
+    kind === 'tunnel'
+      ? `CONNECT ${host}:${port}`
+      : `${method ?? ''} http://${host}:${port}${path ?? ''}`.trim();
+  return `✗ ${verdict} ${what}${reason === undefined ? '' : `: ${reason}`}`;
+}
+
+function whatToDo({
+  scope,
+  spentUsd,
+  limitUsd,
+}: {
+  scope: string;
+  spentUsd: number;
+  limitUsd: number;
+}): string {
+  if (scope === 'day')
+    return 'It goes on tomorrow (UTC) or with a higher budget of the day; Ctrl+C stops it.';
+  const wanted = raisedBudget({ spentUsd, limitUsd });
+  return `Raise it from another terminal with the command "budget" (budget TASK ${wanted}); Ctrl+C stops it.`;
+}
+
+/** What went through the gateway, when all is over. */
+export function totalsLine(state: TaskState): string {
+  const { allowed, blocked, failed, bytesIn, bytesOut } = state.egress.counts;
+  const spent = spendText(state);
+  const requests = `${allowed} requests allowed, ${blocked} blocked${failed === 0 ? '' : `, ${failed} failed`}`;
+  return `Gateway: ${requests}; ${bytes(bytesIn)} in, ${bytes(bytesOut)} out${spent === '' ? '' : `; ${spent} spent`}`;
 }
 
 function summary(input: unknown): string {
@@ -107,6 +167,9 @@ export async function runHeadless(
         prompt: options.prompt,
         snapshot: options.snapshot,
         ...(options.model === undefined ? {} : { model: options.model }),
+        ...(options.egress === undefined ? {} : { egress: options.egress }),
+        ...(options.budgetUsd === undefined ? {} : { budgetUsd: options.budgetUsd }),
+        ...(options.allowSecrets === true ? { secrets: 'send' } : {}),
       },
       leaving.signal,
     );
@@ -122,6 +185,7 @@ export async function runHeadless(
     const { text, truncated } = await service.patch(id);
     if (text !== '') show(`\n${text}${truncated ? '\n… the diff is longer than this' : ''}`);
     const state = service.task(id);
+    if (state !== undefined) show(totalsLine(state));
     const range = service.result(id);
     if (range !== undefined)
       show(
@@ -130,6 +194,11 @@ export async function runHeadless(
     return state?.phase === 'succeeded' ? 0 : 1;
   } catch (thrown) {
     const error = asSallyportError(thrown);
+    if (thrown instanceof SecretsFound) {
+      for (const { path, line, kind, hint } of thrown.findings)
+        show(`! ${line === 0 ? path : `${path}:${line}`}  ${kind}  ${hint}`);
+      show('With --allow-secrets they are sent.');
+    }
     show(`${error.message} ${error.mend} [${error.code}]`);
     return error.code === 'cancelled' ? 130 : 1;
   }

@@ -5,6 +5,7 @@ import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { asSallyportError, SallyportError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
+import { EgressMode } from '../protocol/egress.ts';
 import { SnapshotMode } from '../protocol/task.ts';
 import { defaultDataRoot } from './dataFolder.ts';
 import { doctorTable } from './doctorTable.ts';
@@ -12,17 +13,25 @@ import { runHeadless } from './headless.ts';
 import { createTaskService } from './localTasks.ts';
 import { type ChosenSource, createModelSources } from './modelSources.ts';
 import { credentialTable } from './modelSourcesTable.ts';
+import type { TaskService } from './taskService.ts';
 import { defaultPolicy } from './userPolicy.ts';
 
 const usage = `sallyport-runner headless --task PROMPT | --task-file FILE [options]
 sallyport-runner doctor [--call-model]
 sallyport-runner credentials
+sallyport-runner budget TASK USD|none
+sallyport-runner allow TASK RULE
 
   --repo DIR        repository to work on (default: this folder)
   --snapshot MODE   head, tracked or untracked (default: tracked)
   --model NAME      model of the agent
   --credential ID   which credential is used, by its id (default: the first that is ready)
   --demo            let the demonstration model answer, even where there is a credential
+  --egress MODE     what the sandbox may reach: list (the package registries, and --allow), open or closed
+  --allow RULE      a host that it may reach besides, as in "api.example.com" or
+                    "mirror.example.com:8443/debian/ GET,HEAD"; may come several times
+  --budget USD      what the model may cost; then the task waits
+  --allow-secrets   start even where the sandbox would get likely keys
   --engine ADDRESS  socket path or URL of the container engine
   --call-model      let the doctor send the model a request for one token
   --verbose         diagnostics on stderr
@@ -39,6 +48,10 @@ async function main(): Promise<number> {
       model: { type: 'string' },
       credential: { type: 'string' },
       demo: { type: 'boolean', default: false },
+      egress: { type: 'string' },
+      allow: { type: 'string', multiple: true },
+      budget: { type: 'string' },
+      'allow-secrets': { type: 'boolean', default: false },
       engine: { type: 'string' },
       'call-model': { type: 'boolean', default: false },
       verbose: { type: 'boolean', default: false },
@@ -60,31 +73,37 @@ async function main(): Promise<number> {
     process.stdout.write(credentialTable(await sources.list()));
     return 0;
   }
-  /** Found bad here, a credential costs no container. */
-  const credentials = async (): Promise<ChosenSource> => {
-    const chosen = await sources.choose(values.demo ? 'demonstration' : values.credential);
-    await sources.check(chosen);
-    return chosen;
-  };
+  const credentials = (): Promise<ChosenSource> =>
+    sources.choose(values.demo ? 'demonstration' : values.credential);
   const service = await createTaskService({
     dataFolder: defaultDataRoot(),
     distFolder: __dirname,
     containerFolder: resolve(__dirname, '..', 'container'),
     engineSetting: () => values.engine,
-    policy: () => defaultPolicy,
+    // Nobody answers here, so that no request waits.
+    policy: () => ({ ...defaultPolicy, holdMs: 0 }),
     credentials,
     modelSources: sources,
     log: values.verbose ? terminalLog : quiet,
   });
   try {
     if (command === 'doctor') return await doctor(service, values['call-model']);
+    if (command === 'budget' || command === 'allow') {
+      await decide(service, command, positionals.slice(1));
+      return 0;
+    }
     if (command !== 'headless') throw invalid(`There is no command "${command}".`);
     const prompt =
       values.task ?? (values['task-file'] === undefined ? '' : await readFile(values['task-file'], 'utf8'));
     const snapshot = SnapshotMode.safeParse(values.snapshot);
     if (!snapshot.success) throw invalid(`"${values.snapshot}" is no snapshot mode.`);
+    const mode = EgressMode.safeParse(values.egress ?? 'list');
+    if (!mode.success) throw invalid(`--egress "${values.egress ?? ''}" is neither list, open nor closed.`);
     const options = {
       prompt,
+      egress: { mode: mode.data, rules: values.allow ?? [] },
+      allowSecrets: values['allow-secrets'],
+      ...(values.budget === undefined ? {} : { budgetUsd: dollars(values.budget) }),
       repository: resolve(values.repo),
       snapshot: snapshot.data,
       ...(values.model === undefined ? {} : { model: values.model }),
@@ -102,10 +121,25 @@ async function main(): Promise<number> {
   }
 }
 
-async function doctor(
-  service: Awaited<ReturnType<typeof createTaskService>>,
-  callModel: boolean,
-): Promise<number> {
+/** For a task that runs, in whichever process. */
+async function decide(
+  service: TaskService,
+  command: 'budget' | 'allow',
+  [id = '', value = '']: string[],
+): Promise<void> {
+  await service.open();
+  if (command === 'allow') await service.answerEgress(id, { allow: 'task', rule: value });
+  else await service.setBudget(id, value === 'none' ? null : dollars(value));
+}
+
+function dollars(text: string): number {
+  const usd = Number(text);
+  if (text.trim() === '' || !Number.isFinite(usd) || usd <= 0)
+    throw invalid(`"${text}" is no amount of US dollars above 0.`);
+  return usd;
+}
+
+async function doctor(service: TaskService, callModel: boolean): Promise<number> {
   const stopping = new AbortController();
   process.once('SIGINT', () => stopping.abort());
   const checks = await service.doctor({ callModel, signal: stopping.signal });
