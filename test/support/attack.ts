@@ -54,7 +54,9 @@ export async function runAttacks(
   args: Record<string, unknown>,
   user = '0:0',
 ): Promise<Verdicts> {
-  const source = ['prelude.py', program].map((file) => readFileSync(join(folder, file), 'utf8')).join('\n');
+  const source = ['prelude.py', 'marks.py', program]
+    .map((file) => readFileSync(join(folder, file), 'utf8'))
+    .join('\n');
   const argv = ['python3', '-c', `${source}\nmain()\n`, JSON.stringify({ limitS, ...args })];
   const { text, exitCode, stderr } = await output(engine, container, argv, user);
   const verdicts = text
@@ -130,6 +132,8 @@ const allCapabilities =
     ' ',
   );
 
+type ContainerCreateOptions = Parameters<ReturnType<typeof dial>['createContainer']>[0];
+
 /** Containers with walls down, made past our own hardening, and removed together. */
 export class WeakContainers {
   private readonly engine: Engine;
@@ -147,8 +151,7 @@ export class WeakContainers {
   }
 
   /** A volume as a task's own, with its sockets' names in it. */
-  async volume(): Promise<string> {
-    const name = `sallyport-attack-${randomBytes(6).toString('hex')}`;
+  async volume(name = `sallyport-attack-${randomBytes(6).toString('hex')}`): Promise<string> {
     await this.engine.createVolume(name, testLabels);
     this.volumes.push(name);
     const filler = await this.start({ binds: [`${name}:/run/sallyport`] });
@@ -169,8 +172,7 @@ export class WeakContainers {
       env = {},
       user = '0:0',
     } = weakening;
-    const docker = this.raw();
-    const container = await docker.createContainer({
+    return await this.startAs({
       Image: this.image,
       Entrypoint: [],
       Cmd: weakening.command ?? ['tail', '-f', '/dev/null'],
@@ -198,29 +200,47 @@ export class WeakContainers {
         ...(sysctls === undefined ? {} : { Sysctls: sysctls }),
       },
     });
-    this.made.push(container.id);
+  }
+
+  /** Starts one that prints "ready" when it is. */
+  async startReady(weakening: Weakening): Promise<string> {
+    const id = await this.start(weakening);
+    const over = new AbortController();
+    const signal = AbortSignal.any([over.signal, AbortSignal.timeout(20_000)]);
+    try {
+      for await (const chunk of this.engine.logs(id, signal))
+        if (Buffer.from(chunk).toString().includes('ready')) return id;
+    } finally {
+      over.abort();
+    }
+    throw new Error('The container ended before it was ready');
+  }
+
+  /** With options of the engine's own. */
+  async startAs(options: ContainerCreateOptions): Promise<string> {
+    const container = await this.raw().createContainer(options);
+    this.adopt(container.id);
     await container.start();
     return container.id;
   }
 
+  /** It is removed with the others. */
+  adopt(id: string): void {
+    this.made.push(id);
+  }
+
+  get imageName(): string {
+    return this.image;
+  }
+
   /** A network in which every address answers, made of a loopback alone: for who joins it (`container:ID`). */
   async everywhere(): Promise<string> {
-    const id = await this.start({
+    const id = await this.startReady({
       network: 'none',
       capabilities: ['NET_ADMIN', 'NET_BIND_SERVICE'],
       sysctls: { 'net.ipv6.conf.all.disable_ipv6': '0', 'net.ipv4.ping_group_range': '0 2147483647' },
       command: ['python3', '-c', readFileSync(join(folder, 'everywhere.py'), 'utf8')],
     });
-    const over = new AbortController();
-    try {
-      for await (const chunk of this.engine.logs(
-        id,
-        AbortSignal.any([over.signal, AbortSignal.timeout(20_000)]),
-      ))
-        if (Buffer.from(chunk).toString().includes('ready')) break;
-    } finally {
-      over.abort();
-    }
     return await this.start({ network: `container:${id}`, capabilities: ['NET_RAW'] });
   }
 

@@ -1,0 +1,42 @@
+import assert from 'node:assert/strict';
+import { judge, output, runAttacks, type Strong, type Verdicts } from '../support/attack.ts';
+import { AttackRange } from '../support/attackRange.ts';
+import { AttackUniverse, carelessSocket } from '../support/attackUniverse.ts';
+import { engineKinds } from '../support/engines.ts';
+import { paths } from '../../src/protocol/control.ts';
+
+for (const kind of engineKinds) {
+  describe(`promise 2 on ${kind}: the gateway passes on only what is on its list`, function () {
+    this.timeout('5m');
+    let range: AttackRange;
+    let universe: AttackUniverse;
+    const weak = new Map<string, Verdicts>();
+    const strong: Strong[] = [];
+
+    before(async () => {
+      range = await AttackRange.open(kind);
+      universe = await AttackUniverse.open(range);
+      const attacks = (args: { socket: string; all?: boolean }) => {
+        const more = { ...args, carelessSocket, limitS: 60 };
+        return runAttacks(range.engine, universe.sandbox, 'gateway.py', more, '1000:1000');
+      };
+      // Not only every attack, but every way of it has to get through there.
+      weak.set('careless', await attacks({ socket: carelessSocket, all: true }));
+      strong.push({ by: 'the agent', verdicts: await attacks({ socket: paths.proxySocket }) });
+    });
+    after(() => range.close());
+
+    judge('gateway.py', () => ({ weak, strong }));
+
+    it('what is on the list does arrive', async () => {
+      const url = 'http://allowed.example.com/';
+      const { text } = await output(
+        range.engine,
+        universe.sandbox,
+        ['curl', '-sS', '-m', '10', '--unix-socket', paths.proxySocket, '--request-target', url, url],
+        '1000:1000',
+      );
+      assert.equal(text, 'BAIT');
+    });
+  });
+}
