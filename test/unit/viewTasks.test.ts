@@ -144,6 +144,7 @@ describe('a notification', () => {
     const notice = endNotice(stateOf({}, failure));
     assert.equal(notice?.level, 'error');
     assert.match(notice.text, /The key was refused\. Set another\./);
+    assert.equal(notice.actions[0]?.title, 'Choose Credential…');
     assert.equal(endNotice(stateOf({}, { ...ended, outcome: 'stopped' })), undefined);
     assert.equal(endNotice(stateOf({})), undefined);
   });

@@ -10,6 +10,7 @@ export interface Notice {
 
 const open = { title: 'Open', command: 'sallyport.open' };
 const diff = { title: 'Show Diff', command: 'sallyport.showDiff' };
+const credentials = { title: 'Choose Credential…', command: 'sallyport.credentials' };
 const accept = { title: 'Accept as Branch', command: 'sallyport.acceptAsBranch' };
 
 export function firstCommitNotice(state: TaskState): Notice {
@@ -44,7 +45,12 @@ export function endNotice(state: TaskState): Notice | undefined {
         `${name(state)}: ${safeLine(message)}`,
         ...(mend === undefined ? [] : [safeLine(mend)]),
       ].join(' ');
-      return { level: 'error', text, actions: [open, ...(made ? [diff] : [])] };
+      const refused = state.failure?.kind === 'auth_refused';
+      return {
+        level: 'error',
+        text,
+        actions: [...(refused ? [credentials] : []), open, ...(made ? [diff] : [])],
+      };
     }
     case 'preparing':
     case 'running':
