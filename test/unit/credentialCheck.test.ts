@@ -379,7 +379,9 @@ describe('the check of a credential', () => {
       const answer =
         (status: number, body: object): typeof fetch =>
         (input, init) => {
-          asked.push(`${String(input)} ${new Headers(init?.headers).get('authorization') ?? ''}`);
+          asked.push(
+            `${input instanceof URL ? input.href : ''} ${new Headers(init?.headers).get('authorization') ?? ''}`,
+          );
           return Promise.resolve(Response.json(body, { status }));
         };
       await sources({ fetch: answer(200, {}) }).check(bedrock(auth));
