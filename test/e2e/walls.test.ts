@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { Browser } from 'playwright-core';
 import type { Turn } from '../../src/gateway/scriptedModel.ts';
@@ -70,9 +72,11 @@ describe('the walls in the workbench', function () {
     turns: readonly Turn[],
     gated: readonly number[],
     settings: Record<string, unknown>,
+    prepare: () => Promise<void> = () => Promise.resolve(),
   ): Promise<Workbench> {
     model = await ModelServer.start(turns, gated);
     household = await makeHousehold({ 'sallyport.network.proxy': model.url, ...settings });
+    await prepare();
     server = await CodeServer.start(household, {
       ANTHROPIC_API_KEY: key,
       ANTHROPIC_BASE_URL: model.url,
@@ -123,7 +127,10 @@ describe('the walls in the workbench', function () {
     await vscode.screenshot('42-ledger');
 
     // With another editor in front the window asks.
-    await vscode.command('Create: New Untitled Text File');
+    await vscode.page.keyboard.press('F1');
+    await vscode.input.fill('>File: New Untitled Text File');
+    await vscode.choice('File: New Untitled Text File').click();
+    await vscode.tab('Untitled-1').waitFor();
     model.go(1);
     const toast = vscode.toast('two.example.com:80');
     await toast.waitFor({ timeout: 60_000 });
@@ -179,8 +186,34 @@ describe('the walls in the workbench', function () {
     assert.equal(events().find(({ type }) => type === 'ended')?.['outcome'], 'succeeded');
     await panel
       .locator('.facts')
-      .getByText(/^\$1\.80 of /)
+      .getByText(/^\$1\.85 of \$2\.70/)
       .waitFor();
     await vscode.screenshot('47-after-pause');
+  });
+
+  it('asks about likely keys before anything leaves, and keeps the prompt', async () => {
+    // A key of the form that is looked for, made here and good for nothing.
+    const likely = ['AKIA', 'Q3EGRN7PXL5TWZ2K'].join('');
+    const vscode = await open([], [], { 'sallyport.model.source': 'demonstration' }, () =>
+      writeFile(join(household.repository, 'deploy.env'), `REGION=eu\nAWS_ACCESS_KEY_ID=${likely}\n`),
+    );
+    await vscode.showTasks();
+    await vscode.command('Sallyport: New Task');
+    await vscode.type('New Task', 'Fix the median.');
+    await vscode.choice('With untracked files').click();
+    await vscode.choice('deploy.env:2').waitFor({ timeout: 60_000 });
+    await vscode.screenshot('48-likely-keys');
+    const shown = await vscode.page.locator('.quick-input-widget').innerText();
+    assert.equal(shown.includes(likely), false, 'the key itself is not shown');
+    await vscode.choice('deploy.env:2').click();
+    await vscode.tab('deploy.env').waitFor();
+    await vscode.choice('Start Anyway').waitFor();
+    await vscode.choice('Cancel').click();
+    await vscode.toast('Its prompt is kept').waitFor();
+    assert.deepEqual(events(), [], 'there is no task');
+    await vscode.command('Sallyport: New Task');
+    await vscode.input.waitFor();
+    assert.equal(await vscode.input.inputValue(), 'Fix the median.');
+    await vscode.screenshot('49-prompt-kept');
   });
 });

@@ -96,6 +96,15 @@ export class VirtualList {
     this.schedule();
   }
 
+  /** Brings a row into sight where it is not. */
+  show(index: number): void {
+    const viewport = this.scroller.clientHeight;
+    const top = this.scroller.scrollTop * this.stretch(viewport);
+    const at = this.heights.offset(index);
+    if (at < top || at + this.heights.get(index) > top + viewport) this.reveal(index);
+    else this.schedule();
+  }
+
   schedule(): void {
     this.scheduled ||= requestAnimationFrame(() => {
       this.scheduled = 0;

@@ -258,7 +258,7 @@ export class LedgerTab extends LitElement {
     return html`<div class="request-details ${row.verdict}" role="row">
       <div role="gridcell">
         <dl>
-          ${fact(verdict.label, row.reason === undefined ? '' : safeText(row.reason.slice(0, 1000)))}
+          ${fact(verdict.label, reasonOf(row))}
           ${fact('Address', html`<code>${scheme}://${safeLine(row.host, 300)}:${row.port}${row.path === undefined ? '' : safeLine(row.path)}</code>`)}
           ${fact('Kind', kinds[row.kind])}
           ${fact('Time', html`${new Date(row.started).toLocaleString()} · ${row.verdict === 'waiting' ? 'waits for your answer' : shortDuration(row.ended - row.started)}`)}
@@ -333,7 +333,7 @@ export class LedgerTab extends LitElement {
     if (to !== undefined) {
       const index = Math.max(0, Math.min(last, to));
       this.selected = this.shown[index]?.key ?? 0;
-      this.list?.reveal(index);
+      this.list?.show(index);
     } else if (row === undefined) return;
     else if (event.key === 'Enter' || event.key === ' ') this.toggle(row);
     else if (event.key === 'ArrowRight' && !this.opened.has(row.key)) this.toggle(row);
@@ -341,6 +341,14 @@ export class LedgerTab extends LitElement {
     else return;
     event.preventDefault();
   }
+}
+
+/** Of a request that was let through the rule, of another one why not. */
+function reasonOf({ verdict, reason }: LedgerRow): string {
+  if (reason === undefined) return verdict === 'waiting' ? 'for your answer' : '';
+  const text = safeText(reason.slice(0, 1000));
+  // An open network says so in a sentence.
+  return verdict === 'allowed' && typeof readRule(text) === 'object' ? `by the rule ${text}` : text;
 }
 
 const clockFormat = new Intl.DateTimeFormat('en-GB', {
