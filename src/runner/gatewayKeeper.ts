@@ -356,9 +356,11 @@ export class GatewayKeeper {
       await request(engine, id, { op: 'allowance', allowanceUsd: allowance.usd });
       link.allowanceUsd = allowance.usd;
     }
+    if (this.options.state().paused === undefined) return;
+    // It has been told, and goes on; its own word of that may come late, and even after the agent's end.
+    if (leavesRoom(allowance, state.spend.usd)) await this.continueSpending();
     // Another budget may hold it by now than the one that it was paused for.
-    if (this.options.state().paused !== undefined && !leavesRoom(allowance, state.spend.usd))
-      await this.sayPaused(allowance);
+    else await this.sayPaused(allowance);
   }
 
   private async pushCredential(upstream: Upstream): Promise<void> {

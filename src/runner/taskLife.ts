@@ -73,6 +73,7 @@ export class TaskLife {
   /** Of the time limit that is kept from outside. */
   private clock: PausableTimer | undefined;
   private clockTold: Promise<void> = Promise.resolve();
+  private clockRuns: boolean | undefined;
   private answering: Promise<void> = Promise.resolve();
   /** Ends with the present look at the task; a failure is followed by another. */
   private attempt: AbortSignal = this.leaving.signal;
@@ -397,6 +398,8 @@ export class TaskLife {
   /** The time in which a budget is used up is not the agent's. */
   private setClock(running: boolean): void {
     this.clock?.setRunning(running);
+    if (this.clockRuns === running) return;
+    this.clockRuns = running;
     this.clockTold = this.clockTold.then(async () => {
       if (hasEnded(this.current) || this.hasLeft()) return;
       try {
