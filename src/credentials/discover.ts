@@ -1,24 +1,17 @@
-import { asSallyportError, SallyportError } from '../base/errors.ts';
+import { asSallyportError, type SallyportError } from '../base/errors.ts';
 import type { Upstream } from '../protocol/control.ts';
-import { checkCredential, type Credential, type FoundCredential, labelOf, upstreamOf } from './credential.ts';
+import { checkCredential, type Credential, type FoundCredential, labelOf } from './credential.ts';
 import { nonEmpty } from './surroundings.ts';
 
 export type ModelSource = 'auto' | 'credentials' | 'demonstration';
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
-/** Where the model's answers come from. */
-export interface ChosenModel {
-  label: string;
-  demonstration: boolean;
-  upstream: Upstream;
-}
-
-export const demonstrationModel: ChosenModel = {
+export const demonstrationModel = {
   label: 'demonstration model',
   demonstration: true,
   upstream: { kind: 'demonstration' },
-};
+} satisfies { label: string; demonstration: boolean; upstream: Upstream };
 
 /** A variable that holds a credential, or what is wrong with it. */
 export type Variable = { name: string } & ({ found: FoundCredential } | { problem: SallyportError });
@@ -61,32 +54,4 @@ export function discover(env: Environment): FoundCredential[] {
 /** True when the demonstration model is asked for by the environment. */
 export function demonstrationWanted(env: Environment): boolean {
   return env['SALLYPORT_DEMONSTRATION'] === '1';
-}
-
-/**
- * Chooses where the model's answers come from. The user's own choice comes first: a stored credential, then the
- * environment's wish for a demonstration, then credentials of the environment. The demonstration model never stands in
- * without having been asked for.
- * @param stored the credential from the secret store
- * @throws SallyportError no_credentials, invalid_credential
- */
-export function chooseModel(
-  source: ModelSource,
-  env: Environment,
-  stored: FoundCredential | undefined,
-): ChosenModel {
-  if (source === 'demonstration') return demonstrationModel;
-  if (stored !== undefined) return fromCredential(stored);
-  if (source === 'auto' && demonstrationWanted(env)) return demonstrationModel;
-  const [first] = discover(env);
-  if (first !== undefined) return fromCredential(first);
-  throw new SallyportError(
-    'no_credentials',
-    'There is no credential for the model.',
-    'Set an Anthropic API key (also from ANTHROPIC_API_KEY), or use the demonstration model, which needs none.',
-  );
-}
-
-function fromCredential({ credential, label }: FoundCredential): ChosenModel {
-  return { label, demonstration: false, upstream: upstreamOf(credential) };
 }

@@ -5,8 +5,9 @@ import {
   labelOf,
   problemWithBaseUrl,
   problemWithCredential,
+  upstreamOf,
 } from '../../src/credentials/credential.ts';
-import { chooseModel, discover } from '../../src/credentials/discover.ts';
+import { demonstrationWanted, discover } from '../../src/credentials/discover.ts';
 import { Upstream } from '../../src/protocol/control.ts';
 
 const apiKey = 'sk-ant-api03-abcdefghijklmnopqrstuvwxyz';
@@ -51,8 +52,8 @@ describe('credentials', () => {
     assert.equal(bearer?.credential.baseUrl, 'https://models.example.com/v2');
     assert.equal(bearer.label, 'Token for models.example.com from ANTHROPIC_AUTH_TOKEN');
     assert.equal(token?.credential.baseUrl, undefined);
-    const chosen = chooseModel('auto', env, undefined);
-    assert.deepEqual(Upstream.parse(chosen.upstream), {
+    assert.ok(bearer);
+    assert.deepEqual(Upstream.parse(upstreamOf(bearer.credential)), {
       kind: 'anthropic',
       baseUrl: 'https://models.example.com/v2',
       auth: { type: 'bearer', value: 'abcd' },
@@ -101,24 +102,13 @@ describe('credentials', () => {
     assert.equal(problemWithBaseUrl('http://127.0.0.1:8080/api'), undefined);
   });
 
-  it('lets a stored credential come before everything but the wish for a demonstration', () => {
-    const stored = { credential: { kind: 'api_key', value: apiKey } as const, label: 'stored' };
-    const env = { ANTHROPIC_AUTH_TOKEN: 'abcd', SALLYPORT_DEMONSTRATION: '1' };
-    assert.equal(chooseModel('auto', env, stored).label, 'stored');
-    assert.equal(chooseModel('demonstration', env, stored).demonstration, true);
-    assert.equal(chooseModel('auto', env, undefined).demonstration, true);
-    assert.equal(chooseModel('credentials', env, undefined).label, 'Token from ANTHROPIC_AUTH_TOKEN');
-  });
-
-  it('never takes the demonstration model without being asked', () => {
+  it('fails for a variable that cannot be right, and knows the wish for a demonstration', () => {
     assert.equal(
-      codeOf(() => chooseModel('auto', {}, undefined)),
-      'no_credentials',
+      codeOf(() => discover({ ANTHROPIC_API_KEY: 'x' })),
+      'invalid_credential',
     );
-    assert.equal(
-      codeOf(() => chooseModel('credentials', { SALLYPORT_DEMONSTRATION: '1' }, undefined)),
-      'no_credentials',
-    );
+    assert.equal(demonstrationWanted({ SALLYPORT_DEMONSTRATION: '1' }), true);
+    assert.equal(demonstrationWanted({ SALLYPORT_DEMONSTRATION: '0' }), false);
   });
 
   it('names another service in the label', () => {
