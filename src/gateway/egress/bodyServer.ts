@@ -4,6 +4,7 @@ import type { BodyFraming, RequestHead } from './requestHead.ts';
 
 export type HttpHead = Extract<RequestHead, { kind: 'http' }>;
 
+/** Has to answer with `Connection: close`, or to destroy the socket. */
 type Take = (request: IncomingMessage, response: ServerResponse) => void;
 
 /**
@@ -20,16 +21,13 @@ export class BodyServer {
       { requestTimeout: 0, headersTimeout: 0, keepAliveTimeout: 1, insecureHTTPParser: false },
       (request, response) => {
         const take = this.takers.get(request.socket);
-        // A second request on the same connection: it closes after the first answer.
+        // A second request on the same connection, which closes after the first answer.
         if (take === undefined) return;
         this.takers.delete(request.socket);
         this.taken.set(request.socket, request);
-        response.shouldKeepAlive = false;
         take(request, response);
       },
     );
-    // Who gave the connection watches over its silence; without a listener the server would break it off.
-    this.server.on('timeout', () => undefined);
     this.server.on('clientError', (_, socket) => {
       // What comes after a whole request is of no interest; its answer is still on the way.
       if (this.taken.get(socket)?.complete !== true) socket.destroy();
