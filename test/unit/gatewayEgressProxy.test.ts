@@ -437,6 +437,15 @@ describe('gatewayEgressProxy', () => {
       assert.doesNotMatch(heard.join(''), /\r\nGET \/smuggled|^GET/m);
     });
 
+    it('are broken off at a damaged body', async () => {
+      const { port } = await bench.listenRaw();
+      await bench.start({ rules: [`${host}:${port} POST`] });
+      await bench.ask(
+        `POST http://${host}:${port}/ HTTP/1.1\r\nHost: ${host}:${port}\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n`,
+      );
+      assert.equal((await entry()).verdict, 'failed');
+    });
+
     it('of HTTP/1.0 get an answer of HTTP/1.0’s kind', async () => {
       const port = await web((_, response) => {
         response.write('in ');
@@ -857,6 +866,18 @@ describe('gatewayEgressProxy', () => {
       await bench.ask(connectTo(443), inRecords(helloMessage([serverName('other.example.com')])));
       await bench.requests(1);
       assert.deepEqual(asked, []);
+    });
+
+    it('is let go when the client leaves before its answer', async () => {
+      const { port, taken } = await bench.listenRaw((socket) => socket.resume());
+      const network = { proxy: `http://127.0.0.1:${port}` };
+      await bench.start({ rules: [host], network }, { resolve: unknown });
+      const client = bench.client(connectTo(443), hello);
+      await client.until('\r\n\r\n');
+      while (taken[0] === undefined) await delay(5);
+      client.socket.destroy();
+      await once(taken[0], 'end');
+      assert.equal((await entry()).verdict, 'failed');
     });
 
     it('is not used for hosts that are named as exempt', async () => {

@@ -1,7 +1,14 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { createServer, get, type Server } from 'node:http';
 import { createServer as createSecureServer, get as getSecure } from 'node:https';
-import { connect, type AddressInfo, type Server as TcpServer, type Socket } from 'node:net';
+import {
+  connect,
+  createServer as createTcp,
+  type AddressInfo,
+  type Server as TcpServer,
+  type Socket,
+} from 'node:net';
 import { rootCertificates } from 'node:tls';
 import { agentThrough, connectThrough, proxyFor } from '../../src/gateway/egress/networkWay.ts';
 import { certificateFor } from '../support/certificate.ts';
@@ -59,6 +66,13 @@ describe('gatewayEgressWay', () => {
     assert.match(await textOf(socket), /direct$/);
   });
 
+  it('closes a connection that the other side has ended', async () => {
+    const port = await listen(createTcp({ allowHalfOpen: true }, (socket) => socket.end('bye')));
+    const socket = await connectThrough({}, '127.0.0.1', port);
+    socket.resume();
+    await once(socket, 'close');
+  });
+
   it('asks the proxy for a tunnel, with the user of its URL', async () => {
     const port = await listen(createServer((_, response) => response.end('tunnelled')));
     const at = await listen(proxy);
@@ -71,7 +85,6 @@ describe('gatewayEgressWay', () => {
   });
 
   it('keeps bytes that come in one piece with the answer of the proxy', async () => {
-    const { createServer: createTcp } = await import('node:net');
     const at = await listen(
       createTcp((socket) => socket.once('data', () => socket.end('HTTP/1.1 200 OK\r\n\r\nfirst words'))),
     );
@@ -97,7 +110,6 @@ describe('gatewayEgressWay', () => {
     ['sends a head without an end', 'x'.repeat(40_000)],
   ] as const) {
     it(`fails when the proxy ${what}`, async () => {
-      const { createServer: createTcp } = await import('node:net');
       const at = await listen(createTcp((socket) => socket.once('data', () => socket.end(answer))));
       await assert.rejects(connectThrough({ proxy: `http://127.0.0.1:${at}` }, 'host.example.com', 443), {
         code: 'EPROXY',
@@ -116,7 +128,6 @@ describe('gatewayEgressWay', () => {
   });
 
   it('ends an attempt at its signal', async () => {
-    const { createServer: createTcp } = await import('node:net');
     const at = await listen(createTcp());
     const controller = new AbortController();
     const attempt = connectThrough(
