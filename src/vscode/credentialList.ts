@@ -86,7 +86,7 @@ async function pickStep(
 ): Promise<Step | undefined> {
   const pick = vscode.window.createQuickPick<Item>();
   pick.title = 'Credentials';
-  pick.placeholder = 'Choose what tasks of this workspace use. No value is shown, and none enters a sandbox.';
+  pick.placeholder = 'What tasks of this workspace use. No value is shown.';
   pick.matchOnDescription = true;
   pick.matchOnDetail = true;
   pick.busy = true;

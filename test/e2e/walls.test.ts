@@ -186,7 +186,7 @@ describe('the walls in the workbench', function () {
     assert.equal(events().find(({ type }) => type === 'ended')?.['outcome'], 'succeeded');
     await panel
       .locator('.facts')
-      .getByText(/^\$1\.85 of \$2\.70/)
+      .getByText(/\$1\.85 of \$2\.70/)
       .waitFor();
     await vscode.screenshot('47-after-pause');
   });
@@ -212,7 +212,7 @@ describe('the walls in the workbench', function () {
     await vscode.toast('Its prompt is kept').waitFor();
     assert.deepEqual(events(), [], 'there is no task');
     await vscode.command('Sallyport: New Task');
-    await vscode.input.waitFor();
+    await vscode.page.locator('.quick-input-title', { hasText: 'New Task' }).waitFor();
     assert.equal(await vscode.input.inputValue(), 'Fix the median.');
     await vscode.screenshot('49-prompt-kept');
   });

@@ -225,7 +225,7 @@ function eventRow(event: TaskEvent, actions: RowActions): TemplateResult {
               ${duration(event.durationMs)} · ${plural(event.turns, 'turn')} ·
               ${count(event.usage.inputTokens + event.usage.cacheReadTokens + event.usage.cacheWriteTokens)}
               tokens in, ${count(event.usage.outputTokens)}
-              out${event.costUsd > 0 ? ` · ${cost(event.costUsd)}` : ''}
+              out${event.costUsd > 0 ? ` · ${cost(event.costUsd)} by its own count` : ''}
             </span>
           </div>
           ${event.isError ? pre(event.text.slice(0, maxCharacters), '') : nothing}`,

@@ -41,7 +41,10 @@ export function credentialItems(
       id,
       group: purpose,
       label: `$(${icon}) ${plain(source.label)}`,
-      description: [use, state === 'ready' ? '' : state === 'expired' ? 'expired' : 'cannot be used']
+      description: [
+        use,
+        state === 'ready' ? '' : state === 'expired' ? 'expired' : model ? 'cannot be used' : 'not set',
+      ]
         .filter((part) => part !== '')
         .join(' · '),
       detail: plain([detail, state === 'ready' ? '' : (mend ?? '')].filter((part) => part !== '').join(' ')),
