@@ -4,11 +4,20 @@ import type { ModelCall } from './modelCall.ts';
 import { ModelFailure } from './modelBackend.ts';
 import { remoteReach, remoteReachOfCount } from './remoteReach.ts';
 
-/** Longest request of the agent's, in bytes. The services take no longer one. */
-export const maxRequestBytes = 32 << 20;
+/**
+ * Longest request of the agent's, in bytes: several times what a model of a million tokens reads as text. It is in memory
+ * several times over while it is checked, and in a gateway of 256 MiB that must end nothing.
+ */
+export const maxRequestBytes = 16 << 20;
 
 /** What all requests together may hold, in bytes: the gateway's memory is small, and the agent is not trusted with it. */
-const maxHeldBytes = 48 << 20;
+const maxHeldBytes = 20 << 20;
+
+/**
+ * Most values in a request. A list of a million empty objects is short as text and large as what was read of it; requests
+ * of a million tokens have less, commas in their text counted.
+ */
+const maxValues = 500_000;
 
 /** Counts what the requests of one gateway hold in memory. */
 export class BodyRoom {
@@ -70,7 +79,7 @@ export async function readModelBody(
   if (reason !== undefined) throw new ModelBlocked(403, reason);
   const { model, stream } = Asked.safeParse(json).data ?? {};
   return {
-    bytes: Buffer.from(JSON.stringify(json)),
+    bytes: written(json),
     ...(model === undefined ? {} : { model }),
     streams: call.streams ?? stream === true,
   };
@@ -79,15 +88,36 @@ export async function readModelBody(
 async function readText(request: IncomingMessage, take: (bytes: number) => void): Promise<string> {
   const parts: Buffer[] = [];
   let bytes = 0;
+  let values = 0;
   // The stream is left whole, so that a refusal can still be answered.
   for await (const part of request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
     bytes += part.length;
     if (bytes > maxRequestBytes) throw tooLarge();
     take(part.length);
+    values += valuesIn(part);
+    if (values > maxValues) throw new ModelBlocked(413, 'The request has too many parts.');
     parts.push(part);
   }
   return Buffer.concat(parts).toString('utf8');
 }
+
+function written(json: unknown): Buffer {
+  try {
+    return Buffer.from(JSON.stringify(json));
+  } catch {
+    // What can be read can be too deep to be written.
+    throw new ModelBlocked(400, 'The request is nested too deep.');
+  }
+}
+
+/** No less than the values that begin in it. */
+function valuesIn(part: Buffer): number {
+  let count = 0;
+  for (const byte of part) if (byte === comma || byte === bracket || byte === brace) count++;
+  return count;
+}
+
+const [comma, bracket, brace] = [0x2c, 0x5b, 0x7b];
 
 function parsed(text: string): unknown {
   try {

@@ -292,9 +292,19 @@ describe('gatewayBroker', () => {
     assert.ok(streamed === 413 || /EPIPE|ECONNRESET/.test(String(streamed)), String(streamed));
   });
 
+  it('reads no request that is small as text and large in memory', async () => {
+    await listen();
+    const { status, text } = await ask('/v1/messages', { body: `{"system":[${'{},'.repeat(600_000)}{}]}` });
+    assert.equal(status, 413);
+    assert.match(text, /too many parts/);
+    const deep = await ask('/v1/messages', { body: `{"x":${'['.repeat(400_000)}${']'.repeat(400_000)}}` });
+    assert.equal(deep.status, 400);
+    assert.match(deep.text, /too deep/);
+  });
+
   it('holds no more than it has room for, whatever the agent sends at once', async () => {
     await gateway.listen(upstream(), { allowanceUsd: 0 });
-    const body = Buffer.from(JSON.stringify({ system: 'x'.repeat(20 << 20) }));
+    const body = Buffer.from(JSON.stringify({ system: 'x'.repeat(9 << 20) }));
     const left = new AbortController();
     const two = [1, 2].map(() => ask('/v1/messages', { body, signal: left.signal }).catch(() => undefined));
     await gateway.until('spend_paused');
