@@ -15,6 +15,7 @@ export interface BedrockCheckOptions {
   /** For people. */
   label: string;
   env: Environment;
+  authorities: readonly string[];
   fetch: typeof fetch;
   signal?: AbortSignal;
 }
@@ -29,11 +30,11 @@ const requestMs = 30_000;
  */
 export async function checkBedrock(upstream: Bedrock, options: BedrockCheckOptions): Promise<void> {
   const { region, auth } = upstream;
-  const { env, signal, label } = options;
+  const { env, authorities, signal, label } = options;
   if (auth.type === 'keys') {
     const { accessKeyId, secretAccessKey, sessionToken } = auth;
     const keys = { accessKeyId, secretAccessKey, ...(sessionToken === undefined ? {} : { sessionToken }) };
-    await callerIdentity(keys, { region, env, source: label, ...(signal && { signal }) });
+    await callerIdentity(keys, { region, env, authorities, source: label, ...(signal && { signal }) });
   } else {
     const url = new URL(`https://bedrock.${region}.${domain(region)}/foundation-models?byProvider=anthropic`);
     const list = await ask(url, 'GET', { authorization: `Bearer ${auth.value}` }, undefined, label, options);

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import * as https from 'node:https';
 import {
   AssumeRoleCommand,
   AssumeRoleWithWebIdentityCommand,
@@ -15,6 +16,7 @@ import type { AwsProfile, AwsProfileKind } from '../credentials/awsProfiles.ts';
 import type { BedrockWishes } from '../credentials/bedrockNames.ts';
 import type { Environment } from '../credentials/discover.ts';
 import { proxyFor } from '../credentials/proxy.ts';
+import { trusted } from '../credentials/reach.ts';
 import { nonEmpty } from '../credentials/surroundings.ts';
 import { type Attempt, stsFailure } from './stsFailures.ts';
 
@@ -37,6 +39,8 @@ export interface BedrockKeyRequest extends BedrockWishes {
   files: { config: string; credentials: string };
   region: string;
   env: Environment;
+  /** Certificates (PEM) that are trusted on top of the public ones. */
+  authorities: readonly string[];
   askMfaCode?: (serial: string) => Promise<string | undefined>;
   signal?: AbortSignal;
 }
@@ -61,7 +65,7 @@ interface Source {
  */
 export async function temporaryKeys(request: BedrockKeyRequest): Promise<BedrockKeys> {
   const { profile, rootKind, roleArn, region, env, signal } = request;
-  const client = (credentials?: Source): STSClient => stsClient(region, env, credentials);
+  const client = (credentials?: Source): STSClient => stsClient(request, credentials);
   const send = { ...(signal && { abortSignal: signal }) };
   const attempt: Attempt = {
     source: profile === undefined ? 'the environment' : `the profile ${profile.name}`,
@@ -137,7 +141,7 @@ async function profileKeys(
   assume: Assume,
   attempt: Attempt,
 ): Promise<Source> {
-  const { files, region, env, askMfaCode, signal } = request;
+  const { files, region, env, authorities, askMfaCode, signal } = request;
   const provider = fromIni({
     profile: profile.name,
     filepath: files.credentials,
@@ -167,14 +171,17 @@ async function profileKeys(
         ...(last && request.sessionPolicy !== undefined ? { Policy: request.sessionPolicy } : {}),
       });
       const options = { ...(signal && { abortSignal: signal }) };
-      return sourceOf((await stsClient(region, env).send(command, options)).Credentials, attempt);
+      return sourceOf((await stsClient(request).send(command, options)).Credentials, attempt);
     },
-    clientConfig: { region, requestHandler: requestHandler(`https://sts.${region}.amazonaws.com`, env) },
+    clientConfig: {
+      region,
+      requestHandler: requestHandler(`https://sts.${region}.amazonaws.com`, env, authorities),
+    },
   });
   return await provider();
 }
 
-async function environmentKeys({ env, files, region }: BedrockKeyRequest): Promise<Source> {
+async function environmentKeys({ env, files, region, authorities }: BedrockKeyRequest): Promise<Source> {
   const accessKeyId = nonEmpty(env['AWS_ACCESS_KEY_ID']);
   const secretAccessKey = nonEmpty(env['AWS_SECRET_ACCESS_KEY']);
   const sessionToken = nonEmpty(env['AWS_SESSION_TOKEN']);
@@ -187,7 +194,10 @@ async function environmentKeys({ env, files, region }: BedrockKeyRequest): Promi
     ignoreCache: true,
     maxRetries: 1,
     timeout: 2000,
-    clientConfig: { region, requestHandler: requestHandler(`https://sts.${region}.amazonaws.com`, env) },
+    clientConfig: {
+      region,
+      requestHandler: requestHandler(`https://sts.${region}.amazonaws.com`, env, authorities),
+    },
   });
   return await provider();
 }
@@ -198,16 +208,23 @@ async function environmentKeys({ env, files, region }: BedrockKeyRequest): Promi
  */
 export async function callerIdentity(
   keys: BedrockKeys,
-  { region, env, source, signal }: { region: string; env: Environment; source: string; signal?: AbortSignal },
+  { source, signal, ...way }: Way & { source: string; signal?: AbortSignal },
 ): Promise<string> {
   try {
-    const answer = await stsClient(region, env, keys).send(new GetCallerIdentityCommand({}), {
+    const answer = await stsClient(way, keys).send(new GetCallerIdentityCommand({}), {
       ...(signal && { abortSignal: signal }),
     });
     return answer.Arn ?? '';
   } catch (thrown) {
-    throw stsFailure(thrown, { source, host: stsHost(region, env) });
+    throw stsFailure(thrown, { source, host: stsHost(way.region, way.env) });
   }
+}
+
+/** How AWS is reached. */
+interface Way {
+  region: string;
+  env: Environment;
+  authorities: readonly string[];
 }
 
 function stsEndpoint(env: Environment): string | undefined {
@@ -219,13 +236,13 @@ function stsHost(region: string, env: Environment): string {
   return (endpoint === undefined ? undefined : URL.parse(endpoint)?.host) ?? `sts.${region}.amazonaws.com`;
 }
 
-function stsClient(region: string, env: Environment, credentials?: Source): STSClient {
+function stsClient({ region, env, authorities }: Way, credentials?: Source): STSClient {
   const endpoint = stsEndpoint(env);
   const dns = region.startsWith('cn-') ? 'amazonaws.com.cn' : 'amazonaws.com';
   return new STSClient({
     region,
     maxAttempts: 3,
-    requestHandler: requestHandler(endpoint ?? `https://sts.${region}.${dns}`, env),
+    requestHandler: requestHandler(endpoint ?? `https://sts.${region}.${dns}`, env, authorities),
     ...(endpoint === undefined ? {} : { endpoint }),
     ...(credentials === undefined
       ? {}
@@ -240,13 +257,16 @@ function stsClient(region: string, env: Environment, credentials?: Source): STSC
 }
 
 /** Times in milliseconds. */
-function requestHandler(endpoint: string, env: Environment): object {
+function requestHandler(endpoint: string, env: Environment, authorities: readonly string[]): object {
   const url = URL.parse(endpoint);
   const proxy = url === null ? undefined : proxyFor(url, env);
   return {
     connectionTimeout: 5000,
     requestTimeout: 15_000,
-    ...(proxy === undefined ? {} : { httpsAgent: new HttpsProxyAgent(proxy) }),
+    httpsAgent:
+      proxy === undefined
+        ? new https.Agent({ keepAlive: true, ...trusted(authorities) })
+        : new HttpsProxyAgent(proxy, trusted(authorities)),
   };
 }
 

@@ -1,5 +1,6 @@
 import * as http from 'node:http';
 import * as https from 'node:https';
+import * as tls from 'node:tls';
 import { HttpsProxyAgent } from 'https-proxy-agent';
 import type { Environment } from './discover.ts';
 import { proxyFor } from './proxy.ts';
@@ -10,12 +11,16 @@ const maxAnswerBytes = 4 << 20;
 /**
  * A `fetch` that goes through the proxy which the environment names. It follows no redirect, because a credential goes
  * with each request, and its errors hold a code and nothing else.
+ * @param authorities certificates (PEM) that this machine trusts on top of the public ones
  */
-export function fetchThroughEnvironment(env: Environment): typeof fetch {
+export function fetchThroughEnvironment(
+  env: Environment,
+  authorities: () => readonly string[] = () => [],
+): typeof fetch {
   return async (input, init) => {
     const request = new Request(input, { ...init, redirect: 'manual' });
     const body = Buffer.from(await request.arrayBuffer());
-    const { message, bytes } = await send(new URL(request.url), env, request, body);
+    const { message, bytes } = await send(new URL(request.url), env, request, body, trusted(authorities()));
     const status = message.statusCode ?? 0;
     const headers = new Headers();
     for (const [name, value] of Object.entries(message.headers)) {
@@ -31,7 +36,18 @@ interface Answer {
   bytes: Buffer;
 }
 
-function send(url: URL, env: Environment, request: Request, body: Buffer): Promise<Answer> {
+/** Options for TLS: the public authorities and further ones. Nothing where there are none, so that Node's own count. */
+export function trusted(authorities: readonly string[]): { ca?: string[] } {
+  return authorities.length === 0 ? {} : { ca: [...tls.rootCertificates, ...authorities] };
+}
+
+function send(
+  url: URL,
+  env: Environment,
+  request: Request,
+  body: Buffer,
+  trust: { ca?: string[] },
+): Promise<Answer> {
   const proxy = proxyFor(url, env);
   const secure = url.protocol === 'https:';
   const headers: Record<string, string> = Object.fromEntries(request.headers);
@@ -40,8 +56,8 @@ function send(url: URL, env: Environment, request: Request, body: Buffer): Promi
   const common: http.RequestOptions = { method, headers, signal };
   let outgoing: http.ClientRequest;
   if (secure) {
-    const agent = proxy === undefined ? undefined : new HttpsProxyAgent(proxy);
-    outgoing = https.request(url, { ...common, ...(agent && { agent }) });
+    const agent = proxy === undefined ? undefined : new HttpsProxyAgent(proxy, trust);
+    outgoing = https.request(url, { ...common, ...trust, ...(agent && { agent }) });
   } else if (proxy === undefined) {
     outgoing = http.request(url, common);
   } else {
@@ -49,6 +65,7 @@ function send(url: URL, env: Environment, request: Request, body: Buffer): Promi
     const to = proxy.protocol === 'https:' ? https : http;
     outgoing = to.request(proxy, {
       ...common,
+      ...trust,
       path: url.href,
       headers: { ...headers, host: url.host, ...authorization(proxy) },
     });

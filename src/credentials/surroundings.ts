@@ -10,6 +10,8 @@ export interface Surroundings {
   /** Milliseconds since the epoch. */
   now: () => number;
   fetch: typeof fetch;
+  /** Certificates (PEM) that this machine trusts on top of the public ones. */
+  authorities: () => readonly string[];
 }
 
 /** The value without surrounding white space, or undefined where there is none. */

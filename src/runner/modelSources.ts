@@ -16,6 +16,7 @@ import { forgeSources, identitySource } from '../credentials/hostSources.ts';
 import { fetchThroughEnvironment } from '../credentials/reach.ts';
 import type { CredentialSource } from '../credentials/source.ts';
 import { nonEmpty, type Surroundings } from '../credentials/surroundings.ts';
+import { hostAuthorities } from '../engine/hostAuthorities.ts';
 import type { Upstream } from '../protocol/control.ts';
 import { BedrockSources } from './modelSourcesBedrock.ts';
 import { broken, type Candidate } from './modelSourcesCandidate.ts';
@@ -84,6 +85,8 @@ export interface ModelSourceOptions {
   exec?: Exec;
   /** Milliseconds since the epoch. */
   now?: () => number;
+  /** Certificates (PEM) that are trusted on top of the public ones; without it those of this machine. */
+  authorities?: () => readonly string[];
   /** Without it, the network as the environment's proxy variables say. */
   fetch?: typeof fetch;
 }
@@ -107,8 +110,10 @@ class LocalSources implements ModelSources {
   constructor(options: ModelSourceOptions) {
     this.options = options;
     const { env, homeFolder, platform = process.platform, exec = execProgram, now = Date.now } = options;
-    const fetch = options.fetch ?? fetchThroughEnvironment(env);
-    this.around = { env, home: homeFolder, platform, exec, now, fetch };
+    let found: readonly string[] | undefined;
+    const authorities = options.authorities ?? (() => (found ??= hostAuthorities(env)));
+    const fetch = options.fetch ?? fetchThroughEnvironment(env, authorities);
+    this.around = { env, home: homeFolder, platform, exec, now, fetch, authorities };
     this.login = new ClaudeLogin(this.around);
     this.bedrock = new BedrockSources(now, options.askMfaCode);
     this.vertex = new VertexSources(now);
@@ -165,7 +170,12 @@ class LocalSources implements ModelSources {
       case 'bedrock': {
         const { checkBedrock } = await import('../aws/bedrock.ts');
         const named = model ?? nonEmpty(this.options.settings().bedrockModel);
-        await checkBedrock(upstream, { ...options, env, ...(named === undefined ? {} : { model: named }) });
+        await checkBedrock(upstream, {
+          ...options,
+          env,
+          authorities: this.around.authorities(),
+          ...(named === undefined ? {} : { model: named }),
+        });
         break;
       }
       case 'vertex': {

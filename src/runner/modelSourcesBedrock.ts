@@ -215,6 +215,7 @@ export class BedrockSources {
         files: configuration.files,
         region,
         env,
+        authorities: around.authorities(),
         ...(askMfaCode && { askMfaCode }),
       });
     };

@@ -33,6 +33,7 @@ export class CredentialHome {
       exec: noPrograms,
       now: Date.now,
       fetch: noNetwork,
+      authorities: () => [],
       ...changes,
     };
   }

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
 import { createServer as createTcpServer, type AddressInfo } from 'node:net';
 import { SallyportError } from '../../src/base/errors.ts';
 import { proxyFor } from '../../src/credentials/proxy.ts';
@@ -12,6 +13,7 @@ import {
   type ModelSources,
 } from '../../src/runner/modelSources.ts';
 import type { ResolvedModel } from '../../src/runner/taskService.ts';
+import { certificateFor } from '../support/certificate.ts';
 import { allTextOf, noPrograms } from '../support/credentialHome.ts';
 import { StsFake } from '../support/stsFake.ts';
 
@@ -266,6 +268,20 @@ describe('the check of a credential', () => {
         pattern,
       );
     }
+  });
+
+  it('trusts the authorities of this machine, and no other', async () => {
+    const { key: serverKey, cert } = certificateFor('localhost');
+    const server = createTlsServer({ key: serverKey, cert }, (_request, response) =>
+      response.writeHead(404).end(),
+    );
+    server.listen(0, 'localhost');
+    await once(server, 'listening');
+    const address = `https://localhost:${(server.address() as AddressInfo).port}`;
+    const refusal = await failure(sources({ authorities: () => [] }).check(key(address)));
+    assert.match(refusal.message, /certificate that this machine does not trust/);
+    await sources({ authorities: () => [cert] }).check(key(address));
+    server.close();
   });
 
   it('ends when it is not wanted any more', async () => {

@@ -1,7 +1,18 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmod, lstat, mkdir, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import {
+  chmod,
+  lstat,
+  mkdir,
+  readdir,
+  readFile,
+  rm,
+  stat,
+  symlink,
+  utimes,
+  writeFile,
+} from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
 import { join, resolve } from 'node:path';
 import * as lockfile from 'proper-lockfile';
@@ -170,6 +181,27 @@ describe('the Claude login', () => {
     };
     await open().token(signal);
     assert.deepEqual(seen, [true, true]);
+  });
+
+  it('does not wait for a lock whose holder was killed long ago', async () => {
+    const old = new Date(Date.now() - 120_000);
+    for (const lock of [join(home.path, '.claude', '.oauth_refresh.lock'), join(home.path, '.claude.lock')]) {
+      await mkdir(lock);
+      await utimes(lock, old, old);
+    }
+    assert.equal((await open().token(signal)).value, 'sk-ant-oat01-generation-2');
+    assert.deepEqual(await readdir(home.path), ['.claude']);
+  });
+
+  it('stops waiting for a lock when nobody wants the token any more', async () => {
+    await mkdir(join(home.path, '.claude', '.oauth_refresh.lock'));
+    const leaving = new AbortController();
+    const waiting = open().token(leaving.signal);
+    leaving.abort();
+    await assert.rejects(waiting, { name: 'AbortError' });
+    // The renewal goes on for others; it ends when somebody else did the work.
+    await writeFile(path, login(9, Date.now() + hour));
+    assert.equal(service.requests.length, 0);
   });
 
   it('gives another task what the first one renewed', async () => {

@@ -286,9 +286,10 @@ describe('model sources', () => {
       ),
       secretText.map((value) => JSON.stringify({ type: 'authorized_user', refresh_token: [value] })),
     );
+    // The program is a constant: a shell runs it.
     const ini = secretText.map(
       (value) =>
-        `[default]\naws_access_key_id = ${value}\naws_secret_access_key = ${value}\n[t]\naws_session_token=${value}\naws_access_key_id=x\n[p]\ncredential_process = echo ${value}\n`,
+        `[default]\naws_access_key_id = ${value}\naws_secret_access_key = ${value}\n[t]\naws_session_token=${value}\naws_access_key_id=x\n[p]\ncredential_process = echo ${marker}\n`,
     );
     const service: typeof fetch = () =>
       Promise.resolve(Response.json({ error: { type: marker, message: marker }, marker }, { status: 400 }));
