@@ -119,7 +119,7 @@ describe('promise 6: text of an agent is text', function () {
       });
       const shown = await page(html);
       const sent = (): Promise<{ type: string; request?: number }[]> =>
-        shown.page.evaluate('sent') as Promise<{ type: string; request?: number }[]>;
+        shown.page.evaluate<{ type: string; request?: number }[]>('sent');
       await shown.page.waitForFunction('globalThis.sent?.some((each) => each.type === "ready")');
       const [state] = evilStates(text);
       const lines = evilEvents(text)
