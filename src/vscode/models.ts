@@ -50,12 +50,29 @@ export class Models {
 export async function localSources(store: CredentialStore): Promise<ModelSources> {
   const { createModelSources } = await import('../runner/localTasks.ts');
   return createModelSources({
-    env: process.env,
+    env: environment(),
     homeFolder: homedir(),
     stored: () => store.get(),
     settings: () => modelSettings(readSettings()),
     askMfaCode,
   });
+}
+
+/** The environment, with what the settings say about the network before its own, as it is whenever it is asked. */
+function environment(): Readonly<Record<string, string | undefined>> {
+  const first = (set: () => string, name: string): PropertyDescriptor => ({
+    enumerable: true,
+    get: () => set() || process.env[name],
+  });
+  const proxy = (): string => readSettings().policy.proxy;
+  return Object.defineProperties(
+    { ...process.env },
+    {
+      https_proxy: first(proxy, 'https_proxy'),
+      http_proxy: first(proxy, 'http_proxy'),
+      NODE_EXTRA_CA_CERTS: first(() => readSettings().policy.extraCa, 'NODE_EXTRA_CA_CERTS'),
+    },
+  );
 }
 
 function modelSettings(settings: Settings): ModelSettings {
