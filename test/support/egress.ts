@@ -94,7 +94,10 @@ export class EgressBench {
 
   /** Sends one request, and resolves to all that comes back. */
   async ask(...parts: (string | Buffer)[]): Promise<string> {
-    return await this.client(...parts).text();
+    const client = this.client(...parts);
+    const text = await client.text();
+    client.socket.destroy();
+    return text;
   }
 
   /** Resolves when the ledger has as many requests that ended. */

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { createServer, type IncomingMessage, type RequestListener, type Server } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
+import fc from 'fast-check';
 import { classify } from '../../src/gateway/egress/addresses.ts';
 import { systemResolver } from '../../src/gateway/egress/resolver.ts';
 import { helloMessage, inRecords, serverName } from '../support/clientHello.ts';
@@ -743,6 +744,43 @@ describe('gatewayEgressProxy', () => {
         assert.ok((event.path ?? '').length <= 300);
       }
     });
+  });
+
+  it('answers any bytes in any pieces, tells each once, and lets none of them out', async () => {
+    const { port, taken } = await bench.listenRaw();
+    await bench.start(
+      { rules: [`${host}:${port}`] },
+      { limits: { headMs: 20, helloMs: 20, listedRefusals: 10_000 } },
+    );
+    const piece = fc.oneof(
+      fc.uint8Array({ minLength: 1, maxLength: 40 }).map((bytes) => Buffer.from(bytes)),
+      fc
+        .constantFrom(
+          connectTo(port),
+          'CONNECT ',
+          'GET http://',
+          'a.example.com',
+          ' HTTP/1.1\r\n',
+          'Host: ',
+          '\r\n\r\n',
+          'x: y\r\n',
+        )
+        .map((text) => Buffer.from(text)),
+      fc.nat(hello.length - 1).map((length) => hello.subarray(0, length)),
+    );
+    let runs = 0;
+    await fc.assert(
+      fc.asyncProperty(fc.array(piece, { minLength: 1, maxLength: 6 }), async (pieces) => {
+        if (Buffer.concat(pieces).length === 0) return;
+        await bench.ask(...pieces.filter(({ length }) => length > 0));
+        runs++;
+        const told = await bench.requests(runs);
+        assert.equal(told.length, runs);
+        assert.notEqual(told.at(-1)?.verdict, 'allowed');
+      }),
+      { numRuns: 300 },
+    );
+    assert.equal(taken.length, 0);
   });
 
   describe('limits', () => {
