@@ -44,6 +44,7 @@ const maxFailures = 5;
 const overtime = 60_000;
 /** How long a log may be silent before it counts as read to its end, in milliseconds. */
 const silence = 1000;
+const openingBrace = 0x7b;
 const engineRetryMs = [250, 500, 1000, 2000, 5000];
 
 /**
@@ -323,7 +324,9 @@ export class TaskLife {
       : this.gateway.keep(engine, find, keepingSignal, this.attempt).catch(() => undefined);
     this.clock = this.watchTime(engine, sandbox.id);
     // Whoever attended to it before may not have come to tell it.
-    if (known === undefined && !revived) this.setClock(this.current.paused === undefined);
+    const running = this.current.paused === undefined;
+    this.clock.setRunning(running);
+    if (known === undefined && !revived) this.setClock(running);
     void this.guardDisk(engine, sandbox.id, keepingSignal);
     try {
       this.pull(engine, sandbox.id);
@@ -408,6 +411,7 @@ export class TaskLife {
         if (sandbox?.status !== 'running') return;
         await request(engine, sandbox.id, { op: 'clock', running }, { signal: this.leaving.signal });
       } catch (thrown) {
+        this.clockRuns = undefined;
         this.around.log.warn(`The clock of ${this.current.spec.id}: ${asSallyportError(thrown).message}`);
       }
     });
@@ -452,6 +456,8 @@ export class TaskLife {
     const decoder = new WireDecoder(this.current.lastSandboxEvent);
     let batch: UnnumberedEvent[] = [];
     const splitter = new LineSplitter((line) => {
+      // Of a flood only what can be an event is looked at.
+      if (this.verdict?.kind === 'log_limit' && line[0] !== openingBrace) return;
       for (const item of decoder.push(line)) {
         if (item.kind === 'event') batch.push(item.event);
         else batch.push({ type: 'notice', level: 'warning', text: describe(item), t: Date.now() });

@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { SallyportError } from '../../src/base/errors.ts';
 import type { TaskEvent } from '../../src/protocol/taskEvent.ts';
+import { SecretsFound } from '../../src/runner/secretsFound.ts';
 import { engineKinds, engines } from '../support/engines.ts';
 import { assertWhole, bash, Bench, gitIn, type Turns } from '../support/tasks.ts';
 
@@ -176,9 +177,9 @@ for (const name of engineKinds) {
     it('lets nothing out of the sandbox but the model', async () => {
       const repositoryPath = await bench.repository();
       const tries = [
-        'curl -sS -m 3 http://1.1.1.1/',
-        'curl -sS -m 3 http://169.254.169.254/',
-        'curl -sS -m 3 http://172.17.0.1:2375/version',
+        'curl -sS -m 3 --noproxy "*" http://1.1.1.1/',
+        'curl -sS -m 3 --noproxy "*" http://169.254.169.254/',
+        'curl -sS -m 3 --noproxy "*" http://172.17.0.1:2375/version',
         'getent hosts example.com',
         'curl -sS -m 3 --unix-socket /run/sallyport/model.sock http://x/v1/files',
         'touch /run/sallyport/mine',
@@ -511,6 +512,56 @@ for (const name of engineKinds) {
       } finally {
         await own.close();
       }
+    });
+
+    it('ends a task that floods its log, and still brings in what it committed', async () => {
+      const own = await Bench.open(address);
+      try {
+        own.logBytes = 1 << 20;
+        await own.reopen();
+        const repositoryPath = await own.repository();
+        const flood = "head -c 8000000 /dev/zero | tr '\\0' x | fold -w 200 > /proc/1/fd/1";
+        const { spec } = await own.submit(
+          [bash('git commit -q --allow-empty -m Early'), bash(`${flood}; ${forever}`)],
+          { repositoryPath },
+        );
+        const events = await own.events(spec.id);
+        assert.equal(ended(events).kind, 'log_limit', JSON.stringify(ended(events)));
+        assert.equal(events.filter((event) => event.type === 'ended').length, 1);
+        assert.deepEqual(
+          own.state(spec.id).commits.map((commit) => commit.subject),
+          ['Early'],
+        );
+        assert.equal(own.state(spec.id).imported.length, 1);
+        const bytes = (await own.logText(spec.id)).length;
+        assert.ok(bytes > 1 << 20 && bytes < 3 << 20, String(bytes));
+        assert.deepEqual(await own.remains(), []);
+      } finally {
+        await own.close();
+      }
+    });
+
+    it('asks about likely keys before anything is sent, and remembers what was accepted', async () => {
+      const key = ['AKIA', 'Q3EGRIP7ZCKW5T2M'].join('');
+      const repositoryPath = await bench.repository({ 'config.ini': `aws_access_key_id = ${key}\n` });
+      const before = bench.service.tasks().length;
+      await assert.rejects(bench.submit([{ text: 'ok' }], { repositoryPath }), (thrown: unknown) => {
+        assert.ok(thrown instanceof SecretsFound);
+        assert.deepEqual(
+          thrown.findings.map(({ path, line }) => `${path}:${line}`),
+          ['config.ini:1'],
+        );
+        assert.ok(!JSON.stringify([thrown, thrown.message]).includes(key));
+        return true;
+      });
+      assert.equal(bench.service.tasks().length, before);
+      for (const secrets of ['accept', 'ask'] as const) {
+        const { spec } = await bench.submit([{ text: 'ok' }], { repositoryPath, secrets });
+        assert.equal(ended(await bench.events(spec.id)).outcome, 'succeeded', secrets);
+      }
+      const { acceptedSecrets } = await bench.service.workspaceSettings(repositoryPath);
+      assert.equal(acceptedSecrets.length, 1);
+      assert.ok(!acceptedSecrets[0]?.includes(key));
     });
 
     it('refuses to remove a running task, and bad prompts', async () => {
