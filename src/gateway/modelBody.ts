@@ -88,17 +88,17 @@ export async function readModelBody(
 async function readText(request: IncomingMessage, take: (bytes: number) => void): Promise<string> {
   const parts: Buffer[] = [];
   let bytes = 0;
-  let values = 0;
   // The stream is left whole, so that a refusal can still be answered.
   for await (const part of request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
     bytes += part.length;
     if (bytes > maxRequestBytes) throw tooLarge();
     take(part.length);
-    values += valuesIn(part);
-    if (values > maxValues) throw new ModelBlocked(413, 'The request has too many parts.');
     parts.push(part);
   }
-  return Buffer.concat(parts).toString('utf8');
+  const whole = Buffer.concat(parts);
+  if (whole.length > maxValues && valuesIn(whole) > maxValues)
+    throw new ModelBlocked(413, 'The request has too many parts.');
+  return whole.toString('utf8');
 }
 
 function written(json: unknown): Buffer {
@@ -111,9 +111,9 @@ function written(json: unknown): Buffer {
 }
 
 /** No less than the values that begin in it. */
-function valuesIn(part: Buffer): number {
+function valuesIn(bytes: Buffer): number {
   let count = 0;
-  for (const byte of part) if (byte === comma || byte === bracket || byte === brace) count++;
+  for (const byte of bytes) if (byte === comma || byte === bracket || byte === brace) count++;
   return count;
 }
 
