@@ -150,6 +150,13 @@ function providerFailure(error: Error, attempt: Attempt): SallyportError | undef
       'Run it in a terminal to see why.',
     );
   }
+  if (attempt.profile === undefined) {
+    return new SallyportError(
+      'no_credentials',
+      'There are no AWS credentials: not in the environment, not in the default profile, and not from the container or the machine.',
+      'Name a profile (sallyport.bedrock.profile, AWS_PROFILE), or make one: `aws configure sso`.',
+    );
+  }
   return new SallyportError(
     'invalid_credential',
     `No AWS credentials can be made of ${source}.`,

@@ -1,5 +1,8 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
+import { once } from 'node:events';
+import { createServer, type IncomingMessage } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { SallyportError } from '../../src/base/errors.ts';
 import { problemWithBedrockModel } from '../../src/credentials/bedrockNames.ts';
 import { Upstream } from '../../src/protocol/control.ts';
@@ -208,6 +211,24 @@ describe('AWS credentials for Bedrock', () => {
     const refusal = await failure(sources({}, env).choose('bedrock:work'));
     assert.equal(refusal.code, 'model_unreachable');
     assert.match(refusal.message, /127\.0\.0\.1:1 refuses the connection \(ECONNREFUSED\)/);
+  });
+
+  it('go through the proxy of the environment, and tell when it refuses', async () => {
+    const asked: string[] = [];
+    const proxy = createServer();
+    proxy.on('connect', (request: IncomingMessage, socket: { end(text: string): void }) => {
+      asked.push(request.url ?? '');
+      socket.end('HTTP/1.1 502 long-lived-secret\r\n\r\n');
+    });
+    proxy.listen(0, '127.0.0.1');
+    await once(proxy, 'listening');
+    const { port } = proxy.address() as AddressInfo;
+    const env = { AWS_ENDPOINT_URL_STS: '', HTTPS_PROXY: `http://127.0.0.1:${port}` };
+    const refusal = await failure(sources({}, env).choose('bedrock:work'));
+    assert.equal(refusal.code, 'model_unreachable');
+    assert.match(refusal.message, /^sts\.eu-central-1\.amazonaws\.com cannot be reached/);
+    assert.ok(asked.length > 0 && asked.every((host) => host === 'sts.eu-central-1.amazonaws.com:443'));
+    proxy.close();
   });
 
   it('ask for the code of an MFA device where somebody can be asked', async () => {
