@@ -9,7 +9,9 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { encodeFrame } from '../src/base/frames.ts';
 import type { GatewayRequest } from '../src/protocol/control.ts';
+import { gatewayContainer } from '../src/runner/sandboxNames.ts';
 import { isSigned } from '../test/support/awsSignature.ts';
+import { aSpec } from '../test/support/specs.ts';
 import { dockerOk } from './lib/docker.ts';
 import type { Section, Tools } from './lib/measure.ts';
 import { mega, median, ms, now, p95, pause } from './lib/numbers.ts';
@@ -287,8 +289,8 @@ async function startGateway(tools: Tools, upstream: Upstream): Promise<Gateway> 
     '-v',
     `${folder}:/run/sallyport`,
   ];
-  const program = ['tini', '-g', '--', 'node', '/opt/sallyport/gateway.js'];
-  await dockerOk(tools, 'run', '-d', '--name', name, ...limits, ...place, tools.image, ...program);
+  const { command } = gatewayContainer(aSpec(), 'bench', tools.image);
+  await dockerOk(tools, 'run', '-d', '--name', name, ...limits, ...place, tools.image, ...command);
   const request: GatewayRequest = {
     op: 'configure',
     token,
