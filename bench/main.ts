@@ -8,11 +8,21 @@ import type { Measure, Section, Tools } from './lib/measure.ts';
 import { now } from './lib/numbers.ts';
 import { renderPage } from './lib/page.ts';
 import { log } from './log.ts';
+import { secretScan } from './secretScan.ts';
 import { start } from './start.ts';
 import { vsix } from './vsix.ts';
 
 /** In their order: `start` is the last, because it leaves much to be removed. */
-const measures: Record<string, Measure> = { commit, log, activation, vsix, broker, egress, start };
+const measures: Record<string, Measure> = {
+  commit,
+  log,
+  activation,
+  vsix,
+  broker,
+  egress,
+  secretScan,
+  start,
+};
 
 /**
  * Takes the named measures, or all. The page of a run with all of them is docs/benchmarks.md; that of any other is
