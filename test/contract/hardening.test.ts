@@ -3,7 +3,15 @@ import Docker from 'dockerode';
 import { concat } from '../../src/base/lines.ts';
 import type { ContainerSpec, ContainerState, Engine, ImageRecipe } from '../../src/engine/engine.ts';
 import type { ByteStream } from '../../src/protocol/runner.ts';
-import { cleanUp, engineKinds, engines, realEngine, smallImage, testLabels } from '../support/engines.ts';
+import {
+  cleanUp,
+  engineKinds,
+  engines,
+  privateEngine,
+  realEngine,
+  smallImage,
+  testLabels,
+} from '../support/engines.ts';
 import { attempts, attemptsProgram, socketcallProgram } from '../support/syscalls.ts';
 
 const never = new AbortController().signal;
@@ -257,3 +265,31 @@ for (const kind of engineKinds) {
     });
   });
 }
+
+describe('a runtime under a name of its own', function () {
+  this.timeout(120_000);
+
+  it('is what a container runs with, and only when it is named', async () => {
+    const own = await privateEngine('docker', { args: ['--add-runtime', 'other=/usr/sbin/runc'] });
+    try {
+      const { engine } = own;
+      assert.ok(engine.info.runtimes.includes('other'));
+      const socketPath = engine.info.address.replace('unix://', '');
+      const mine = new Docker({ socketPath });
+      const from = new Docker({ socketPath: (await engines()).docker.replace('unix://', '') });
+      const loading = await mine.loadImage(await from.getImage(smallImage).get());
+      await new Promise((done) => loading.on('end', done).resume());
+      for (const change of [{ runtime: 'other' }, {}]) {
+        const id = await engine.create(specOf(['true'], change));
+        await engine.start(id);
+        await engine.wait(id);
+        const { HostConfig } = await mine.getContainer(id).inspect();
+        assert.equal(HostConfig.Runtime, change.runtime ?? 'runc');
+        assert.equal((await engine.inspect(id))?.exitCode, 0);
+        await engine.remove(id);
+      }
+    } finally {
+      await own.dispose();
+    }
+  });
+});
