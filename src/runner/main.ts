@@ -37,27 +37,36 @@ sallyport-runner allow TASK RULE
   --verbose         diagnostics on stderr
 `;
 
+/** Throws `invalid_input` with what is wrong. */
+function readArguments() {
+  try {
+    return parseArgs({
+      allowPositionals: true,
+      options: {
+        task: { type: 'string' },
+        'task-file': { type: 'string' },
+        repo: { type: 'string', default: '.' },
+        snapshot: { type: 'string', default: 'tracked' },
+        model: { type: 'string' },
+        credential: { type: 'string' },
+        demo: { type: 'boolean', default: false },
+        egress: { type: 'string' },
+        allow: { type: 'string', multiple: true },
+        budget: { type: 'string' },
+        'allow-secrets': { type: 'boolean', default: false },
+        engine: { type: 'string' },
+        'call-model': { type: 'boolean', default: false },
+        verbose: { type: 'boolean', default: false },
+        help: { type: 'boolean', default: false },
+      },
+    });
+  } catch (thrown) {
+    throw invalid(asSallyportError(thrown).message.replace(/\n[^]*$/, ''));
+  }
+}
+
 async function main(): Promise<number> {
-  const { values, positionals } = parseArgs({
-    allowPositionals: true,
-    options: {
-      task: { type: 'string' },
-      'task-file': { type: 'string' },
-      repo: { type: 'string', default: '.' },
-      snapshot: { type: 'string', default: 'tracked' },
-      model: { type: 'string' },
-      credential: { type: 'string' },
-      demo: { type: 'boolean', default: false },
-      egress: { type: 'string' },
-      allow: { type: 'string', multiple: true },
-      budget: { type: 'string' },
-      'allow-secrets': { type: 'boolean', default: false },
-      engine: { type: 'string' },
-      'call-model': { type: 'boolean', default: false },
-      verbose: { type: 'boolean', default: false },
-      help: { type: 'boolean', default: false },
-    },
-  });
+  const { values, positionals } = readArguments();
   const [command] = positionals;
   if (values.help || command === undefined) {
     process.stdout.write(usage);
