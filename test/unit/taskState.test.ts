@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
 import { newTaskId, titleOf, type TaskSpec } from '../../src/protocol/task.ts';
 import { defaultBranchName, isBranchName, TaskId } from '../../src/protocol/grammar.ts';
-import type { TaskEvent, TaskEventBody } from '../../src/protocol/taskEvent.ts';
+import { parseTaskEvent, type TaskEvent, type TaskEventBody } from '../../src/protocol/taskEvent.ts';
 import { hasEnded, initialState, reduce, type TaskState } from '../../src/protocol/taskState.ts';
 import { aCommit, aSpec } from '../support/specs.ts';
 
 function fold(
   spec: TaskSpec,
-  bodies: (TaskEventBody & { s?: number })[],
+  bodies: (TaskEventBody & { s?: number; g?: number })[],
   from = initialState(spec, 1000),
 ): TaskState {
   let state = from;
@@ -45,6 +45,74 @@ describe('task state', () => {
     ]);
     assert.equal(state.phase, 'timed_out');
     assert.ok(hasEnded(state));
+  });
+
+  it('loads a log that was written before there was a network, a budget or a disk limit', () => {
+    const { diskBytes: _, ...limits } = spec.limits;
+    const old = JSON.stringify({ n: 1, t: 1, type: 'submitted', spec: { ...spec, limits } });
+    const event = parseTaskEvent(JSON.parse(old));
+    assert.ok(event.type === 'submitted');
+    const state = reduce(initialState(event.spec, 1), event);
+    assert.equal(state.spec.limits.diskBytes, spec.limits.diskBytes);
+    assert.deepEqual([state.egress.mode, state.budgetUsd], ['closed', null]);
+  });
+
+  it('adds up what the gateway counted, and knows what waits and what was refused', () => {
+    const usage = { inputTokens: 1, outputTokens: 2, cacheReadTokens: 3, cacheWriteTokens: 4 };
+    const target = {
+      id: 7,
+      kind: 'http',
+      host: 'x.example.com',
+      port: 80,
+      method: 'GET',
+      path: '/',
+    } as const;
+    const blocked = {
+      type: 'request',
+      verdict: 'blocked',
+      askable: true,
+      bytesOut: 5,
+      bytesIn: 6,
+      started: 1,
+    } as const;
+    const spend = { type: 'spend', request: 1, model: 'm', usage, usd: 0.5, estimated: false } as const;
+    const waiting = fold(spec, [
+      { ...spend, g: 1 },
+      { ...spend, usd: 0.25, estimated: true, g: 2 },
+      { type: 'request_waiting', ...target, until: 9000, g: 3 },
+      { type: 'request_waiting', ...target, id: 8, until: 1500, g: 4 },
+      { type: 'request_waiting', ...target, id: 9, until: 9000, g: 5 },
+    ]);
+    assert.deepEqual([waiting.spend.usd, waiting.spend.estimated, waiting.lastGatewayEvent], [0.75, true, 5]);
+    // What a killed gateway left waiting is given up when its time is over.
+    assert.deepEqual(
+      waiting.egress.waiting.map(({ id }) => id),
+      [7, 9],
+    );
+    const refused = fold(
+      spec,
+      [
+        { ...blocked, ...target, g: 6 },
+        { ...blocked, ...target, id: 8, g: 7 },
+        { type: 'egress_refused', host: 'x.example.com' },
+        { type: 'paused', scope: 'task', spentUsd: 1, limitUsd: 1 },
+        { type: 'prepared_anew' },
+      ],
+      waiting,
+    );
+    assert.deepEqual(refused.egress.blocked, [{ host: 'x.example.com', port: 80, times: 2, askable: true }]);
+    assert.deepEqual(refused.egress.counts, { allowed: 0, blocked: 2, failed: 0, bytesOut: 10, bytesIn: 12 });
+    // A gateway of a new sandbox goes on with the numbers, so that nothing is counted twice.
+    assert.equal(refused.lastGatewayEvent, 7);
+    const over = fold(
+      spec,
+      [
+        { type: 'ended', outcome: 'stopped', message: 'Stopped.' },
+        { type: 'request_waiting', ...target, id: 10, until: 9000, g: 8 },
+      ],
+      refused,
+    );
+    assert.deepEqual([over.egress.waiting, over.paused], [[], undefined]);
   });
 
   it('leaves out what it has already, so that a replay does no harm', () => {
