@@ -219,7 +219,7 @@ describe('gatewayEgressProxy', () => {
 
     it('that stay silent for long are closed', async () => {
       const { port } = await bench.listenRaw((socket) => socket.write('welcome'));
-      await bench.start({ rules: [`${host}:${port}`] }, { limits: { idleMs: 50 } });
+      await bench.start({ rules: [`${host}:${port}`] }, { limits: { idleMs: 400 } });
       assert.equal(await bench.ask(connectTo(port), hello), `${established}welcome`);
       assert.equal((await entry()).verdict, 'allowed');
     });
@@ -701,7 +701,7 @@ describe('gatewayEgressProxy', () => {
     });
 
     it('lists again in the next window, fewer after a flood', async () => {
-      await bench.start({}, { limits: { listedRefusals: 10, windowMs: 300 } });
+      await bench.start({}, { limits: { listedRefusals: 10, windowMs: 1500 } });
       for (let i = 0; i < 15; i++) await bench.ask(get(80));
       while (!bench.events.some(({ type }) => type === 'gateway_notice')) await delay(20);
       for (let i = 0; i < 5; i++) await bench.ask(get(80));
@@ -748,10 +748,7 @@ describe('gatewayEgressProxy', () => {
 
   it('answers any bytes in any pieces, tells each once, and lets none of them out', async () => {
     const { port, taken } = await bench.listenRaw();
-    await bench.start(
-      { rules: [`${host}:${port}`] },
-      { limits: { headMs: 20, helloMs: 20, listedRefusals: 10_000 } },
-    );
+    await bench.start({ rules: [`${host}:${port}`] }, { limits: { listedRefusals: 10_000 } });
     const piece = fc.oneof(
       fc.uint8Array({ minLength: 1, maxLength: 40 }).map((bytes) => Buffer.from(bytes)),
       fc
@@ -772,7 +769,10 @@ describe('gatewayEgressProxy', () => {
     await fc.assert(
       fc.asyncProperty(fc.array(piece, { minLength: 1, maxLength: 6 }), async (pieces) => {
         if (Buffer.concat(pieces).length === 0) return;
-        await bench.ask(...pieces.filter(({ length }) => length > 0));
+        const client = bench.client(...pieces.filter(({ length }) => length > 0));
+        client.socket.end();
+        await client.text();
+        client.socket.destroy();
         runs++;
         const told = await bench.requests(runs);
         assert.equal(told.length, runs);
@@ -797,7 +797,7 @@ describe('gatewayEgressProxy', () => {
     });
 
     it('waits for a head only so long', async () => {
-      await bench.start({}, { limits: { headMs: 30 } });
+      await bench.start({}, { limits: { headMs: 300 } });
       const client = bench.client('GET http://a.example.com/ HTTP/1.1\r\nX: ');
       assert.match(await client.text(), /^HTTP\/1\.1 408 /);
       assert.equal((await entry()).verdict, 'failed');
