@@ -166,8 +166,7 @@ const rules: readonly Rule[] = [
     pattern:
       /(?:passw(?:or)?d|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|credential)s?[A-Za-z0-9_]{0,20}["']?[ \t]{0,20}(?:=>|:=|={1,3}|:)[ \t]{0,20}["']([A-Za-z0-9+/=_.~!@#%^&*-]{12,200})["']/gi,
     isReal: (value) =>
-      /[0-9]/.test(value) &&
-      /[A-Za-z]/.test(value) &&
+      isMixed(value) &&
       !isIdentifier(value) &&
       !isPathOrVersion(value) &&
       entropy(value) >= (value.length >= 24 ? 3.6 : 3.2),
@@ -242,6 +241,11 @@ function isSequence(value: string): boolean {
     if (step === 0 || step === 1 || step === -1) steps++;
   }
   return value.length >= 8 && steps > (value.length - 1) * 0.6;
+}
+
+/** Letters and digits by turns, as chance has them; in names a digit stands at the end of a word, if at all. */
+function isMixed(value: string): boolean {
+  return (value.match(/[A-Za-z](?=\d)|\d(?=[A-Za-z])/g)?.length ?? 0) >= 3;
 }
 
 function isIdentifier(value: string): boolean {

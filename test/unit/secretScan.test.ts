@@ -177,6 +177,11 @@ const negatives: [what: string, path: string, text: string][] = [
     `tokenType = "application/x-www-form-urlencoded"; passwordField = "current-password-input"; secretName = "kubernetes.io/service-account-token"; accessKeyPath = "./config/keys/dev-1.json"`,
   ],
   [
+    'names with numbers',
+    'constants.ts',
+    `ttlToken = "x-aws-ec2-metadata-token-ttl-seconds"; token: "VERY_SECRET_TOKEN0_OF_MINE"; secretState: "FlowActionResultV2.State"`,
+  ],
+  [
     'a dotted name',
     'i18n.json',
     '{"password.label": "settings.account.password2", "tokenKey": "errors.token.expired.v1"}',
