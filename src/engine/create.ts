@@ -1,4 +1,4 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type Docker from 'dockerode';
@@ -36,7 +36,7 @@ export class Creator {
       if (!isProfileUnread(thrown)) throw thrown;
       // An engine on another machine. This version may take the text, as Docker does.
       return await this.ask(spec, profile).catch((second: unknown) => {
-        throw isProfileUnread(second) ? profileUnread(second) : second;
+        throw isProfileUnread(second) ? profileUnread(thrown) : second;
       });
     }
   }
@@ -69,6 +69,9 @@ async function withFile<T>(content: string, use: (path: string) => Promise<T>): 
   try {
     const path = join(folder, 'seccomp.json');
     await writeFile(path, content);
+    // Nothing secret, and the engine may run as another user. Only we can write there.
+    await chmod(folder, 0o755);
+    await chmod(path, 0o644);
     return await use(path);
   } finally {
     await rm(folder, { recursive: true, force: true });
