@@ -188,8 +188,11 @@ export class GatewayKeeper {
       else if (error.code !== 'task_busy') throw error;
     }
     this.link = { engine, id };
-    if (model !== undefined && !spec.model.demonstration) await this.renewal.replace(model);
     await this.sync();
+    if (model === undefined || spec.model.demonstration) return;
+    await this.renewal
+      .replace(model)
+      .catch((thrown: unknown) => this.tellNoCredential(asSallyportError(thrown)));
   }
 
   private async restart(
