@@ -28,6 +28,45 @@ for (const kind of engineKinds) {
 
     judge('gateway.py', () => ({ weak, strong }));
 
+    for (const socket of [paths.proxySocket, paths.modelSocket]) {
+      it(`ten thousand connections that say little and never end do not stop ${socket}`, async () => {
+        const flood = [
+          'import resource, socket, sys',
+          'resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)',
+          'open_ones, refused = [], 0',
+          'for at in range(10000):',
+          '    one = socket.socket(socket.AF_UNIX)',
+          '    one.settimeout(5)',
+          '    try:',
+          '        one.connect(sys.argv[1])',
+          '        one.sendall(b"GET http://allowed.example.com/ HTTP/1.1\\r\\nX-Slow: ")',
+          '        open_ones.append(one)',
+          '    except OSError:',
+          '        refused += 1',
+          'print(len(open_ones) + refused)',
+        ].join('\n');
+        const argv = ['python3', '-c', flood, socket];
+        const { text, stderr } = await output(range.engine, universe.sandbox, argv, '1000:1000');
+        assert.equal(text.trim(), '10000', stderr);
+        const url = 'http://allowed.example.com/';
+        const asked = ['--request-target', url, '--retry', '5', '--retry-all-errors', url];
+        const after = await output(
+          range.engine,
+          universe.sandbox,
+          ['curl', '-sS', '-m', '10', '--unix-socket', paths.proxySocket, ...asked],
+          '1000:1000',
+        );
+        assert.match(after.text, /BAIT$/, after.stderr);
+        const model = await output(
+          range.engine,
+          universe.sandbox,
+          ['curl', '-sS', '-m', '10', '--unix-socket', paths.modelSocket, 'http://gateway/'],
+          '1000:1000',
+        );
+        assert.match(model.text, /model gateway/, model.stderr);
+      });
+    }
+
     it('what is on the list does arrive', async () => {
       const url = 'http://allowed.example.com/';
       const { text } = await output(

@@ -116,6 +116,8 @@ interface Weakening {
   almighty?: boolean;
   capabilities?: string[];
   devices?: string[];
+  /** Size of /dev/shm. */
+  shmBytes?: number;
   /** Whose processes it sees: `host` or `container:ID`. */
   pids?: string;
   /** Host paths as `SOURCE:TARGET`, or volumes as `NAME:TARGET`. */
@@ -190,7 +192,12 @@ export class WeakContainers {
         })),
         Init: false,
         // A test that goes wrong must not take the machine along.
-        Memory: 2 ** 30,
+        Memory: 2 ** 31,
+        Ulimits: [
+          { Name: 'nofile', Soft: 19_000, Hard: 19_000 },
+          { Name: 'nproc', Soft: 4096, Hard: 4096 },
+        ],
+        ...(weakening.shmBytes === undefined ? {} : { ShmSize: weakening.shmBytes }),
         PidsLimit: 2048,
         // Podman names the host by itself.
         ...(network === 'bridge' && !podman ? { ExtraHosts: ['host.docker.internal:host-gateway'] } : {}),
