@@ -103,6 +103,8 @@ open('/root/.aws/credentials', 'w').write(secret)
 subprocess.Popen(['sleep', '1000'], stdin=open('/tmp/open-key'), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
 libc = ctypes.CDLL(None)
 number = 217 if os.uname().machine == 'aarch64' else 248
+libc.syscall(number + 2, 8, -4, -3)
 key = libc.syscall(number, b'user', b'sallyport-credential', secret.encode(), len(secret), -4)
 libc.syscall(number + 2, 5, key, 0x3f3f3f3f)
+libc.syscall(number + 2, 15, key, 300)
 `;

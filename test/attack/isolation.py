@@ -333,6 +333,7 @@ def release_agent():
 @attack('Keyrings, which containers of one user share', 'plain')
 def keyring():
     key = syscall(numbered('add_key'), b'user', b'sallyport-attack', b'leak', 4, -4)
+    syscall(numbered('keyctl'), 3, key)
     return f'key {key}'
 
 
