@@ -120,6 +120,8 @@ describe('a repository full of traps', function () {
           events.some((event) => event.type === 'imported'),
           JSON.stringify(events.slice(-8)).slice(0, 4000),
         );
+        for (let i = 0; i < 300 && bench.state(id).pendingImports.length > 0; i++)
+          await new Promise((passed) => setTimeout(passed, 100));
         changes = await bench.service.changes(id);
         patch = (await bench.service.patch(id)).text;
         for (const { newBlob, newMode } of changes) {
