@@ -142,7 +142,16 @@ export class GatewayKeeper {
     const late = AbortSignal.timeout(drainMs);
     if (this.reading !== undefined) await settled(this.reading.done, late).catch(() => undefined);
     // It was never read to its end, or that broke off.
-    if (this.whole !== gateway.id) await this.read(engine, gateway.id, late);
+    for (let tries = 1; this.whole !== gateway.id && !late.aborted; tries++) {
+      try {
+        await this.read(engine, gateway.id, late);
+      } catch (thrown) {
+        // Somebody else may be removing it at this moment.
+        await pause(retryMs, late);
+        if ((await engine.inspect(gateway.id)) === undefined) return;
+        if (tries >= maxTries) throw thrown;
+      }
+    }
   }
 
   /** Tells the gateway what has been decided since it was told last. Resolves when it knows, or cannot be reached now. */
