@@ -1,5 +1,5 @@
-import { stripVTControlCharacters } from 'node:util';
 import { asSallyportError, SallyportError } from '../base/errors.ts';
+import { safeText } from '../protocol/safeText.ts';
 import type { SnapshotMode } from '../protocol/task.ts';
 import type { TaskEvent } from '../protocol/taskEvent.ts';
 import type { TaskState } from '../protocol/taskState.ts';
@@ -130,11 +130,6 @@ function indent(text: string): string {
   return text.replaceAll(/^/gm, '  ');
 }
 
-/** What the sandbox says is text: no escape sequence and no control character of it reaches the terminal. */
-function plain(text: string): string {
-  return stripVTControlCharacters(text).replaceAll(/[\x00-\x08\x0b-\x1f\x7f-\x9f]/g, '');
-}
-
 /**
  * Runs one task in the terminal: progress, live log, the resulting diff. An interrupt stops the task and still brings
  * in what it committed; a second one leaves at once, and the task goes on. Resolves to the exit code.
@@ -145,7 +140,8 @@ export async function runHeadless(
   print: (text: string) => void,
   interrupts: AsyncIterable<unknown>,
 ): Promise<number> {
-  const show = (text: string): void => print(plain(text));
+  // What the sandbox says is text: nothing of it steers the terminal or hides in it.
+  const show = (text: string): void => print(safeText(text));
   const leaving = new AbortController();
   let id: string | undefined;
   void (async () => {

@@ -6,6 +6,7 @@ import { pause } from '../base/pause.ts';
 import { PausableTimer } from '../base/pausableTimer.ts';
 import { LineSplitter } from '../base/lines.ts';
 import type { ContainerState, Engine } from '../engine/engine.ts';
+import { engineWarnings } from '../engine/warnings.ts';
 import type { Quarantine } from '../git/quarantine.ts';
 import type { ByteStream } from '../protocol/runner.ts';
 import type { FailureKind, RunnerBody, Stage, TaskEvent } from '../protocol/taskEvent.ts';
@@ -254,6 +255,9 @@ export class TaskLife {
     const signal = AbortSignal.any([this.leaving.signal, this.stopping.signal]);
     const model = await this.around.model(spec);
     const image = await this.around.image((line) => void this.progress('image', line), signal);
+    for (const { text, mend } of engineWarnings(engine.info)) {
+      await this.say({ type: 'notice', level: 'warning', text: `${text} ${mend}` });
+    }
     await this.progress('sandbox', 'Starting the sandbox');
     const token = randomBytes(24).toString('base64url');
     // Kept for a gateway that has to be started again; it opens nothing but this task's own gateway.

@@ -7,6 +7,7 @@ import { readSettings } from './settings.ts';
 import { toSignal } from './signals.ts';
 import type { Tasks } from './tasks.ts';
 import { type CredentialItem, credentialItems } from './view/credentialItems.ts';
+import { noticeText } from './view/noticeText.ts';
 
 export interface CredentialSurroundings {
   models: Models;
@@ -192,7 +193,7 @@ async function checkNow({ models }: CredentialSurroundings, item: CredentialItem
     void vscode.window.showInformationMessage('The credential is good: the model answered.');
   } catch (thrown) {
     const { code, message, mend } = asSallyportError(thrown);
-    if (code !== 'cancelled') void vscode.window.showErrorMessage(`${message} ${mend}`);
+    if (code !== 'cancelled') void vscode.window.showErrorMessage(noticeText(`${message} ${mend}`));
   }
 }
 

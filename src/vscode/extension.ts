@@ -49,6 +49,7 @@ export function activate(context: vscode.ExtensionContext): TestSeam | undefined
       engineSetting: () => readSettings().engineSocket || undefined,
       policy: readPolicy,
       credentials: (path) => modelOf(models, service, path),
+      modelSources: models,
       log,
     });
     return service;

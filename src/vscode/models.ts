@@ -1,6 +1,7 @@
 import { homedir } from 'node:os';
 import * as vscode from 'vscode';
 import type { ChosenSource, CredentialSource, ModelSettings, ModelSources } from '../runner/modelSources.ts';
+import type { ResolvedModel } from '../runner/taskService.ts';
 import type { CredentialStore } from './secrets.ts';
 import { readSettings, type Settings } from './settings.ts';
 
@@ -25,7 +26,7 @@ export class Models {
   }
 
   async check(
-    model: ChosenSource,
+    model: ResolvedModel,
     options: { deep?: boolean; model?: string; signal?: AbortSignal },
   ): Promise<void> {
     await (await this.get()).check(model, options);

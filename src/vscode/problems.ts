@@ -1,5 +1,7 @@
 import * as vscode from 'vscode';
 import { asSallyportError, type SallyportError } from '../base/errors.ts';
+import { safeLine } from '../protocol/safeText.ts';
+import { noticeText } from './view/noticeText.ts';
 import { problemButtons } from './view/problemButtons.ts';
 
 /**
@@ -17,7 +19,7 @@ export async function showProblem(
   if (error.cause instanceof Error) log.error(error.cause);
   const buttons = problemButtons(error.code, retry !== undefined);
   const picked = await vscode.window.showErrorMessage(
-    `${error.message} ${error.mend}`,
+    noticeText(safeLine(`${error.message} ${error.mend}`, 2000)),
     ...buttons.map(({ title }) => title),
   );
   const button = buttons.find(({ title }) => title === picked);

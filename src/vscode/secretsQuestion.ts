@@ -1,7 +1,9 @@
 import { isAbsolute, join, relative } from 'node:path';
 import * as vscode from 'vscode';
+import { safeLine } from '../protocol/safeText.ts';
 import type { SecretFinding } from '../runner/taskService.ts';
 import type { SecretsFound } from '../runner/secretsFound.ts';
+import { noticeText } from './view/noticeText.ts';
 import { findingItem, secretsTitle } from './view/secretItems.ts';
 
 type Item = vscode.QuickPickItem & { answer?: 'send' | 'accept' | 'leave'; finding?: SecretFinding };
@@ -75,6 +77,8 @@ async function openFinding({ path, line }: SecretFinding, folder: string): Promi
       selection: new vscode.Range(at, at),
     });
   } catch {
-    void vscode.window.showInformationMessage(`${path} is not in the work tree now; it is in a commit.`);
+    void vscode.window.showInformationMessage(
+      noticeText(`${safeLine(path, 200)} is not in the work tree now; it is in a commit.`),
+    );
   }
 }

@@ -3,6 +3,7 @@ import { safeLine } from '../../protocol/safeText.ts';
 import type { TaskState } from '../../protocol/taskState.ts';
 import { cost, plural, raisedBudget } from '../../protocol/words.ts';
 import type { EgressAnswer } from '../../runner/taskService.ts';
+import { noticeText } from './noticeText.ts';
 
 /** A question with its buttons; `answers` are what a button means, and undefined shows the requests. */
 export interface EgressNotice {
@@ -14,7 +15,7 @@ export interface EgressNotice {
 const named = 3;
 
 export function egressNotice(state: TaskState, questions: readonly EgressQuestion[]): EgressNotice {
-  const task = `The task “${safeLine(state.spec.title, 40)}”`;
+  const task = noticeText(`The task “${safeLine(state.spec.title, 40)}”`);
   const waits = questions.some(({ waiting }) => waiting > 0);
   const [only] = questions;
   if (questions.length === 1 && only !== undefined) {
@@ -45,7 +46,7 @@ export function egressNotice(state: TaskState, questions: readonly EgressQuestio
 
 /** Always with the port: it is what the user decides on. */
 function nameOf({ host, port }: EgressQuestion): string {
-  return `${safeLine(host, 100)}:${port}`;
+  return noticeText(`${safeLine(host, 100)}:${port}`);
 }
 
 /** What is said of a budget that is used up, and the amount that its first button sets. */
@@ -60,7 +61,9 @@ export function pausedNotice(
     text:
       paused.scope === 'day'
         ? `The budget of today is used up: ${spent}, for all tasks. Tasks wait.`
-        : `The budget of “${safeLine(state.spec.title, 40)}” is used up: ${spent}. The task waits.`,
+        : noticeText(
+            `The budget of “${safeLine(state.spec.title, 40)}” is used up: ${spent}. The task waits.`,
+          ),
     scope: paused.scope,
     raised,
     raise: `Raise to ${cost(raised)}`,

@@ -1,6 +1,7 @@
 import { safeLine } from '../../protocol/safeText.ts';
 import type { TaskState } from '../../protocol/taskState.ts';
 import { lines, plural, totals } from '../../protocol/words.ts';
+import { noticeText } from './noticeText.ts';
 
 export interface Notice {
   level: 'info' | 'warning' | 'error';
@@ -15,7 +16,11 @@ const accept = { title: 'Accept as Branch', command: 'sallyport.acceptAsBranch' 
 
 export function firstCommitNotice(state: TaskState): Notice {
   const subject = safeLine(state.commits[0]?.subject ?? '', 80);
-  return { level: 'info', text: `${name(state)}: first commit, “${subject}”.`, actions: [diff, open] };
+  return {
+    level: 'info',
+    text: noticeText(`${name(state)}: first commit, “${subject}”.`),
+    actions: [diff, open],
+  };
 }
 
 /** Nothing for a task that the user stopped. */
@@ -30,13 +35,13 @@ export function endNotice(state: TaskState): Notice | undefined {
     case 'succeeded':
       return {
         level: 'info',
-        text: `${name(state)} is done: ${work}.`,
+        text: noticeText(`${name(state)} is done: ${work}.`),
         actions: made ? [diff, accept, open] : [open],
       };
     case 'timed_out':
       return {
         level: 'warning',
-        text: `${name(state)} reached its time limit: ${work}.`,
+        text: noticeText(`${name(state)} reached its time limit: ${work}.`),
         actions: made ? [diff, open] : [open],
       };
     case 'failed': {
@@ -48,7 +53,7 @@ export function endNotice(state: TaskState): Notice | undefined {
       const refused = state.failure?.kind === 'auth_refused';
       return {
         level: 'error',
-        text,
+        text: noticeText(text),
         actions: [...(refused ? [credentials] : []), open, ...(made ? [diff] : [])],
       };
     }

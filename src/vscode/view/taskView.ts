@@ -56,9 +56,9 @@ export function taskView(state: TaskState, now: number, hasResult: boolean): Ite
     ...(state.failure === undefined ? [] : [safeLine(state.failure.message)]),
     ...wanted(state),
     ...money(state),
-    `Repository: ${state.spec.repository.path}`,
-    `Branch: ${state.spec.branch}`,
-    `Model: ${state.spec.model.label}`,
+    `Repository: ${safeLine(state.spec.repository.path, 500)}`,
+    `Branch: ${safeLine(state.spec.branch)}`,
+    `Model: ${safeLine(state.spec.model.label)}`,
   ].join('\n');
   return {
     // A long label leaves no room for the rest of the line; the whole title is in the tooltip.
