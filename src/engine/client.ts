@@ -5,11 +5,19 @@ import { SallyportError } from '../base/errors.ts';
 import type { ByteStream } from '../protocol/runner.ts';
 import { ask, dial } from './dial.ts';
 import type { Endpoint } from './discovery.ts';
-import type { ContainerSpec, ContainerState, Engine, EngineInfo, Exec, ImageRecipe } from './engine.ts';
+import type {
+  ContainerSpec,
+  ContainerState,
+  Engine,
+  EngineInfo,
+  Exec,
+  ImageFacts,
+  ImageRecipe,
+} from './engine.ts';
 import { runExec } from './exec.ts';
 import { engineFailure, messageOf, statusOf } from './failures.ts';
 import { Creator } from './create.ts';
-import { buildImage, describeImage, hasImage } from './image.ts';
+import { buildImage, describeImage, hasImage, imageFacts, pullImage } from './image.ts';
 import { openLog } from './logs.ts';
 import { accept, ContainerList, Inspection, VolumeList } from './schemas.ts';
 import { writtenBytes } from './written.ts';
@@ -41,6 +49,14 @@ export class DockerEngine implements Engine {
 
   image(tag: string): Promise<{ createdAt: number; bytes: number } | undefined> {
     return describeImage(this.docker, tag);
+  }
+
+  imageFacts(reference: string): Promise<ImageFacts | undefined> {
+    return imageFacts(this.docker, reference);
+  }
+
+  pull(reference: string, onProgress: (line: string) => void, signal?: AbortSignal): Promise<void> {
+    return pullImage(this.docker, reference, onProgress, this.live(signal));
   }
 
   async ensureImage(

@@ -39,6 +39,8 @@ export interface ContainerSpec {
    */
   limits: { memoryBytes: number; cpus: number; pids: number; diskBytes?: number };
   volumes: { name: string; target: string; readonly: boolean }[];
+  /** Folders and files of the engine's machine. What is mounted below a source stays out. */
+  binds?: { source: string; target: string; readonly: boolean }[];
   workingDir?: string;
   /** A runtime of the engine's by name; the engine's own when undefined. */
   runtime?: string;
@@ -70,12 +72,25 @@ export interface Exec {
 /** Everything an image is built from. The tag holds a hash of the rest, so that a changed recipe is a new image. */
 export interface ImageRecipe {
   tag: string;
-  /** The image that the Dockerfile starts from. */
-  base: string;
+  /** The image that the Dockerfile starts from, where it is to be had before the build; else the build brings it. */
+  base?: string;
   dockerfile: string;
-  /** Files of the build context by path. */
-  files: { path: string; content: Uint8Array; mode?: number }[];
+  /** Files of the build context by path; a symbolic link has where it leads, and no content. */
+  files: { path: string; content: Uint8Array; mode?: number; link?: string }[];
   buildArgs: Record<string, string>;
+  /** What is built, for people, and what to do when it fails; the sandbox image when it is not said. */
+  told?: { what: string; mend: string };
+}
+
+/** What an image says of itself. */
+export interface ImageFacts {
+  /** Names this very image, whatever becomes of its tag. */
+  id: string;
+  /** `linux/amd64`, as in `EngineInfo`. */
+  platform: string;
+  env: Record<string, string>;
+  /** Folders for which the engine makes volumes by itself. */
+  volumes: string[];
 }
 
 /**
@@ -87,6 +102,10 @@ export interface Engine {
   hasImage(tag: string): Promise<boolean>;
   /** When an image was made, in milliseconds since the epoch, and its size; undefined when it is not there. */
   image(tag: string): Promise<{ createdAt: number; bytes: number } | undefined>;
+  /** Undefined when the engine has no such image. */
+  imageFacts(reference: string): Promise<ImageFacts | undefined>;
+  /** Pulls an image by its whole reference, with tag or digest. Fails with `image_base_unavailable`. */
+  pull(reference: string, onProgress: (line: string) => void, signal?: AbortSignal): Promise<void>;
   /** Builds the image unless it is there; the base is pulled, or made where it cannot be. Progress is one line a call. */
   ensureImage(recipe: ImageRecipe, onProgress: (line: string) => void, signal?: AbortSignal): Promise<void>;
   createVolume(name: string, labels: Record<string, string>): Promise<void>;

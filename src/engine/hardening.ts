@@ -59,14 +59,27 @@ export function createOptions(spec: ContainerSpec, { kind, seccomp, quota }: Eng
       AutoRemove: false,
       Init: false,
       IpcMode: 'private',
-      Mounts: spec.volumes.map(({ name, target, readonly }) => ({
-        Type: 'volume' as const,
-        Source: name,
-        Target: target,
-        ReadOnly: readonly,
-      })),
+      Mounts: [...spec.volumes.map(volumeMount), ...(spec.binds ?? []).map(bindMount)],
       LogConfig: logConfig(kind),
     },
+  };
+}
+
+function volumeMount({ name, target, readonly }: ContainerSpec['volumes'][number]) {
+  return { Type: 'volume' as const, Source: name, Target: target, ReadOnly: readonly };
+}
+
+/**
+ * Not recursive: what is mounted below the source stays out, because older engines leave it writable below a read-only
+ * mount. Nothing that is mounted on either side later reaches the other.
+ */
+function bindMount({ source, target, readonly }: NonNullable<ContainerSpec['binds']>[number]) {
+  return {
+    Type: 'bind' as const,
+    Source: source,
+    Target: target,
+    ReadOnly: readonly,
+    BindOptions: { Propagation: 'rprivate' as const, NonRecursive: true },
   };
 }
 

@@ -3,10 +3,13 @@ import type Docker from 'dockerode';
 import { pack } from 'tar-stream';
 import { isAbort, SallyportError } from '../base/errors.ts';
 import { ensureBase } from './baseImage.ts';
-import type { ImageRecipe } from './engine.ts';
+import type { ImageFacts, ImageRecipe } from './engine.ts';
 import { engineFailure, messageOf, statusOf } from './failures.ts';
 import { followProgress, ProgressFailure } from './progress.ts';
-import { accept, ImageInspection } from './schemas.ts';
+import { accept, ImageConfigInspection, ImageInspection } from './schemas.ts';
+
+/** In the build context; a name that no file of a user's has. */
+const dockerfileName = '.sallyport.Dockerfile';
 
 /** True when the engine has an image under this name. */
 export async function hasImage(docker: Docker, tag: string): Promise<boolean> {
@@ -34,6 +37,57 @@ export async function describeImage(
   }
 }
 
+/** What an image says of itself; undefined when the engine has none under this name. */
+export async function imageFacts(docker: Docker, reference: string): Promise<ImageFacts | undefined> {
+  try {
+    const answer: unknown = await docker.getImage(reference).inspect();
+    const { Id, Os, Architecture, Config } = accept(ImageConfigInspection, answer, 'inspect image');
+    const env = (Config?.Env ?? []).map((pair) => {
+      const at = pair.indexOf('=');
+      return at === -1 ? ([pair, ''] as const) : ([pair.slice(0, at), pair.slice(at + 1)] as const);
+    });
+    return {
+      id: Id,
+      platform: `${Os ?? 'linux'}/${Architecture ?? 'amd64'}`,
+      env: Object.fromEntries(env),
+      volumes: Object.keys(Config?.Volumes ?? {}),
+    };
+  } catch (thrown) {
+    if (statusOf(thrown) === 404) return undefined;
+    throw engineFailure(thrown, 'looking for an image');
+  }
+}
+
+/** Pulls an image of the user's. Errors: image_base_unavailable, disk_full, engine_gone. */
+export async function pullImage(
+  docker: Docker,
+  reference: string,
+  onProgress: (line: string) => void,
+  signal: AbortSignal,
+): Promise<void> {
+  onProgress(`Pulling ${reference}`);
+  try {
+    await followProgress(await docker.pull(reference, { abortSignal: signal }), onProgress);
+  } catch (thrown) {
+    if (signal.aborted) throw abortOf(signal);
+    if (isAbort(thrown) || (!(thrown instanceof ProgressFailure) && statusOf(thrown) === undefined))
+      throw engineFailure(thrown, 'pulling an image');
+    throw imageUnavailable(reference, messageOf(thrown), thrown);
+  }
+  // Some engines end a failed pull without an error line.
+  if (!(await hasImage(docker, reference)))
+    throw imageUnavailable(reference, 'the engine stopped without an image');
+}
+
+function imageUnavailable(reference: string, reason: string, cause?: unknown): SallyportError {
+  return new SallyportError(
+    'image_base_unavailable',
+    `The image ${reference} is not on the engine and cannot be pulled: ${reason}`,
+    'Look at its name, the registry and the proxy of the engine. If the registry asks who you are, pull the image with your own tools first: Sallyport then takes it as it is there.',
+    { cause },
+  );
+}
+
 /**
  * Builds an image. Cancelling ends the connection, upon which engines give up. Errors: image_build_failed,
  * image_base_unavailable, disk_full, engine_gone.
@@ -44,13 +98,14 @@ export async function buildImage(
   onProgress: (line: string) => void,
   signal: AbortSignal | undefined,
 ): Promise<void> {
-  if (!(await hasImage(docker, recipe.base))) await ensureBase(docker, recipe.base, onProgress, signal);
+  if (recipe.base !== undefined && !(await hasImage(docker, recipe.base)))
+    await ensureBase(docker, recipe.base, onProgress, signal);
   signal?.throwIfAborted();
   onProgress(`Building ${recipe.tag}`);
   try {
     const answer = await docker.buildImage(context(recipe), {
       t: recipe.tag,
-      dockerfile: 'Dockerfile',
+      dockerfile: dockerfileName,
       buildargs: recipe.buildArgs,
       rm: true,
       forcerm: true,
@@ -62,23 +117,24 @@ export async function buildImage(
     if (isAbort(thrown) || (!(thrown instanceof ProgressFailure) && statusOf(thrown) === undefined)) {
       throw engineFailure(thrown, 'building the sandbox image');
     }
-    throw buildFailed(thrown);
+    throw buildFailed(recipe, thrown);
   }
   // Podman ends some failed builds without an error line.
   if (!(await hasImage(docker, recipe.tag)))
-    throw buildFailed(new Error('the engine stopped without an image'));
+    throw buildFailed(recipe, new Error('the engine stopped without an image'));
 }
 
 function abortOf(signal: AbortSignal): Error {
   return signal.reason instanceof Error ? signal.reason : new DOMException('Aborted', 'AbortError');
 }
 
-function buildFailed(thrown: unknown): SallyportError {
+function buildFailed({ told }: ImageRecipe, thrown: unknown): SallyportError {
   const output = thrown instanceof ProgressFailure ? thrown.output.slice(-12) : [];
   return new SallyportError(
     'image_build_failed',
-    [`The sandbox image could not be built: ${messageOf(thrown)}`, ...output].join('\n'),
-    "Check that the engine's builds reach Debian's packages and the npm registry (HTTP_PROXY, HTTPS_PROXY), then try again.",
+    [`${told?.what ?? 'The sandbox image'} could not be built: ${messageOf(thrown)}`, ...output].join('\n'),
+    told?.mend ??
+      "Check that the engine's builds reach Debian's packages and the npm registry (HTTP_PROXY, HTTPS_PROXY), then try again.",
     { cause: thrown },
   );
 }
@@ -87,9 +143,10 @@ function buildFailed(thrown: unknown): SallyportError {
 function context(recipe: ImageRecipe): Readable {
   const tar = pack();
   const mtime = new Date(0);
-  tar.entry({ name: 'Dockerfile', mtime }, recipe.dockerfile);
-  for (const { path, content, mode } of recipe.files) {
-    tar.entry({ name: path, mode: mode ?? 0o644, mtime }, Buffer.from(content));
+  tar.entry({ name: dockerfileName, mtime }, recipe.dockerfile);
+  for (const { path, content, mode, link } of recipe.files) {
+    if (link !== undefined) tar.entry({ name: path, type: 'symlink', linkname: link, mtime });
+    else tar.entry({ name: path, mode: mode ?? 0o644, mtime }, Buffer.from(content));
   }
   tar.finalize();
   return tar as unknown as Readable;

@@ -79,7 +79,7 @@ function hashOf(dockerfile: string, files: { path: string; content: Uint8Array }
 }
 
 /** Proxy variables are build arguments that engines know by themselves and do not keep in the image. */
-function proxyArguments(env: Readonly<Record<string, string | undefined>>): Record<string, string> {
+export function proxyArguments(env: Readonly<Record<string, string | undefined>>): Record<string, string> {
   const set = proxyNames.map((name) => [name, env[name]] as const);
   return Object.fromEntries(set.filter((pair): pair is [string, string] => !!pair[1]));
 }

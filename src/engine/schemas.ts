@@ -60,6 +60,19 @@ export const DiskUsage = z.object({
   ),
 });
 
+/** What an image brings along for its containers. */
+export const ImageConfigInspection = z.object({
+  Id: z.string(),
+  Os: z.optional(z.string()),
+  Architecture: z.optional(z.string()),
+  Config: z.nullish(
+    z.object({
+      Env: z.nullish(z.array(z.string())),
+      Volumes: z.nullish(z.record(z.string(), z.unknown())),
+    }),
+  ),
+});
+
 export const ImageInspection = z.object({ Created: z.string(), Size: z.number() });
 
 export const ContainerList = z.array(z.object({ Id: z.string() }));

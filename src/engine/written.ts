@@ -3,10 +3,10 @@ import { ask } from './dial.ts';
 import type { EngineInfo } from './engine.ts';
 import { accept, DiskUsage, SizedInspection } from './schemas.ts';
 
-/** The engine names volumes that have no name of ours with a number. */
-const nameless = /^[0-9a-f]{64}$/;
+/** The engine names volumes that have no name of ours with a number; ours are the task's workspace and home folder. */
+const ownVolume = /^(?:[0-9a-f]{64}|sallyport-.+)$/;
 
-/** What a container wrote to its own layer and to its nameless volumes, in bytes. */
+/** What a container wrote to its own layer and to the volumes that it may write, in bytes. */
 export async function writtenBytes(
   docker: Docker,
   { apiVersion }: Pick<EngineInfo, 'apiVersion'>,
@@ -16,7 +16,7 @@ export async function writtenBytes(
   const answer = await ask(docker, 'GET', `/containers/${id}/json?size=1`, { signal });
   const { SizeRw, Mounts } = accept(SizedInspection, answer, 'inspect with size');
   const own = (Mounts ?? [])
-    .filter(({ Type, Name, RW }) => Type === 'volume' && RW === true && nameless.test(Name ?? ''))
+    .filter(({ Type, Name, RW }) => Type === 'volume' && RW === true && ownVolume.test(Name ?? ''))
     .map(({ Name }) => Name);
   if (own.length === 0) return SizeRw ?? 0;
   // Newer engines measure only what is asked for.

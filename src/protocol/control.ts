@@ -12,6 +12,13 @@ import { Usage } from './usage.ts';
 /** Paths inside the containers; the image makes the folders. */
 export const paths = {
   workspace: '/workspace',
+  home: '/home/agent',
+  /** Our programs and what they run on: part of our image, a read-only volume in another. */
+  tools: '/opt/sallyport',
+  /** Programs that may be missing in another image. */
+  toolsBin: '/opt/sallyport/bin',
+  /** The authorities that our image trusts. */
+  toolsAuthorities: '/opt/sallyport/ca-certificates.crt',
   supervisor: '/opt/sallyport/supervisor.js',
   gateway: '/opt/sallyport/gateway.js',
   /** Mount point of the volume that a sandbox shares with its gateway: read-only in the sandbox. */
@@ -21,6 +28,18 @@ export const paths = {
   /** The egress proxy's unix socket (HTTP and CONNECT), in the shared volume. */
   proxySocket: '/run/sallyport/proxy.sock',
 } as const;
+
+/**
+ * How the supervisor is run, in every image alike: by our Node.js with our C library, whatever Node.js and C library the
+ * image has. Our init comes before it.
+ */
+export const supervisorCommand = [
+  `${paths.tools}/lib/ld.so`,
+  '--library-path',
+  `${paths.tools}/lib`,
+  `${paths.toolsBin}/node`,
+  paths.supervisor,
+] as const;
 
 export const SupervisorRequest = z.discriminatedUnion('op', [
   /** Prepare the workspace from the bundle that follows as data, prove that egress is closed, run the agent. */

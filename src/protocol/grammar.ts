@@ -25,6 +25,16 @@ export function isBranchName(name: string): boolean {
 
 export const BranchName = z.string().check(z.refine(isBranchName, 'not a valid branch name'));
 
+/** Longest reference of an image that is accepted, in characters. */
+const maxReferenceLength = 300;
+const referenceGrammar =
+  /^(?:[a-zA-Z0-9](?:[a-zA-Z0-9.-]*[a-zA-Z0-9])?(?::\d{1,5})?\/)?[a-z0-9]+(?:(?:\.|__?|-+)[a-z0-9]+)*(?:\/[a-z0-9]+(?:(?:\.|__?|-+)[a-z0-9]+)*)*(?::[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,127})?(?:@sha256:[0-9a-f]{64})?$/;
+
+/** A reference of a container image as registries have it: `host:port/path/name:tag@sha256:…`, host, tag and digest optional. */
+export function isImageReference(text: string): boolean {
+  return text.length <= maxReferenceLength && referenceGrammar.test(text);
+}
+
 /** Longest prompt that is accepted, in characters. */
 export const maxPromptLength = 100_000;
 

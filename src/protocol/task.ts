@@ -1,6 +1,6 @@
 import * as z from 'zod/mini';
 import { EgressPolicy } from './egress.ts';
-import { BranchName, Sha, TaskId } from './grammar.ts';
+import { BranchName, isImageReference, Sha, TaskId } from './grammar.ts';
 
 /** What the workspace starts from: the last commit, that with edits of tracked files, or that with untracked files too. */
 export const SnapshotMode = z.enum(['head', 'tracked', 'untracked']);
@@ -37,14 +37,37 @@ export const defaultLimits: Limits = {
   diskBytes: 20 * 2 ** 30,
 };
 
+/** An absolute path without what an engine could take for more than a path. */
+const MountPath = z.string().check(z.maxLength(4096), z.regex(/^[^\x00-\x1f\x7f",]+$/));
+
+/** A folder or file of the engine's machine that the sandbox sees. */
+export const Mount = z.object({
+  /** Absolute, no link left in it. */
+  source: MountPath,
+  /** Absolute, in the sandbox. */
+  target: MountPath,
+  readonly: z.boolean(),
+});
+export type Mount = z.infer<typeof Mount>;
+
 /** How the container is made, besides its limits. */
 export const Isolation = z.object({
   /** A runtime that the engine knows, such as `runsc`; the engine's own when it is not named. */
   runtime: z.optional(z.string().check(z.regex(/^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,63}$/))),
   /** Only the workspace, the home folder and the temporary folders can be written. */
   readonlyRoot: z.boolean(),
+  /** The user's own image instead of ours. */
+  image: z.optional(z.string().check(z.refine(isImageReference, 'not a reference of an image'))),
+  /** Absolute path of a Dockerfile of the user's, which is built instead. Not together with `image`. */
+  dockerfile: z.optional(z.string()),
+  mounts: z.optional(z.array(Mount)),
 });
 export type Isolation = z.infer<typeof Isolation>;
+
+/** True for a task whose sandbox is made from an image of the user's. */
+export function hasOwnImage({ isolation }: Pick<TaskSpec, 'isolation'>): boolean {
+  return isolation?.image !== undefined || isolation?.dockerfile !== undefined;
+}
 
 /** Which protocol the agent speaks to its model, through the gateway. */
 export const ModelService = z.discriminatedUnion('kind', [

@@ -1,7 +1,13 @@
 import { SallyportError, type ErrorCode } from '../base/errors.ts';
 import { decodeFrames, encodeData, encodeFrame } from '../base/frames.ts';
 import type { Engine } from '../engine/engine.ts';
-import { paths, Reply, type GatewayRequest, type SupervisorRequest } from '../protocol/control.ts';
+import {
+  paths,
+  Reply,
+  supervisorCommand,
+  type GatewayRequest,
+  type SupervisorRequest,
+} from '../protocol/control.ts';
 import type { ByteStream } from '../protocol/runner.ts';
 
 type Answer = Extract<Reply, { ok: true }>;
@@ -30,8 +36,8 @@ export async function call(
   message: SupervisorRequest | GatewayRequest,
   options: Options = {},
 ): Promise<{ data: ByteStream; reply: Promise<Answer> }> {
-  const program = isForGateway(message) ? paths.gateway : paths.supervisor;
-  const exec = await engine.exec(container, ['node', program, 'control'], {
+  const program = isForGateway(message) ? ['node', paths.gateway] : supervisorCommand;
+  const exec = await engine.exec(container, [...program, 'control'], {
     stdin: frames(message, options.data),
     ...(options.signal === undefined ? {} : { signal: options.signal }),
   });
