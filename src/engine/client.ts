@@ -15,7 +15,7 @@ import type {
   ImageRecipe,
 } from './engine.ts';
 import { runExec } from './exec.ts';
-import { engineFailure, messageOf, statusOf } from './failures.ts';
+import { engineFailure, isRemoved, messageOf, statusOf } from './failures.ts';
 import { Creator } from './create.ts';
 import { buildImage, describeImage, hasImage, imageFacts, pullImage } from './image.ts';
 import { openLog } from './logs.ts';
@@ -138,7 +138,7 @@ export class DockerEngine implements Engine {
       await this.call('removing a container', () => container.kill({ signal: 'SIGKILL' }), [404, 409, 500]);
     }
     await this.call('removing a container', () => container.remove({ force: true, v: true }), [404, 409]);
-    for (const end = Date.now() + removalTimeout; (await this.inspect(id)) !== undefined;) {
+    for (const end = Date.now() + removalTimeout; await this.isThere(id);) {
       if (Date.now() > end) {
         throw new SallyportError(
           'internal',
@@ -148,6 +148,18 @@ export class DockerEngine implements Engine {
       }
       await new Promise((resolve) => setTimeout(resolve, 100));
       await this.call('removing a container', () => container.remove({ force: true, v: true }), [404, 409]);
+    }
+  }
+
+  /** True until the name is free, which is later than the end of a container that is being removed. */
+  private async isThere(id: string): Promise<boolean> {
+    try {
+      await this.docker.getContainer(id).inspect();
+      return true;
+    } catch (thrown) {
+      if (statusOf(thrown) === 404) return false;
+      if (isRemoved(thrown)) return true;
+      throw engineFailure(thrown, 'removing a container');
     }
   }
 
@@ -234,7 +246,10 @@ export class DockerEngine implements Engine {
     return signal === undefined ? this.life.signal : AbortSignal.any([this.life.signal, signal]);
   }
 
-  /** Calls the engine; the answers with one of the harmless statuses are no failures, and no values. */
+  /**
+   * Calls the engine; the answers with one of the harmless statuses are no failures, and no values. Where a container may be
+   * missing, it may be on its way out as well.
+   */
   private async call<T>(
     doing: string,
     action: () => Promise<T>,
@@ -245,6 +260,7 @@ export class DockerEngine implements Engine {
     } catch (thrown) {
       const status = statusOf(thrown);
       if (status !== undefined && harmless.includes(status)) return undefined;
+      if (harmless.includes(404) && isRemoved(thrown)) return undefined;
       throw engineFailure(thrown, doing);
     }
   }

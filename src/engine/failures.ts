@@ -13,6 +13,17 @@ export function codeOf(thrown: unknown): string | undefined {
   return thrown instanceof Error ? (thrown as NodeJS.ErrnoException).code : undefined;
 }
 
+/** What Docker says of a container that somebody is just removing: its log is closed before its name is gone. */
+const beingRemoved =
+  /dead or marked for removal|marked for removal and cannot|RWLayer of container .* is unexpectedly nil/i;
+
+/** True when there is no such container any more, or not for long. */
+export function isRemoved(thrown: unknown): boolean {
+  const status = statusOf(thrown);
+  if (status === 404) return true;
+  return (status === 409 || status === 500) && beingRemoved.test(messageOf(thrown));
+}
+
 const goneCodes = new Set(['ECONNREFUSED', 'ENOENT', 'ECONNRESET', 'EPIPE', 'ERR_STREAM_PREMATURE_CLOSE']);
 
 /** True when the engine stopped answering in the middle of something. */

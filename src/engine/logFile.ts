@@ -4,7 +4,7 @@ import { concat } from '../base/lines.ts';
 import { Demultiplexer } from './demux.ts';
 import { ask } from './dial.ts';
 import type { EngineInfo } from './engine.ts';
-import { statusOf } from './failures.ts';
+import { isRemoved } from './failures.ts';
 
 /** A container's log on its engine. */
 export interface LogFile {
@@ -32,7 +32,7 @@ export async function* readLogFile(
     const path = `/containers/${id}/logs?stdout=1${follow ? '&follow=1' : ''}`;
     answer = (await ask(docker, 'GET', path, { isStream: true, signal })) as Readable;
   } catch (thrown) {
-    if (statusOf(thrown) === 404) return undefined;
+    if (isRemoved(thrown)) return undefined;
     throw thrown;
   }
   let ready: Uint8Array[] = [];
