@@ -39,7 +39,7 @@ const stages = [
     [[node, 'scripts/package.mjs']],
     ['build'],
   ),
-  mocha('unit', 'Unit tests', { limit: 5 * minute }),
+  mocha('unit', 'Unit tests', { timeout: '60s', limit: 20 * minute }),
   { name: 'engines', title: 'Container engines: Docker and Podman', go: startEngines },
   mocha('contract', 'Contract tests on both engines', {
     timeout: '10m',

@@ -83,7 +83,7 @@ describe('a journey through the workbench', function () {
       .waitFor({ timeout: 60_000 });
     await vscode.screenshot('03-panel');
     // The log is live: something of the sandbox is shown before the task is over.
-    await panel.getByText('The sandbox has no way out.').waitFor({ timeout: longest });
+    await panel.getByText('The sandbox has no way out but its gateway.').waitFor({ timeout: longest });
     assert.equal(typesOf(household).includes('ended'), false, 'the log was shown while the task ran');
     await panel.getByText('Bash').first().waitFor({ timeout: longest });
     await vscode.screenshot('04-live-log');

@@ -137,7 +137,9 @@ function eventRow(event: TaskEvent, actions: RowActions): TemplateResult {
         nothing,
         event.t,
         html`<div class="line">
-            <strong>${event.closed ? 'The sandbox has no way out.' : 'The sandbox is not closed.'}</strong>
+            <strong
+              >${event.closed ? 'The sandbox has no way out but its gateway.' : 'The sandbox is not closed.'}</strong
+            >
             <span class="dim"
               >${blocked} of ${plural(event.checks.length, 'attempt')} to connect were blocked.</span
             >
