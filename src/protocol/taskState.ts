@@ -25,6 +25,9 @@ export interface TaskState {
   pendingImports: string[];
   /** In the quarantine: announced commits and leftovers. */
   imported: string[];
+  /** Pending ones that the quarantine did not take, and will not: their only copy is in the sandbox. */
+  refusedImports: string[];
+  /** There while something that went wrong with an import is not made good. */
   importFailure?: { code: string; message: string };
   sessionId?: string;
   modelName?: string;
@@ -71,7 +74,7 @@ const maxWaiting = 20;
 const maxBlocked = 50;
 
 /** Changes whenever the same events give another state. */
-export const stateVersion = 2;
+export const stateVersion = 3;
 
 export function initialState(spec: TaskSpec, at: number): TaskState {
   return {
@@ -84,6 +87,7 @@ export function initialState(spec: TaskSpec, at: number): TaskState {
     startedAt: at,
     commits: [],
     pendingImports: [],
+    refusedImports: [],
     imported: [],
     usage: noUsage,
     costUsd: 0,
@@ -148,20 +152,23 @@ export function reduce(state: TaskState, event: TaskEvent): TaskState {
     case 'imported': {
       const tips = new Set(event.tips);
       const imported = [...next.imported, ...event.tips.filter((tip) => !next.imported.includes(tip))];
-      const { importFailure: _, ...clean } = next;
+      const { importFailure: _, ...clean } = withoutPending(next, tips);
+      const refusal = refusalOf(next, clean.refusedImports);
       return {
         ...clean,
+        ...(refusal === undefined ? {} : { importFailure: refusal }),
         imported,
         commits: trueTo(next.commits, event.commits ?? []),
-        pendingImports: next.pendingImports.filter((sha) => !tips.has(sha)),
       };
     }
-    case 'lost': {
-      const lost = new Set(event.tips);
-      return { ...next, pendingImports: next.pendingImports.filter((sha) => !lost.has(sha)) };
+    case 'lost':
+      return withoutPending(next, new Set(event.tips));
+    case 'import_failed': {
+      const failed = { ...next, importFailure: { code: event.code, message: event.message } };
+      if (event.code !== 'import_refused') return failed;
+      const refused = new Set([...next.refusedImports, ...event.tips]);
+      return { ...failed, refusedImports: next.pendingImports.filter((sha) => refused.has(sha)) };
     }
-    case 'import_failed':
-      return { ...next, importFailure: { code: event.code, message: event.message } };
     case 'spend':
       return {
         ...next,
@@ -223,6 +230,22 @@ function trueTo(said: Commit[], known: readonly Commit[]): Commit[] {
     ...(bySha.get(commit.sha) ?? commit),
     ...(branch === undefined ? {} : { branch }),
   }));
+}
+
+function withoutPending(state: TaskState, tips: ReadonlySet<string>): TaskState {
+  const open = (sha: string): boolean => !tips.has(sha);
+  return {
+    ...state,
+    pendingImports: state.pendingImports.filter(open),
+    refusedImports: state.refusedImports.filter(open),
+  };
+}
+
+/** What is told of the commits that stay refused when others come in. */
+function refusalOf(before: TaskState, refused: readonly string[]): TaskState['importFailure'] {
+  if (refused.length === 0) return undefined;
+  if (before.importFailure?.code === 'import_refused') return before.importFailure;
+  return { code: 'import_refused', message: 'Some of what the sandbox sent was not taken in.' };
 }
 
 function announce(state: TaskState, sha: string): TaskState {

@@ -1,5 +1,5 @@
 import { pause } from '../base/pause.ts';
-import { asSallyportError, isAbort } from '../base/errors.ts';
+import { asSallyportError, isAbort, SallyportError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import type { Engine } from '../engine/engine.ts';
 import type { Quarantine } from '../git/quarantine.ts';
@@ -13,8 +13,14 @@ const maxWants = 500;
 const maxHaves = 64;
 const retryDelays = [200, 1000, 5000];
 const diskRetry = 2000;
+/** How long bundles that are refused in the end may take until they are not parted any more to find the good ones, in milliseconds. */
+const patienceMs = 5 * 60_000;
 
-/** Brings announced commits into the quarantine, one bundle at a time, as soon as they are announced. */
+/**
+ * Brings announced commits into the quarantine, one bundle at a time, as soon as they are announced. A bundle is taken whole
+ * or refused whole, so one that is refused is parted until what is wrong with it stands alone: that is not asked for again,
+ * and keeps nothing out but what builds on it.
+ */
 export class Importer {
   private readonly state: () => TaskState;
   private readonly quarantine: Quarantine;
@@ -22,6 +28,8 @@ export class Importer {
   private readonly log: Logger;
   private running: Promise<void> | undefined;
   private again = false;
+  /** Time spent on what was refused, in milliseconds. */
+  private refusedMs = 0;
 
   constructor(
     state: () => TaskState,
@@ -46,10 +54,10 @@ export class Importer {
     let failures = 0;
     while (this.again) {
       this.again = false;
-      const wants = this.state().pendingImports.slice(0, maxWants);
+      const wants = this.open(this.state().pendingImports).slice(0, maxWants);
       if (wants.length === 0) continue;
       try {
-        await this.importOnce(engine, container, wants, signal);
+        await this.importParted(engine, container, wants, signal);
         failures = 0;
         this.again = true;
       } catch (thrown) {
@@ -61,15 +69,8 @@ export class Importer {
         this.log.warn(
           `Importing ${wants.length} commits of ${this.state().spec.id} failed: ${error.message}`,
         );
-        // What the quarantine refuses once it refuses always; anything else may pass.
-        if (error.code === 'import_refused' || delay === undefined) {
-          await this.append({
-            type: 'import_failed',
-            t: Date.now(),
-            tips: wants,
-            code: error.code,
-            message: error.message,
-          });
+        if (delay === undefined) {
+          await this.tellFailed(this.open(wants), error);
           return;
         }
         await pause(delay, signal);
@@ -77,6 +78,61 @@ export class Importer {
         this.again = true;
       }
     }
+  }
+
+  /** Imports all that can be: what is refused is halved, the older ones first, because the younger may build on them. */
+  private async importParted(
+    engine: Engine,
+    container: string,
+    pending: string[],
+    signal: AbortSignal,
+  ): Promise<void> {
+    const heirs = this.heirs(pending);
+    if (heirs.length > 0) await this.tellFailed(heirs, buildsOnRefused);
+    const wants = this.open(pending);
+    if (wants.length === 0) return;
+    const began = performance.now();
+    try {
+      await this.importOnce(engine, container, wants, signal);
+    } catch (thrown) {
+      // What the quarantine refuses once it refuses always; anything else may pass.
+      if (!(thrown instanceof SallyportError) || thrown.code !== 'import_refused') throw thrown;
+      this.refusedMs += performance.now() - began;
+      if (wants.length === 1 || this.refusedMs > patienceMs) {
+        await this.tellFailed(wants, thrown);
+        return;
+      }
+      const middle = Math.ceil(wants.length / 2);
+      await this.importParted(engine, container, wants.slice(0, middle), signal);
+      await this.importParted(engine, container, wants.slice(middle), signal);
+    }
+  }
+
+  private async tellFailed(tips: string[], { code, message }: SallyportError): Promise<void> {
+    await this.append({ type: 'import_failed', t: Date.now(), tips, code, message });
+  }
+
+  /** Those that may still come in. */
+  private open(pending: readonly string[]): string[] {
+    const { refusedImports, imported } = this.state();
+    const closed = new Set([...refusedImports, ...imported]);
+    return pending.filter((sha) => !closed.has(sha));
+  }
+
+  /** Those that build on a refused commit: they hold it, whatever else they hold. Parents come first. */
+  private heirs(pending: readonly string[]): string[] {
+    const { commits, leftovers, refusedImports } = this.state();
+    if (refusedImports.length === 0) return [];
+    const parents = new Map(commits.map((commit) => [commit.sha, commit.parents]));
+    if (leftovers !== undefined) parents.set(leftovers.commit, [leftovers.parent]);
+    const refused = new Set(refusedImports);
+    const found: string[] = [];
+    for (const sha of this.open(pending)) {
+      if (!(parents.get(sha) ?? []).some((parent) => refused.has(parent))) continue;
+      refused.add(sha);
+      found.push(sha);
+    }
+    return found;
   }
 
   private async importOnce(
@@ -88,11 +144,22 @@ export class Importer {
     const { spec, imported } = this.state();
     const have = [spec.snapshot.commit, ...imported.slice(-maxHaves)];
     const { data, reply } = await call(engine, container, { op: 'bundle', want: wants, have }, { signal });
-    const bundle = await unlessEmpty(data);
-    const brought =
-      bundle === undefined
-        ? []
-        : await this.quarantine.importBundle(spec.id, bundle, { tips: this.tips(wants), signal });
+    let broken: unknown;
+    reply.catch((thrown: unknown) => (broken = thrown));
+    const bytes = data[Symbol.asyncIterator]();
+    let brought: string[] = [];
+    try {
+      const bundle = await unlessEmpty(bytes);
+      if (bundle !== undefined)
+        brought = await this.quarantine.importBundle(spec.id, bundle, { tips: this.tips(wants), signal });
+    } catch (thrown) {
+      // A bundle that broke off on its way is no bad bundle.
+      if (broken instanceof SallyportError || isAbort(broken)) throw broken;
+      throw thrown;
+    } finally {
+      // What is not read any more is not sent any more.
+      void bytes.return?.().catch(() => undefined);
+    }
     const { missing = [] } = await reply;
     if (brought.length > 0) {
       const commits = await this.quarantine.commits(brought, signal);
@@ -119,9 +186,14 @@ export class Importer {
   }
 }
 
+const buildsOnRefused = new SallyportError(
+  'import_refused',
+  'What builds on a commit that was not taken in is not taken in either.',
+  'The log of the task shows what the agent did.',
+);
+
 /** The same bytes, or nothing when there is not one. */
-async function unlessEmpty(source: ByteStream): Promise<ByteStream | undefined> {
-  const iterator = source[Symbol.asyncIterator]();
+async function unlessEmpty(iterator: AsyncIterator<Uint8Array>): Promise<ByteStream | undefined> {
   const first = await iterator.next();
   if (first.done === true) return undefined;
   return (async function* () {

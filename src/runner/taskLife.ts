@@ -506,7 +506,10 @@ export class TaskLife {
   }
 
   private importsWait(): boolean {
-    return this.current.pendingImports.length > 0 && this.current.importFailure === undefined;
+    const { pendingImports, refusedImports, importFailure } = this.current;
+    // A refusal is the last word on what was refused, and says nothing of the rest.
+    const broken = importFailure !== undefined && importFailure.code !== 'import_refused';
+    return pendingImports.length > refusedImports.length && !broken;
   }
 
   /** Everything is in: nothing stays but log and quarantine. A sandbox with the only copy of a commit is kept, stopped. */
