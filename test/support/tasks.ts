@@ -59,6 +59,8 @@ export class Bench {
   upstream: Upstream = { kind: 'scripted', turns: [] };
   demonstration = true;
   renew: ResolvedModel['renew'];
+  /** The protocol that the agent speaks, from the next task on. */
+  modelService: ResolvedModel['service'];
   /** The user's settings, from the next task on. */
   policy: UserPolicy = defaultPolicy;
   logBytes: number | undefined;
@@ -106,6 +108,7 @@ export class Bench {
           demonstration: this.demonstration,
           upstream: this.upstream,
           ...(this.renew === undefined ? {} : { renew: this.renew }),
+          ...(this.modelService === undefined ? {} : { service: this.modelService }),
         }),
       ...(this.logBytes === undefined ? {} : { logBytes: this.logBytes }),
       log: { debug: line('debug'), info: line('info'), warn: line('warn'), error: line('error') },
