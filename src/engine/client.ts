@@ -20,7 +20,7 @@ import { Creator } from './create.ts';
 import { buildImage, describeImage, hasImage, imageFacts, pullImage } from './image.ts';
 import { openLog } from './logs.ts';
 import { accept, ContainerList, Inspection, VolumeList } from './schemas.ts';
-import { writtenBytes } from './written.ts';
+import { changedFiles, writtenBytes } from './written.ts';
 
 /** What both engines take for a container's or a volume's name. */
 const nameGrammar = /^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}$/;
@@ -181,6 +181,12 @@ export class DockerEngine implements Engine {
       () => writtenBytes(this.docker, this.info, id, live),
       [404],
     );
+  }
+
+  async changedFiles(id: string, signal?: AbortSignal): Promise<number | undefined> {
+    checkName(id);
+    const live = this.live(signal);
+    return await this.call("counting a container's files", () => changedFiles(this.docker, id, live), [404]);
   }
 
   async list(labels: Record<string, string>): Promise<ContainerState[]> {

@@ -127,6 +127,8 @@ export interface Engine {
    * it is gone. The engine walks through all of it, so this takes its time.
    */
   written(id: string, signal?: AbortSignal): Promise<number | undefined>;
+  /** How many files, folders and links of its own layer a container has made, changed or deleted; those of volumes are not seen. */
+  changedFiles(id: string, signal?: AbortSignal): Promise<number | undefined>;
   /** Resolves when the container is not running. */
   wait(id: string, signal?: AbortSignal): Promise<void>;
   /**

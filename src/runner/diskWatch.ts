@@ -12,17 +12,19 @@ export interface DiskWatch {
   limitBytes: number;
   /** What has to stay free on the engine's disk, in bytes; 2 GiB when it is not said. */
   reserveBytes?: number;
+  /** How many files have to be free on the engine's disk; a tenth, and at most 500,000, when it is not said. */
+  reserveFiles?: number;
 }
 
 /** How long a gateway that does not run is left alone before it is asked again, in milliseconds. */
 const gatewayRetryMs = 2000;
 
 /**
- * Prints free blocks, block size and all blocks of the disk below the container, ten times a second while they change.
+ * Prints free blocks, block size and all blocks, free and all file nodes of the disk below the container, ten times a second while they change.
  * Ends with its stdin. A loop of the shell, because it runs as long as the task and a shell is small.
  */
 const freeSpaceProgram =
-  'while now=$(stat -f -c "%a %S %b" /); do echo "$now"; ' +
+  'while now=$(stat -f -c "%a %S %b %d %c" /); do echo "$now"; ' +
   'if [ "$now" = "$last" ]; then wait=0.5; else wait=0.1; fi; last=$now; ' +
   'read -rt $wait _; [ $? -gt 128 ] || exit 0; done';
 
@@ -38,7 +40,7 @@ export async function watchDisk(
 ): Promise<DiskOver | undefined> {
   const over = new AbortController();
   const live = AbortSignal.any([signal, over.signal]);
-  const judge = new DiskJudge(watch.limitBytes, watch.reserveBytes);
+  const judge = new DiskJudge(watch.limitBytes, watch.reserveBytes, watch.reserveFiles);
   const alarm = new Alarm();
   const ended = engine.wait(watch.sandbox, live).then(() => undefined);
   const measuring = measure(engine, watch.sandbox, judge, alarm, live);
@@ -69,7 +71,8 @@ async function measure(
     judge.begin(performance.now());
     const written = await engine.written(sandbox, signal);
     if (written === undefined) return undefined;
-    const verdict = judge.measured(written, performance.now());
+    const verdict =
+      judge.measured(written, performance.now()) ?? (await countFiles(engine, sandbox, judge, signal));
     if (verdict !== undefined) return verdict;
     for (let wait; (wait = judge.dueIn(performance.now())) > 0;) {
       await pause(wait, AbortSignal.any([signal, alarm.next()]));
@@ -77,6 +80,17 @@ async function measure(
     }
   }
   return undefined;
+}
+
+async function countFiles(
+  engine: Engine,
+  sandbox: string,
+  judge: DiskJudge,
+  signal: AbortSignal,
+): Promise<DiskOver | undefined> {
+  if (!judge.isShortOfFiles()) return undefined;
+  const files = await engine.changedFiles(sandbox, signal);
+  return files === undefined ? undefined : judge.counted(files);
 }
 
 /** Wakes the measuring when the free space says that a look may be due. */
@@ -93,18 +107,26 @@ class Alarm {
   }
 }
 
-/** Tells the judge the free space of the engine's disk as long as the gateway can be asked. Never resolves before `signal`. */
+/**
+ * Tells the judge the free space of the engine's disk as long as the gateway can be asked. Resolves only with a verdict, or
+ * when `signal` aborts.
+ */
 async function followFreeSpace(
   engine: Engine,
   gateway: string,
   judge: DiskJudge,
   alarm: Alarm,
   signal: AbortSignal,
-): Promise<undefined> {
+): Promise<DiskOver | undefined> {
+  let verdict: DiskOver | undefined;
   const splitter = new LineSplitter((line) => {
-    const [free, size, all] = Buffer.from(line).toString('utf8').split(' ').map(Number);
+    const [free, size, all, files = 0, allFiles = 0] = Buffer.from(line)
+      .toString('utf8')
+      .split(' ')
+      .map(Number);
     if (free === undefined || size === undefined || all === undefined || !(all > 0)) return;
     judge.free(free * size);
+    verdict ??= judge.freeFiles(files, allFiles);
     if (judge.dueIn(performance.now()) <= 0) alarm.ring();
   }, 256);
   while (!signal.aborted) {
@@ -113,7 +135,10 @@ async function followFreeSpace(
         stdin: openUntil(signal),
         signal,
       });
-      for await (const chunk of stdout) splitter.push(chunk);
+      for await (const chunk of stdout) {
+        splitter.push(chunk);
+        if (verdict !== undefined) return verdict;
+      }
     } catch (thrown) {
       // A gateway that is being started again, or gone; an engine that went away is told by the measuring.
       if (isOver(signal) || asSallyportError(thrown).code === 'engine_gone') break;

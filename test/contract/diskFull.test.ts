@@ -294,6 +294,64 @@ describe('an engine on a small disk', function () {
     }
   });
 
+  /** A file system with room for few files. */
+  async function fewFiles(
+    files: number,
+  ): Promise<{ path: string; free: () => Promise<number>; dispose: () => Promise<void> }> {
+    const folder = await mkdtemp(join(tmpdir(), 'sallyport-ext4-'));
+    const [image, path] = [join(folder, 'image'), join(folder, 'disk')];
+    await mkdir(path);
+    await run('truncate', ['-s', '4G', image]);
+    await run('mkfs.ext4', ['-q', '-N', String(files), image]);
+    await run('mount', ['-o', 'loop', image, path]);
+    return {
+      path,
+      free: async () => (await statfs(path)).ffree,
+      dispose: async () => {
+        await run('umount', ['-l', path]);
+        await rm(folder, { recursive: true, force: true });
+      },
+    };
+  }
+
+  it('keeps files free against a loop that makes empty ones, and leaves its neighbour alone', async () => {
+    const disk = await fewFiles(300_000);
+    const own = await privateEngine('docker', { folder: join(disk.path, 'engine') });
+    try {
+      const { engine } = own;
+      const socketPath = engine.info.address.replace('unix://', '');
+      const from = new Docker({ socketPath: (await engines()).docker.replace('unix://', '') });
+      const loading = await new Docker({ socketPath }).loadImage(await from.getImage(smallImage).get());
+      await new Promise((done) => loading.on('end', done).resume());
+      const loop = (folder: string): string =>
+        `perl -e 'for ($i = 0; ; $i++) { open(F, ">", "${folder}/$i") or exit 7 }'`;
+      const limitBytes = 100 * giga;
+
+      // A neighbour that makes none is left alone, and the one that makes them is ended for it.
+      const quiet = await pair(engine, 'sleep 600');
+      const guarded = await pair(engine, `mkdir /tmp/many; ${loop('/tmp/many')}`);
+      const leaving = new AbortController();
+      const neighbour = watchDisk(engine, { ...quiet, limitBytes, reserveFiles: 200_000 }, leaving.signal);
+      const over = await watchDisk(engine, { ...guarded, limitBytes, reserveFiles: 200_000 }, never);
+      assert.equal(over?.why, 'files');
+      assert.equal(await endOf(engine, guarded.sandbox), 137);
+      assert.ok((await disk.free()) > 1000, `${await disk.free()} files were left`);
+      await guarded.dispose();
+      assert.equal((await engine.inspect(quiet.sandbox))?.status, 'running');
+      leaving.abort();
+      assert.equal(await neighbour, undefined);
+      await quiet.dispose();
+
+      const unguarded = await pair(engine, `mkdir /tmp/many; ${loop('/tmp/many')}`);
+      assert.equal(await endOf(engine, unguarded.sandbox), 7);
+      assert.ok((await disk.free()) < 100);
+      await unguarded.dispose();
+    } finally {
+      await own.dispose();
+      await disk.dispose();
+    }
+  });
+
   it('ends a task at its disk limit, and brings in what it had committed', async () => {
     const { docker } = await engines();
     const bench = await Bench.open(docker);
