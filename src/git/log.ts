@@ -1,4 +1,4 @@
-import type { Commit, FileChange } from '../protocol/taskEvent.ts';
+import { boundedFiles, type Commit, type FileChange } from '../protocol/taskEvent.ts';
 
 /**
  * Reading of `git log` and `git diff-tree` output. Everything is parsed by position between NUL bytes, the one byte
@@ -53,7 +53,7 @@ export function commitLogArgs(
   ];
 }
 
-/** The commits that `git log` printed under `commitLogArgs`. Throws on anything that does not fit. */
+/** The commits that `git log` printed under `commitLogArgs`, long lists and texts cut. Throws on anything that does not fit. */
 export function parseCommitLog(bytes: Uint8Array): Commit[] {
   const fields = new Fields(bytes);
   const commits: Commit[] = [];
@@ -66,12 +66,12 @@ export function parseCommitLog(bytes: Uint8Array): Commit[] {
     const date = Number(seconds) * 1000;
     commits.push({
       sha: start.slice(1),
-      parents: parents === '' ? [] : parents.split(' '),
+      parents: parents === '' ? [] : parents.split(' ', longest.parents),
       author: shortened(author, longest.name),
       email: shortened(email, longest.name),
       date: Number.isSafeInteger(date) ? date : 0,
       ...splitMessage(message),
-      files,
+      ...boundedFiles(files),
     });
   }
   return commits;
@@ -118,8 +118,8 @@ export function splitMessage(message: string): { subject: string; body: string }
   return { subject: shortened(subject, longest.subject), body: shortened(body, longest.body) };
 }
 
-/** What is shown of a commit, in characters. git itself has no limit, and a message is repeated in every log. */
-const longest = { name: 300, subject: 2000, body: 64 << 10 };
+/** What is shown of a commit, in characters, and parents. git itself has no limit, and a message is repeated in every log. */
+const longest = { name: 300, subject: 2000, body: 64 << 10, parents: 100 };
 
 function shortened(text: string, length: number): string {
   return text.length <= length ? text : `${text.slice(0, length)}…`;

@@ -23,6 +23,33 @@ export const FileChange = z.object({
 });
 export type FileChange = z.infer<typeof FileChange>;
 
+/** How many files are listed of a commit at most, and how many characters their names may have one by one and in all. */
+const listed = { files: 2000, path: 4096, all: 256 << 10 };
+
+/** How many files of a commit are not listed; not there when all are. */
+const MoreFiles = z.optional(z.int().check(z.positive()));
+
+/** What a log holds of a commit's files: it is kept and shown whole, and a commit can have millions. */
+export function boundedFiles(
+  files: readonly FileChange[],
+  moreFiles = 0,
+): { files: FileChange[]; moreFiles?: number } {
+  const kept: FileChange[] = [];
+  let length = 0;
+  for (const { path, from, ...rest } of files.slice(0, listed.files)) {
+    const file = { path: cut(path), ...(from === undefined ? {} : { from: cut(from) }), ...rest };
+    length += file.path.length + (file.from?.length ?? 0);
+    if (length > listed.all) break;
+    kept.push(file);
+  }
+  const more = files.length - kept.length + moreFiles;
+  return { files: kept, ...(more > 0 ? { moreFiles: more } : {}) };
+}
+
+function cut(path: string): string {
+  return path.length <= listed.path ? path : `${path.slice(0, listed.path)}…`;
+}
+
 export const Commit = z.object({
   sha: Sha,
   parents: z.array(Sha),
@@ -35,6 +62,7 @@ export const Commit = z.object({
   subject: z.string(),
   body: z.string(),
   files: z.array(FileChange),
+  moreFiles: MoreFiles,
 });
 export type Commit = z.infer<typeof Commit>;
 
@@ -127,7 +155,13 @@ export const SandboxBody = z.discriminatedUnion('type', [
   z.object({ type: z.literal('notice'), level: z.enum(['info', 'warning', 'error']), text: z.string() }),
   z.object({ type: z.literal('commit'), commit: Commit }),
   /** What the agent left uncommitted, kept as a commit of the supervisor's that is on no branch. */
-  z.object({ type: z.literal('leftovers'), commit: Sha, parent: Sha, files: z.array(FileChange) }),
+  z.object({
+    type: z.literal('leftovers'),
+    commit: Sha,
+    parent: Sha,
+    files: z.array(FileChange),
+    moreFiles: MoreFiles,
+  }),
   Ended,
 ]);
 export type SandboxBody = z.infer<typeof SandboxBody>;
@@ -197,10 +231,17 @@ const RunnerEnvelope = z.looseObject({
   g: z.optional(z.int()),
 });
 
-/** Checks one decoded line of a sandbox. Throws when it is no event. */
+/** Checks one decoded line of a sandbox, and bounds its lists of files. Throws when it is no event. */
 export function parseSandboxEvent(json: unknown): SandboxEvent {
   const { s, t } = SandboxEnvelope.parse(json);
-  return { ...SandboxBody.parse(json), s, t };
+  return { ...bounded(SandboxBody.parse(json)), s, t };
+}
+
+function bounded(body: SandboxBody): SandboxBody {
+  if (body.type === 'leftovers') return { ...body, ...boundedFiles(body.files, body.moreFiles) };
+  if (body.type !== 'commit') return body;
+  const { commit } = body;
+  return { ...body, commit: { ...commit, ...boundedFiles(commit.files, commit.moreFiles) } };
 }
 
 /** Checks one decoded line of a task's log. Throws when it is no event. */

@@ -20,7 +20,7 @@ export interface TaskState {
   failure?: { kind: FailureKind; message: string; mend?: string; exitCode?: number };
   /** In the order in which they were announced. */
   commits: Commit[];
-  leftovers?: { commit: string; parent: string; files: FileChange[] };
+  leftovers?: { commit: string; parent: string; files: FileChange[]; moreFiles?: number | undefined };
   /** Announced, not yet in the quarantine. */
   pendingImports: string[];
   /** In the quarantine: announced commits and leftovers. */
@@ -145,10 +145,7 @@ export function reduce(state: TaskState, event: TaskEvent): TaskState {
       if (next.commits.some((commit) => commit.sha === event.commit.sha)) return next;
       return announce({ ...next, commits: [...next.commits, event.commit] }, event.commit.sha);
     case 'leftovers':
-      return announce(
-        { ...next, leftovers: { commit: event.commit, parent: event.parent, files: event.files } },
-        event.commit,
-      );
+      return announce({ ...next, leftovers: leftoversOf(event) }, event.commit);
     case 'imported': {
       const tips = new Set(event.tips);
       const imported = [...next.imported, ...event.tips.filter((tip) => !next.imported.includes(tip))];
@@ -230,6 +227,11 @@ function trueTo(said: Commit[], known: readonly Commit[]): Commit[] {
     ...(bySha.get(commit.sha) ?? commit),
     ...(branch === undefined ? {} : { branch }),
   }));
+}
+
+function leftoversOf(event: Extract<TaskEvent, { type: 'leftovers' }>): NonNullable<TaskState['leftovers']> {
+  const { commit, parent, files, moreFiles } = event;
+  return { commit, parent, files, ...(moreFiles === undefined ? {} : { moreFiles }) };
 }
 
 function withoutPending(state: TaskState, tips: ReadonlySet<string>): TaskState {

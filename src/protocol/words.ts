@@ -52,6 +52,23 @@ export function plural(n: number, one: string, many = `${one}s`): string {
 export interface LineTotals {
   added: number;
   removed: number;
+  /** There are more, of files that are not listed. */
+  more?: boolean;
+}
+
+interface FileList {
+  files: readonly Pick<FileChange, 'added' | 'removed'>[];
+  moreFiles?: number | undefined;
+}
+
+/** `3 files`: those that are listed and those that are not. */
+export function fileCount({ files, moreFiles = 0 }: FileList): string {
+  return plural(files.length + moreFiles, 'file');
+}
+
+/** Lines of the files that are listed. */
+export function totalsOf({ files, moreFiles = 0 }: FileList): LineTotals {
+  return moreFiles > 0 ? { ...totals(files), more: true } : totals(files);
 }
 
 /** Lines of text files; binary files have none. */
@@ -65,9 +82,9 @@ export function totals(files: readonly Pick<FileChange, 'added' | 'removed'>[]):
   return { added, removed };
 }
 
-/** `+12 −3`. */
-export function lines({ added, removed }: LineTotals): string {
-  return `+${added.toLocaleString('en')} −${removed.toLocaleString('en')}`;
+/** `+12 −3`; `≥ +12 −3` when there are more. */
+export function lines({ added, removed, more = false }: LineTotals): string {
+  return `${more ? '≥ ' : ''}+${added.toLocaleString('en')} −${removed.toLocaleString('en')}`;
 }
 
 export function elapsed(state: TaskState, now: number): number {

@@ -3,7 +3,7 @@ import { safeText } from '../protocol/safeText.ts';
 import type { SnapshotMode } from '../protocol/task.ts';
 import type { TaskEvent } from '../protocol/taskEvent.ts';
 import type { TaskState } from '../protocol/taskState.ts';
-import { bytes, cost, raisedBudget, spendText } from '../protocol/words.ts';
+import { bytes, cost, plural, raisedBudget, spendText } from '../protocol/words.ts';
 import { SecretsFound } from './secretsFound.ts';
 import type { SubmitRequest, TaskService } from './taskService.ts';
 
@@ -41,15 +41,19 @@ export function lineOf(event: TaskEvent): string | undefined {
     case 'tool_result':
       return indent(clip(event.text, 12));
     case 'commit': {
-      const { sha, subject, files } = event.commit;
-      return `\n● commit ${sha.slice(0, 10)} ${subject}\n${indent(files.map((file) => `${file.status} ${file.path}  +${file.added ?? '?'} −${file.removed ?? '?'}`).join('\n'))}`;
+      const { sha, subject, files, moreFiles } = event.commit;
+      const all = [
+        ...files.map((file) => `${file.status} ${file.path}  +${file.added ?? '?'} −${file.removed ?? '?'}`),
+        ...andMore(moreFiles),
+      ];
+      return `\n● commit ${sha.slice(0, 10)} ${subject}\n${indent(all.join('\n'))}`;
     }
     case 'imported':
       return `· in the quarantine: ${event.tips.map((tip) => tip.slice(0, 10)).join(' ')}`;
     case 'import_failed':
       return `! import failed: ${event.message}`;
     case 'leftovers':
-      return `● left uncommitted: ${event.files.map((file) => file.path).join(', ')}`;
+      return `● left uncommitted: ${[...event.files.map((file) => file.path), ...andMore(event.moreFiles)].join(', ')}`;
     case 'output':
       return event.text === undefined ? undefined : `  ${event.text}`;
     case 'notice':
@@ -81,6 +85,10 @@ export function lineOf(event: TaskEvent): string | undefined {
     default:
       return undefined;
   }
+}
+
+function andMore(files = 0): string[] {
+  return files > 0 ? [`and ${plural(files, 'more file', 'more files')}`] : [];
 }
 
 function requestLine(entry: Extract<TaskEvent, { type: 'request' }>): string {

@@ -4,6 +4,7 @@ import type { Logger } from '../base/logger.ts';
 import type { Engine } from '../engine/engine.ts';
 import type { Quarantine } from '../git/quarantine.ts';
 import type { ByteStream } from '../protocol/runner.ts';
+import type { Commit } from '../protocol/taskEvent.ts';
 import type { TaskState } from '../protocol/taskState.ts';
 import { call } from './control.ts';
 import type { UnnumberedEvent } from './taskLog.ts';
@@ -11,6 +12,8 @@ import type { UnnumberedEvent } from './taskLog.ts';
 /** How many commits one bundle asks for at most, and how many known ones it is told. */
 const maxWants = 500;
 const maxHaves = 64;
+/** How many files an event about imported commits lists, about. */
+const maxFiles = 2000;
 const retryDelays = [200, 1000, 5000];
 const diskRetry = 2000;
 /** How long bundles that are refused in the end may take until they are not parted any more to find the good ones, in milliseconds. */
@@ -163,7 +166,13 @@ export class Importer {
     const { missing = [] } = await reply;
     if (brought.length > 0) {
       const commits = await this.quarantine.commits(brought, signal);
-      await this.append({ type: 'imported', t: Date.now(), tips: brought, commits });
+      for (const part of inParts(commits))
+        await this.append({
+          type: 'imported',
+          t: Date.now(),
+          tips: part.map(({ sha }) => sha),
+          commits: part,
+        });
     }
     const lost = wants.filter((sha) => missing.includes(sha) && !brought.includes(sha));
     if (lost.length > 0) await this.append({ type: 'lost', t: Date.now(), tips: lost });
@@ -184,6 +193,21 @@ export class Importer {
       return branch !== undefined && newest.get(branch) === sha ? { sha, branch } : { sha };
     });
   }
+}
+
+/** So many that an event stays small: their files are listed. */
+function inParts(commits: readonly Commit[]): Commit[][] {
+  const parts: Commit[][] = [];
+  let files = Infinity;
+  for (const commit of commits) {
+    files += commit.files.length;
+    if (files > maxFiles) {
+      parts.push([]);
+      files = commit.files.length;
+    }
+    parts.at(-1)?.push(commit);
+  }
+  return parts;
 }
 
 const buildsOnRefused = new SallyportError(

@@ -12,6 +12,8 @@ export interface Leftovers {
   commit: string;
   parent: string;
   files: FileChange[];
+  /** How many are not listed. */
+  moreFiles?: number;
 }
 
 /**
@@ -51,7 +53,8 @@ export async function keepLeftovers(
         );
     await git(['update-ref', ref, commit], options);
     const log = await git(commitLogArgs([commit], { noWalk: true }), options);
-    return { commit, parent, files: parseCommitLog(log.stdout)[0]?.files ?? [] };
+    const { files = [], moreFiles } = parseCommitLog(log.stdout)[0] ?? {};
+    return { commit, parent, files, ...(moreFiles === undefined ? {} : { moreFiles }) };
   } finally {
     await rm(temporary, { recursive: true, force: true });
   }

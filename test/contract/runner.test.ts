@@ -43,7 +43,8 @@ async function fingerprint(repository: string): Promise<string> {
 }
 
 for (const name of engineKinds) {
-  describe(`runner on ${name}`, () => {
+  describe(`runner on ${name}`, function () {
+    this.timeout('3m');
     let bench: Bench;
     let address: string;
 

@@ -169,6 +169,33 @@ describe('git log and diff', () => {
     );
   });
 
+  it('lists no more files of a commit than can be shown, and says how many there are', async () => {
+    const blob = repo.object('blob', Buffer.from('1\n'));
+    const many = Array.from(
+      { length: 2500 },
+      (_, n) => ['100644', String(n).padStart(4, '0'), blob] as const,
+    );
+    const wide = repo.git('commit-tree', '-m', 'wide', repo.tree(many));
+    const long = 'x'.repeat(250);
+    const names = Array.from({ length: 1500 }, (_, n) => ['100644', `${long}${1000 + n}`, blob] as const);
+    const talkative = repo.git('commit-tree', '-m', 'talkative', repo.tree(names));
+    let deepTree = repo.tree([['100644', 'file', blob]]);
+    for (let depth = 0; depth < 40; depth++) deepTree = repo.tree([['40000', long, deepTree]]);
+    const deep = repo.git('commit-tree', '-m', 'deep', deepTree);
+    const args = commitLogArgs([wide, talkative, deep], { noWalk: true });
+    const found = parseCommitLog((await git(args, { cwd: repo.path })).stdout);
+    assert.deepEqual(
+      found.map(({ files, moreFiles }) => [files.length, moreFiles]),
+      [
+        [2000, 500],
+        [1032, 468],
+        [1, undefined],
+      ],
+    );
+    assert.equal(found[2]?.files[0]?.path.length, 4097);
+    for (const commit of found) assert.ok(JSON.stringify(commit).length < 512 << 10);
+  });
+
   it('refuses output that is cut off or something else', () => {
     assert.deepEqual(parseCommitLog(new Uint8Array()), []);
     assert.throws(() => parseCommitLog(Buffer.from('x\0\0\0\0\0\0')), /a commit expected/);

@@ -1,9 +1,14 @@
 import assert from 'node:assert/strict';
 import { newTaskId, titleOf, type TaskSpec } from '../../src/protocol/task.ts';
 import { defaultBranchName, isBranchName, TaskId } from '../../src/protocol/grammar.ts';
-import { parseTaskEvent, type TaskEvent, type TaskEventBody } from '../../src/protocol/taskEvent.ts';
+import {
+  parseSandboxEvent,
+  parseTaskEvent,
+  type TaskEvent,
+  type TaskEventBody,
+} from '../../src/protocol/taskEvent.ts';
 import { hasEnded, initialState, reduce, type TaskState } from '../../src/protocol/taskState.ts';
-import { aCommit, aSpec } from '../support/specs.ts';
+import { aCommit, aSpec, shaOf } from '../support/specs.ts';
 
 function fold(
   spec: TaskSpec,
@@ -160,6 +165,42 @@ describe('task state', () => {
       { type: 'imported', tips: [said.sha], commits: [unnamed] },
     ]);
     assert.deepEqual(state.commits, [{ ...unnamed, branch }]);
+  });
+
+  it('bounds the lists of files that a sandbox tells, and loads those of logs without a bound', () => {
+    const files = Array.from({ length: 3000 }, (_, n) => ({ path: `${n}`, status: 'added' as const }));
+    const commit = { ...aCommit('a'), files };
+    const told = [
+      parseSandboxEvent({ s: 1, t: 1, type: 'commit', commit: { ...commit, moreFiles: 7 } }),
+      parseSandboxEvent({ s: 2, t: 1, type: 'leftovers', commit: shaOf('b'), parent: commit.sha, files }),
+    ].map((event, at) => parseTaskEvent({ ...event, n: at + 1 }));
+    const state = told.reduce(reduce, initialState(spec, 1));
+    assert.deepEqual([state.commits[0]?.files.length, state.commits[0]?.moreFiles], [2000, 1007]);
+    assert.deepEqual([state.leftovers?.files.length, state.leftovers?.moreFiles], [2000, 1000]);
+    assert.throws(() =>
+      parseSandboxEvent({ s: 1, t: 1, type: 'commit', commit: { ...commit, moreFiles: -1 } }),
+    );
+    const old = parseTaskEvent({ n: 1, t: 1, type: 'imported', tips: [commit.sha], commits: [commit] });
+    assert.equal(old.type === 'imported' && old.commits?.[0]?.files.length, 3000);
+  });
+
+  it('keeps what was refused as pending and as failed, whatever else comes in', () => {
+    const [a, b, c] = ['a', 'b', 'c'].map(aCommit);
+    assert.ok(a && b && c);
+    const refused = { type: 'import_failed', code: 'import_refused', message: 'Evil.' } as const;
+    let state = fold(spec, [
+      { type: 'commit', commit: a, s: 1 },
+      { type: 'commit', commit: b, s: 2 },
+      { type: 'commit', commit: c, s: 3 },
+      { ...refused, tips: [b.sha, shaOf('unknown')] },
+      { type: 'import_failed', code: 'sandbox_failed', message: 'Broken.', tips: [a.sha] },
+    ]);
+    assert.deepEqual([state.refusedImports, state.importFailure?.code], [[b.sha], 'sandbox_failed']);
+    state = fold(spec, [{ type: 'imported', tips: [a.sha, c.sha] }], state);
+    assert.deepEqual([state.pendingImports, state.refusedImports], [[b.sha], [b.sha]]);
+    assert.equal(state.importFailure?.code, 'import_refused');
+    state = fold(spec, [{ type: 'imported', tips: [b.sha] }], state);
+    assert.deepEqual([state.pendingImports, state.refusedImports, state.importFailure], [[], [], undefined]);
   });
 
   it('begins anew with the numbers of a new sandbox', () => {

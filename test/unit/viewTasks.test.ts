@@ -73,6 +73,10 @@ describe('a task in the tree', () => {
 
   it('tells a commit that is still on its way from one that can be read', () => {
     assert.equal(commitView(commit, true).contextValue, 'commit imported');
+    const files = [{ path: 'a', status: 'added', added: 2, removed: 1 }] as const;
+    const cut = commitView({ ...commit, files: [...files], moreFiles: 1999 }, true);
+    assert.match(cut.description, /≥ \+2 −1$/);
+    assert.match(cut.tooltip, /2,000 files/);
     assert.match(commitView(commit, false).description, /being brought in/);
   });
 

@@ -11,6 +11,7 @@ import {
   duration,
   elapsed,
   phaseLabel,
+  fileCount,
   plural,
   spendOf,
   spendText,
@@ -404,7 +405,10 @@ export class TaskPage extends LitElement {
           state.commits.length > 0
             ? html`<span
                 >${plural(state.commits.length, 'commit')}
-                ${changeCount(state.commits.flatMap(({ files }) => files))}</span
+                ${changeCount({
+                  files: state.commits.flatMap(({ files }) => files),
+                  moreFiles: state.commits.reduce((sum, { moreFiles = 0 }) => sum + moreFiles, 0),
+                })}</span
               >`
             : nothing
         }
@@ -581,8 +585,8 @@ export class TaskPage extends LitElement {
           : html`<div class="card">
               <div class="card-head">
                 <strong>Uncommitted edits</strong>
-                <span class="dim">${plural(state.leftovers.files.length, 'file')}</span>
-                ${changeCount(state.leftovers.files)}
+                <span class="dim">${fileCount(state.leftovers)}</span>
+                ${changeCount(state.leftovers)}
                 <vscode-button secondary @click=${() => this.selectDiff('leftovers')}
                   >Show Diff</vscode-button
                 >
@@ -591,7 +595,7 @@ export class TaskPage extends LitElement {
                 Left in the workspace without a commit. Kept in the quarantine; Accept as Branch does not take
                 them.
               </div>
-              ${fileList(state.leftovers.files, (path) => {
+              ${fileList(state.leftovers, (path) => {
                 if (this.leftovers !== undefined)
                   this.openInEditor(this.leftovers, 'Uncommitted edits', path);
               })}

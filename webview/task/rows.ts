@@ -3,7 +3,7 @@ import { styleMap } from 'lit/directives/style-map.js';
 import { safeLine, safeText } from '../../src/protocol/safeText.ts';
 import type { Commit, FileChange, TaskEvent } from '../../src/protocol/taskEvent.ts';
 import { statusLetter } from '../../src/protocol/panelMessages.ts';
-import { cost, count, duration, lines, plural, totals } from '../../src/protocol/words.ts';
+import { cost, count, duration, fileCount, lines, plural, totalsOf } from '../../src/protocol/words.ts';
 import { ansiSpans } from '../shared/ansi.ts';
 import { icon, type IconName } from './icons.ts';
 import { type Entry, firstLines, rawText, wrappedLines } from './logModel.ts';
@@ -209,7 +209,7 @@ function eventRow(event: TaskEvent, actions: RowActions): TemplateResult {
         html`<div class="card">
           <div class="card-head">
             <strong>Uncommitted edits</strong>
-            <span class="dim">${plural(event.files.length, 'file')} ${changeCount(event.files)}</span>
+            <span class="dim">${fileCount(event)} ${changeCount(event)}</span>
             <vscode-button secondary @click=${() => actions.showLeftovers()}>Show Diff</vscode-button>
           </div>
           <div class="dim">The agent left these without a commit. They are kept in the quarantine.</div>
@@ -377,21 +377,28 @@ function endedRow(event: Extract<TaskEvent, { type: 'ended' }>): TemplateResult 
   );
 }
 
+/** A commit's list of files, or another. */
+interface FilesOf {
+  files: readonly FileChange[];
+  moreFiles?: number | undefined;
+}
+
 export function commitCard(commit: Commit, actions: RowActions): TemplateResult {
   const body = commit.body.trim();
   return html`<div class="card">
     <div class="card-head">
       <strong>${safeLine(commit.subject, 200) || '(no message)'}</strong>
       <code class="sha">${commit.sha.slice(0, 7)}</code>
-      <span class="dim">${plural(commit.files.length, 'file')}</span> ${changeCount(commit.files)}
+      <span class="dim">${fileCount(commit)}</span> ${changeCount(commit)}
       <vscode-button secondary @click=${() => actions.showCommit(commit)}>Show Diff</vscode-button>
     </div>
     ${body === '' ? nothing : pre(body.slice(0, 4000), 'dim')}
-    ${fileList(commit.files, (path) => actions.openFile(commit, path))}
+    ${fileList(commit, (path) => actions.openFile(commit, path))}
   </div>`;
 }
 
-export function fileList(files: readonly FileChange[], open: (path: string) => void): TemplateResult {
+export function fileList({ files, moreFiles = 0 }: FilesOf, open: (path: string) => void): TemplateResult {
+  const hidden = Math.max(0, files.length - maxFiles) + moreFiles;
   return html`<ul class="files">
     ${files.slice(0, maxFiles).map(
       (file) =>
@@ -405,18 +412,18 @@ export function fileList(files: readonly FileChange[], open: (path: string) => v
             <span class="path"
               >${file.from === undefined ? nothing : html`<span class="dim">${safeLine(file.from)} → </span>`}${safeLine(shortPath(file.path))}</span
             >
-            ${file.added === undefined && file.removed === undefined ? html`<span class="dim">binary</span>` : changeCount([file])}
+            ${file.added === undefined && file.removed === undefined ? html`<span class="dim">binary</span>` : changeCount({ files: [file] })}
           </button>
         </li>`,
     )}
-    ${files.length > maxFiles ? html`<li class="dim">and ${plural(files.length - maxFiles, 'more file', 'more files')}</li>` : nothing}
+    ${hidden > 0 ? html`<li class="dim">and ${plural(hidden, 'more file', 'more files')}</li>` : nothing}
   </ul>`;
 }
 
-export function changeCount(files: readonly FileChange[]): TemplateResult {
-  const sums = totals(files);
+export function changeCount(of: FilesOf): TemplateResult {
+  const sums = totalsOf(of);
   return html`<span class="counts" aria-label=${lines(sums)}
-    ><span class="plus">+${sums.added.toLocaleString('en')}</span>
+    >${sums.more === true ? '≥ ' : nothing}<span class="plus">+${sums.added.toLocaleString('en')}</span>
     <span class="minus">−${sums.removed.toLocaleString('en')}</span></span
   >`;
 }

@@ -7,11 +7,11 @@ import {
   count,
   lines,
   phaseLabel,
-  plural,
+  fileCount,
   spendOf,
   spendText,
   summary,
-  totals,
+  totalsOf,
 } from '../../protocol/words.ts';
 
 /** What the tree shows, as plain data: the tree itself only hands it to VS Code. */
@@ -100,35 +100,30 @@ function money(state: TaskState): string[] {
 
 export function commitView(commit: Commit, imported: boolean): ItemView {
   const label = safeLine(commit.subject) || '(no message)';
-  const description = `${commit.sha.slice(0, 7)} · ${lines(totals(commit.files))}`;
+  const description = `${commit.sha.slice(0, 7)} · ${lines(totalsOf(commit))}`;
   const body = commit.body.trim() === '' ? [] : ['', safeText(commit.body.trim().slice(0, 1000))];
   return {
     label,
     description: imported ? description : `${description} · being brought in`,
-    tooltip: [
-      label,
-      ...body,
-      '',
-      `${safeLine(commit.author)} · ${plural(commit.files.length, 'file')}`,
-      commit.sha,
-    ].join('\n'),
+    tooltip: [label, ...body, '', `${safeLine(commit.author)} · ${fileCount(commit)}`, commit.sha].join('\n'),
     icon: imported ? 'git-commit' : 'loading~spin',
     contextValue: imported ? 'commit imported' : 'commit',
-    accessibility: `Commit ${label}, ${plural(commit.files.length, 'file')}`,
+    accessibility: `Commit ${label}, ${fileCount(commit)}`,
   };
 }
 
 export function leftoversView(state: TaskState): ItemView | undefined {
   if (state.leftovers === undefined) return undefined;
-  const { files, commit } = state.leftovers;
+  const { commit } = state.leftovers;
+  const files = fileCount(state.leftovers);
   return {
     label: 'Uncommitted edits',
-    description: `${plural(files.length, 'file')} · ${lines(totals(files))}`,
+    description: `${files} · ${lines(totalsOf(state.leftovers))}`,
     tooltip:
       'What the agent left in its workspace without a commit. It is kept; Accept as Branch does not take it.',
     icon: 'diff',
     contextValue: state.imported.includes(commit) ? 'leftovers imported' : 'leftovers',
-    accessibility: `Uncommitted edits, ${plural(files.length, 'file')}`,
+    accessibility: `Uncommitted edits, ${files}`,
   };
 }
 
