@@ -133,6 +133,20 @@ function standard({ env, home, platform }: Surroundings): Candidate[] {
   }));
 }
 
+/** Paths of sockets that an engine may listen on: by custom, and where the user says so. */
+export function engineSockets(
+  setting: string | undefined,
+  env: Surroundings['env'],
+  home: string,
+  platform: NodeJS.Platform = process.platform,
+): string[] {
+  const said = [setting, env['DOCKER_HOST'], env['CONTAINER_HOST']].flatMap((text) =>
+    text === undefined || text.trim() === '' ? [] : [text.trim().replace(/^unix:\/\//, '')],
+  );
+  const containerd = ['/run/containerd/containerd.sock', '/run/crio/crio.sock'];
+  return [...said.filter((path) => path.startsWith('/')), ...containerd, ...unixSockets(env, home, platform)];
+}
+
 const windowsPipes = [
   '//./pipe/docker_engine',
   '//./pipe/dockerDesktopLinuxEngine',

@@ -38,7 +38,8 @@ export interface ContainerSpec {
    * largest file, and the sum has to be watched: runner/diskWatch.
    */
   limits: { memoryBytes: number; cpus: number; pids: number; diskBytes?: number };
-  volumes: { name: string; target: string; readonly: boolean }[];
+  /** An empty volume is filled with what the image has at the target, with owner and mode, unless it is `asIs`. */
+  volumes: { name: string; target: string; readonly: boolean; asIs?: boolean }[];
   /** Folders and files of the engine's machine. What is mounted below a source stays out. */
   binds?: { source: string; target: string; readonly: boolean }[];
   workingDir?: string;

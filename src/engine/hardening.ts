@@ -16,6 +16,9 @@ export function createOptions(spec: ContainerSpec, { kind, seccomp, quota }: Eng
     name: spec.name,
     Image: spec.image,
     Entrypoint: [],
+    // What an image says of these is nothing for a container of ours.
+    Healthcheck: { Test: ['NONE'] },
+    StopSignal: 'SIGTERM',
     Cmd: spec.command,
     // The same for all: a container's name would tell the task's.
     Hostname: 'sandbox',
@@ -65,8 +68,9 @@ export function createOptions(spec: ContainerSpec, { kind, seccomp, quota }: Eng
   };
 }
 
-function volumeMount({ name, target, readonly }: ContainerSpec['volumes'][number]) {
-  return { Type: 'volume' as const, Source: name, Target: target, ReadOnly: readonly };
+function volumeMount({ name, target, readonly, asIs }: ContainerSpec['volumes'][number]) {
+  const mount = { Type: 'volume' as const, Source: name, Target: target, ReadOnly: readonly };
+  return asIs === true ? { ...mount, VolumeOptions: { NoCopy: true } } : mount;
 }
 
 /**

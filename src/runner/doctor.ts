@@ -11,6 +11,7 @@ import { tryOut, type Trial } from './doctorTrial.ts';
 import { folderBytes } from './folderBytes.ts';
 import type { ModelSources } from './modelSources.ts';
 import type { DoctorCheck, ResolvedModel } from './taskService.ts';
+import type { Isolation } from '../protocol/task.ts';
 import type { UserPolicy } from './userPolicy.ts';
 
 export interface DoctorOptions {
@@ -85,7 +86,7 @@ async function engineChecks(options: DoctorOptions, signal: AbortSignal): Promis
     if (image.ok === false || (await engine.image(recipe.value.tag)) === undefined)
       return [...rows, image, ...untried];
     const trial = await attempt(() =>
-      tryOut(engine, recipe.value.tag, isolation, within(patience.trial, signal)),
+      tryOut(engine, recipe.value.tag, withoutOwn(isolation), within(patience.trial, signal)),
     );
     if ('value' in trial) return [...rows, image, ...trialChecks(trial.value)];
     if (signal.aborted) return [];
@@ -253,6 +254,11 @@ async function diskState(folder: string): Promise<Finding> {
   return free >= 2 ** 30
     ? { ok: true, detail }
     : { ok: 'warning', detail, mend: 'Free some space, or remove tasks that are not needed any more.' };
+}
+
+/** The trial is of our own image, and of no folder of the user's. */
+function withoutOwn({ readonlyRoot, runtime }: UserPolicy['isolation']): Isolation {
+  return { readonlyRoot, ...(runtime === undefined ? {} : { runtime }) };
 }
 
 function networkWay({ network, extraCaFile }: UserPolicy): Promise<Finding> {

@@ -23,6 +23,7 @@ import type { TaskState } from '../protocol/taskState.ts';
 import { openDataFolder, type DataFolder } from './dataFolder.ts';
 import { examine } from './doctor.ts';
 import { checkAnswer, policyFor } from './egressAnswers.ts';
+import { checkMountPoints, readIsolation } from './isolation.ts';
 import { LocalRunner } from './localRunner.ts';
 import type { ModelSources } from './modelSources.ts';
 import { needsNetwork } from './sandboxNames.ts';
@@ -177,6 +178,12 @@ class LocalTasks implements TaskService {
     const budgetUsd = request.budgetUsd ?? policy.budgetUsd;
     if (budgetUsd !== undefined) checkBudget(budgetUsd);
     const repository = await openRepository(request.repositoryPath, signal);
+    const isolation = await readIsolation(request.isolation ?? policy.isolation, {
+      workspaceFolder: repository.ref.path,
+      dataFolder: this.options.dataFolder,
+      engineSetting: this.options.engineSetting(),
+      env: process.env,
+    });
     const workspace = await this.workspaces.read(repository.ref.id);
     const egress = policyFor(policy.egress, workspace, request.egress);
     const model = await this.options.credentials(repository.ref.path);
@@ -187,6 +194,7 @@ class LocalTasks implements TaskService {
     const quarantine = Quarantine.open(this.quarantineRoot, repository.ref.id);
     await quarantine.adopt(repository, signal);
     const snapshot = await takeSnapshot(repository, quarantine, request.snapshot, signal);
+    await checkMountPoints(isolation.mounts ?? [], quarantine.options(signal), snapshot.commit);
     if (request.secrets !== 'send')
       await this.checkSecrets(
         repository.ref.id,
@@ -197,7 +205,6 @@ class LocalTasks implements TaskService {
         signal,
       );
     const now = Date.now();
-    const isolation = request.isolation ?? policy.isolation;
     const spec: TaskSpec = {
       id: newTaskId(now),
       title: titleOf(request.prompt),

@@ -1,6 +1,6 @@
 import type { ContainerSpec } from '../engine/engine.ts';
-import { paths } from '../protocol/control.ts';
-import type { TaskSpec } from '../protocol/task.ts';
+import { paths, supervisorCommand } from '../protocol/control.ts';
+import { hasOwnImage, type TaskSpec } from '../protocol/task.ts';
 
 /** How the containers and the volume of a task are named, labelled and made: pure, the same on every engine. */
 
@@ -9,9 +9,11 @@ export const labelNames = {
   task: 'dev.sallyport.task',
   role: 'dev.sallyport.role',
   spec: 'dev.sallyport.spec',
+  tools: 'dev.sallyport.tools',
 } as const;
 
-export type Role = 'sandbox' | 'gateway';
+/** `volumes` fills the volumes of a sandbox in an image of the user's, and is gone before it starts. */
+export type Role = 'sandbox' | 'gateway' | 'volumes';
 
 export function containerName(spec: TaskSpec, role: Role): string {
   return role === 'sandbox' ? `sallyport-${spec.id}` : `sallyport-${spec.id}-gateway`;
@@ -19,6 +21,25 @@ export function containerName(spec: TaskSpec, role: Role): string {
 
 export function volumeName(spec: TaskSpec): string {
   return `sallyport-${spec.id}`;
+}
+
+/** Workspace and home folder of a sandbox in an image of the user's. */
+export function workVolumeName(spec: TaskSpec): string {
+  return `sallyport-${spec.id}-work`;
+}
+
+export function homeVolumeName(spec: TaskSpec): string {
+  return `sallyport-${spec.id}-home`;
+}
+
+/** What a sandbox is made of in an image of the user's. */
+export interface OwnPlace {
+  /** The image's id. */
+  image: string;
+  /** Name of the volume with our tools. */
+  tools: string;
+  /** What is set on top of the image's environment. */
+  env: Record<string, string>;
 }
 
 export function labels(spec: TaskSpec, home: string, role?: Role): Record<string, string> {
@@ -31,32 +52,50 @@ export function labels(spec: TaskSpec, home: string, role?: Role): Record<string
   };
 }
 
-export function sandboxContainer(spec: TaskSpec, home: string, image: string): ContainerSpec {
+/** @param place the tag of our image, or what was made of the user's */
+export function sandboxContainer(spec: TaskSpec, home: string, place: string | OwnPlace): ContainerSpec {
+  const own = typeof place === 'string' ? undefined : place;
   return {
     name: containerName(spec, 'sandbox'),
-    image,
-    command: ['tini', '-g', '--', 'node', paths.supervisor],
+    image: typeof place === 'string' ? place : place.image,
+    command: [`${paths.toolsBin}/tini`, '-g', '--', ...supervisorCommand],
     user: '1000:1000',
-    env: {},
+    env: own?.env ?? {},
     labels: labels(spec, home, 'sandbox'),
     network: 'none',
     limits: spec.limits,
-    volumes: [{ name: volumeName(spec), target: paths.shared, readonly: true }],
+    volumes: [
+      {
+        name: volumeName(spec),
+        target: paths.shared,
+        readonly: true,
+        ...(own === undefined ? {} : { asIs: true }),
+      },
+      ...(own === undefined ? [] : ownVolumes(spec, own)),
+    ],
+    ...(spec.isolation?.mounts === undefined ? {} : { binds: spec.isolation.mounts }),
     workingDir: paths.workspace,
     ...(spec.isolation?.runtime === undefined ? {} : { runtime: spec.isolation.runtime }),
-    ...(spec.isolation?.readonlyRoot === true ? readonlyRoot(spec.limits.memoryBytes) : {}),
+    ...(spec.isolation?.readonlyRoot === true ? readonlyRoot(spec) : {}),
   };
 }
 
+function ownVolumes(spec: TaskSpec, { tools }: OwnPlace): ContainerSpec['volumes'] {
+  return [
+    { name: tools, target: paths.tools, readonly: true, asIs: true },
+    { name: workVolumeName(spec), target: paths.workspace, readonly: false, asIs: true },
+    { name: homeVolumeName(spec), target: paths.home, readonly: false, asIs: true },
+  ];
+}
+
 /** What can be written where the root cannot: the work outlives a restart, as in a root that can be written. */
-function readonlyRoot(
-  memoryBytes: number,
-): Required<Pick<ContainerSpec, 'readonlyRoot' | 'kept' | 'scratch'>> {
+function readonlyRoot(spec: TaskSpec): Required<Pick<ContainerSpec, 'readonlyRoot' | 'kept' | 'scratch'>> {
   // What is in memory counts as the sandbox's, so half of it is left for programs.
-  const bytes = Math.floor(memoryBytes / 4);
+  const bytes = Math.floor(spec.limits.memoryBytes / 4);
   return {
     readonlyRoot: true,
-    kept: [paths.workspace, '/home/agent'],
+    // In an image of the user's they are volumes anyway.
+    kept: hasOwnImage(spec) ? [] : [paths.workspace, paths.home],
     scratch: [
       { path: '/tmp', bytes },
       { path: '/var/tmp', bytes },

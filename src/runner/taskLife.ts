@@ -9,6 +9,7 @@ import type { ContainerState, Engine } from '../engine/engine.ts';
 import { engineWarnings } from '../engine/warnings.ts';
 import type { Quarantine } from '../git/quarantine.ts';
 import type { ByteStream } from '../protocol/runner.ts';
+import { hasOwnImage } from '../protocol/task.ts';
 import type { FailureKind, RunnerBody, Stage, TaskEvent } from '../protocol/taskEvent.ts';
 import { hasEnded, initialState, reduce, type TaskState } from '../protocol/taskState.ts';
 import { WireDecoder, type WireItem } from '../protocol/wire.ts';
@@ -19,7 +20,16 @@ import { eventOf, isAnswered } from './egressAnswers.ts';
 import { GatewayKeeper, type GatewaySurroundings } from './gatewayKeeper.ts';
 import { Importer } from './importer.ts';
 import { isBulk, isNeeded, logLimitBytes, logReserveBytes } from './logLimit.ts';
-import { gatewayContainer, labelNames, labels, sandboxContainer, volumeName } from './sandboxNames.ts';
+import { mountWarning } from './mounts.ts';
+import { makeOwnPlace } from './ownImage.ts';
+import {
+  gatewayContainer,
+  labelNames,
+  labels,
+  type OwnPlace,
+  sandboxContainer,
+  volumeName,
+} from './sandboxNames.ts';
 import type { TaskLog, UnnumberedEvent } from './taskLog.ts';
 
 /** What a life needs of the runner around it. */
@@ -266,12 +276,17 @@ export class TaskLife {
     await engine.createVolume(volumeName(spec), labels(spec, this.around.home));
     const broken = new AbortController();
     const both = AbortSignal.any([signal, broken.signal]);
+    const place = hasOwnImage(spec) ? await this.ownPlace(engine, image, signal) : image;
+    for (const mount of spec.isolation?.mounts ?? []) {
+      const text = mountWarning(mount);
+      if (text !== undefined) await this.say({ type: 'notice', level: 'warning', text });
+    }
     const gateway = (async () => {
       const id = await engine.create(gatewayContainer(spec, this.around.home, image));
       await this.gateway.begin(engine, id, { token, model, signal: both, reading: this.attempt });
     })();
     const sandbox = (async () => {
-      const id = await engine.create(sandboxContainer(spec, this.around.home, image));
+      const id = await engine.create(sandboxContainer(spec, this.around.home, place));
       // A reader that is there before the start is the fastest, and has to look for nothing.
       const done = this.readSandbox(engine, { id }, 'live');
       done.catch(() => undefined);
@@ -289,6 +304,11 @@ export class TaskLife {
     await Promise.all([gateway.catch(first), sandbox.catch(first)]);
     signal.throwIfAborted();
     if (failure !== undefined) throw failure;
+  }
+
+  private ownPlace(engine: Engine, ourImage: string, signal: AbortSignal): Promise<OwnPlace> {
+    const report = (line: string): void => void this.progress('image', line);
+    return makeOwnPlace(engine, this.current.spec, { home: this.around.home, ourImage, report, signal });
   }
 
   private async startAgent(engine: Engine, id: string, token: string, signal: AbortSignal): Promise<void> {
@@ -531,12 +551,12 @@ export class TaskLife {
   }
 
   private async removeContainers(engine: Engine): Promise<void> {
-    const { sandbox, gateway } = await this.containers(engine);
+    const { gateway } = await this.containers(engine);
     if (gateway !== undefined) await this.gateway.drain(engine, gateway);
-    await Promise.all(
-      [sandbox, gateway].map(async (one) => (one === undefined ? undefined : await engine.remove(one.id))),
-    );
-    await engine.removeVolume(volumeName(this.current.spec));
+    const { spec } = this.current;
+    const all = { [labelNames.home]: this.around.home, [labelNames.task]: spec.id };
+    await Promise.all((await engine.list(all)).map(({ id }) => engine.remove(id)));
+    for (const { name } of await engine.listVolumes(all)) await engine.removeVolume(name);
     await rm(join(this.folder, 'token'), { force: true });
   }
 

@@ -6,9 +6,10 @@ import type { SecretFinding } from '../git/secretScan.ts';
 import type { Upstream } from '../protocol/control.ts';
 import type { TaskId } from '../protocol/grammar.ts';
 import type { EgressMode } from '../protocol/egress.ts';
-import type { Isolation, Limits, ModelService, SnapshotMode } from '../protocol/task.ts';
+import type { Limits, ModelService, SnapshotMode } from '../protocol/task.ts';
 import type { TaskEvent } from '../protocol/taskEvent.ts';
 import type { TaskState } from '../protocol/taskState.ts';
+import type { IsolationWish } from './isolation.ts';
 
 /** Where the model's answers come from, decided on the host. `upstream` holds the credential and is never stored. */
 export interface ResolvedModel {
@@ -39,7 +40,8 @@ export interface SubmitRequest {
   egress?: { mode?: EgressMode; rules?: string[] };
   /** US dollars. */
   budgetUsd?: number;
-  isolation?: Isolation;
+  /** Stands in for the user's own. */
+  isolation?: IsolationWish;
   /**
    * What to do about likely keys in what the sandbox would get: `ask` throws `SecretsFound`, `send` goes on, and
    * `accept` goes on and never asks about these findings in this repository again.

@@ -1,6 +1,6 @@
 import type { NetworkWay } from '../protocol/control.ts';
 import { defaultEgress, type EgressPolicy } from '../protocol/egress.ts';
-import type { Isolation } from '../protocol/task.ts';
+import type { IsolationWish } from './isolation.ts';
 
 /** The user's own settings for the network, for money and for the container, wherever they are kept. */
 export interface UserPolicy {
@@ -12,7 +12,7 @@ export interface UserPolicy {
   budgetUsd?: number;
   /** For all tasks of this machine together, each day (UTC). */
   dayBudgetUsd?: number;
-  isolation: Isolation;
+  isolation: IsolationWish;
   /** PEM file of a further authority, for the gateway and for the sandbox image. */
   extraCaFile?: string;
 }

@@ -28,6 +28,7 @@ async function main(): Promise<void> {
     path: process.env.PATH ?? defaultPath,
     adapters,
     proveEgress: proveEgressClosed,
+    environment: process.env,
   });
   // A defect must not take the log down with it.
   process.on('uncaughtException', (error) => {

@@ -13,13 +13,18 @@ export interface ProxyEnvironment {
 const own = ['localhost', '127.0.0.1', '::1'];
 
 /** Every authority that the image trusts, a company's among them. Most languages bring a list of their own. */
-const authorities = '/etc/ssl/certs/ca-certificates.crt';
+const systemAuthorities = '/etc/ssl/certs/ca-certificates.crt';
 
 /**
  * For every agent alike. Only HTTP is proxied: there is no `ALL_PROXY`, because nothing but HTTP would get through. Pure.
  * @param proxyUrl of the egress proxy on the loopback, without a trailing slash
+ * @param authorities PEM file with what is trusted
  */
-export function proxyEnvironment(proxyUrl: string, home: string): ProxyEnvironment {
+export function proxyEnvironment(
+  proxyUrl: string,
+  home: string,
+  authorities = systemAuthorities,
+): ProxyEnvironment {
   const { hostname: host, port } = new URL(proxyUrl);
   const noProxy = own.join(',');
   const noProxyForJava = 'localhost|127.*|[::1]';

@@ -4,8 +4,8 @@ import { ControlFailure, type ControlCall } from '../base/controlSocket.ts';
 import type { Disposable } from '../base/disposable.ts';
 import { asSallyportError, type SallyportError } from '../base/errors.ts';
 import { PausableTimer } from '../base/pausableTimer.ts';
-import { SupervisorRequest } from '../protocol/control.ts';
-import type { AgentSpec, TaskSpec } from '../protocol/task.ts';
+import { paths, SupervisorRequest } from '../protocol/control.ts';
+import { type AgentSpec, hasOwnImage, type TaskSpec } from '../protocol/task.ts';
 import type { Commit, SandboxBody } from '../protocol/taskEvent.ts';
 import { runAgent, type AgentRun } from './agentProcess.ts';
 import { makeBundle } from './bundle.ts';
@@ -15,6 +15,7 @@ import type { EventLog } from './eventLog.ts';
 import { keepLeftovers } from './leftovers.ts';
 import { oomKills } from './oomCounter.ts';
 import { failed, outcome } from './outcome.ts';
+import { imageEnvironment, problemWithOwnImage } from './ownImage.ts';
 import { proxyEnvironment, writeProxyFiles } from './proxyEnvironment.ts';
 import { startRelay, type Relay } from './relay.ts';
 import { prepareWorkspace } from './workspace.ts';
@@ -33,6 +34,8 @@ export interface SupervisorOptions {
   path: string;
   adapters: Record<AgentSpec['kind'], AgentAdapter>;
   proveEgress: () => Promise<EgressCheck[]>;
+  /** The container's environment, of which the agent gets a part in an image of the user's. */
+  environment?: Readonly<Record<string, string | undefined>>;
 }
 
 /** Less than this is left on a full disk, in bytes. */
@@ -122,6 +125,11 @@ export class Supervisor implements Disposable {
     this.log.emit({ type: 'started', spec, supervisor: this.options.version });
     const begun = Date.now();
     const { signal } = this.preparing;
+    const problem = hasOwnImage(spec) ? await problemWithOwnImage(this.options.path) : undefined;
+    if (problem !== undefined) {
+      this.end(failed('image', problem.message, problem.mend));
+      throw new ControlFailure('invalid_input', problem.message);
+    }
     // None of these needs another one.
     const egress = this.options.proveEgress();
     const relays = this.startRelays(signal);
@@ -188,10 +196,12 @@ export class Supervisor implements Disposable {
     const { home, path, workspace } = this.options;
     const baseUrl = `http://127.0.0.1:${this.relays.model.port}`;
     const proxyUrl = `http://127.0.0.1:${this.relays.proxy.port}`;
-    const proxy = proxyEnvironment(proxyUrl, home);
+    const own = hasOwnImage(spec);
+    const proxy = proxyEnvironment(proxyUrl, home, own ? paths.toolsAuthorities : undefined);
     await writeProxyFiles(proxy.files);
     const command = adapter.command(spec, { baseUrl, token, proxyUrl, home, path, workspace });
-    const env = { ...proxy.env, ...command.env };
+    const below = own ? imageEnvironment(this.options.environment ?? {}) : {};
+    const env = { ...below, ...proxy.env, ...command.env };
     this.timer = new PausableTimer(spec.limits.timeMs, () => this.interrupt('time'), this.clockRuns);
     this.run = runAgent({ ...command, env }, workspace, adapter.reader(spec), this.log);
     const exit = await this.run.ended;

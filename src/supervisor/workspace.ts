@@ -1,8 +1,9 @@
-import { open } from 'node:fs/promises';
+import { mkdir, open, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { concat } from '../base/lines.ts';
 import { SallyportError } from '../base/errors.ts';
 import { git } from '../git/process.ts';
+import { paths } from '../protocol/control.ts';
 import type { TaskSpec } from '../protocol/task.ts';
 
 /** Longest header of a bundle, in bytes: a line for each prerequisite and ref. */
@@ -33,12 +34,27 @@ export async function prepareWorkspace(
     ['core', 'trustctime', 'false'],
   ]);
   await git(['index-pack', '--stdin', '--fix-thin'], { ...options, input: packOf(bundle) });
+  await excludeMounts(folder, spec);
   // Not `checkout -b`, which takes seconds on a large tree.
   const ref = `refs/heads/${spec.branch}`;
   await git(['update-ref', '-m', 'sallyport: start', ref, commit], options);
   await git(['symbolic-ref', 'HEAD', ref], options);
   await git(['read-tree', '-m', '-u', commit], options);
   return await countFiles(join(folder, '.git', 'index'));
+}
+
+/** What is mounted in the workspace is no work of the agent's: it never counts as uncommitted. */
+async function excludeMounts(folder: string, { isolation }: TaskSpec): Promise<void> {
+  const patterns = (isolation?.mounts ?? [])
+    .filter(({ target }) => target.startsWith(`${paths.workspace}/`))
+    .map(
+      ({ target }) =>
+        `/${target.slice(paths.workspace.length + 1).replaceAll(/[\\*?[\]!# ]/g, String.raw`\$&`)}\n`,
+    );
+  if (patterns.length === 0) return;
+  const info = join(folder, '.git', 'info');
+  await mkdir(info, { recursive: true });
+  await writeFile(join(info, 'exclude'), patterns.join(''));
 }
 
 /** Written by hand: one process for each value would cost more than the whole rest. */

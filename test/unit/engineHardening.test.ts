@@ -26,6 +26,8 @@ describe('engine hardening', () => {
       name: 'box',
       Image: 'image:1',
       Entrypoint: [],
+      Healthcheck: { Test: ['NONE'] },
+      StopSignal: 'SIGTERM',
       Cmd: ['tini', '--', 'true'],
       Hostname: 'sandbox',
       User: 'agent',
