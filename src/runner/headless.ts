@@ -15,6 +15,7 @@ export interface HeadlessOptions {
   egress?: NonNullable<SubmitRequest['egress']>;
   /** US dollars. */
   budgetUsd?: number;
+  isolation?: NonNullable<SubmitRequest['isolation']>;
   /** Likely keys may go to the sandbox. */
   allowSecrets?: boolean;
 }
@@ -173,6 +174,7 @@ export async function runHeadless(
         ...(options.model === undefined ? {} : { model: options.model }),
         ...(options.egress === undefined ? {} : { egress: options.egress }),
         ...(options.budgetUsd === undefined ? {} : { budgetUsd: options.budgetUsd }),
+        ...(options.isolation === undefined ? {} : { isolation: options.isolation }),
         ...(options.allowSecrets === true ? { secrets: 'send' } : {}),
       },
       leaving.signal,

@@ -32,6 +32,10 @@ sallyport-runner allow TASK RULE
                     "mirror.example.com:8443/debian/ GET,HEAD"; may come several times
   --budget USD      what the model may cost; then the task waits
   --allow-secrets   start even where the sandbox would get likely keys
+  --image IMAGE     image of the sandbox instead of Sallyport's own: it is on the engine, or is pulled
+  --dockerfile FILE Dockerfile from which the image is built instead, absolute or from the repository
+  --mount MOUNT     a folder or file that the sandbox sees, as in "/data:/data", read-only, or "/data:/data:rw";
+                    may come several times
   --engine ADDRESS  socket path or URL of the container engine
   --call-model      let the doctor send the model a request for one token
   --verbose         diagnostics on stderr
@@ -54,6 +58,9 @@ function readArguments() {
         allow: { type: 'string', multiple: true },
         budget: { type: 'string' },
         'allow-secrets': { type: 'boolean', default: false },
+        image: { type: 'string' },
+        dockerfile: { type: 'string' },
+        mount: { type: 'string', multiple: true },
         engine: { type: 'string' },
         'call-model': { type: 'boolean', default: false },
         verbose: { type: 'boolean', default: false },
@@ -113,6 +120,12 @@ async function main(): Promise<number> {
       egress: { mode: mode.data, rules: values.allow ?? [] },
       allowSecrets: values['allow-secrets'],
       ...(values.budget === undefined ? {} : { budgetUsd: dollars(values.budget) }),
+      isolation: {
+        ...defaultPolicy.isolation,
+        ...(values.image === undefined ? {} : { image: values.image }),
+        ...(values.dockerfile === undefined ? {} : { dockerfile: values.dockerfile }),
+        ...(values.mount === undefined ? {} : { mounts: values.mount }),
+      },
       repository: resolve(values.repo),
       snapshot: snapshot.data,
       ...(values.model === undefined ? {} : { model: values.model }),

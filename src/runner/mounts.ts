@@ -1,7 +1,16 @@
 import { posix, resolve, sep } from 'node:path';
+import * as z from 'zod/mini';
 import { SallyportError } from '../base/errors.ts';
 import { paths } from '../protocol/control.ts';
 import type { Mount } from '../protocol/task.ts';
+
+/** Mounts as they stand in settings. */
+export const MountWishes = z.array(
+  z.union([
+    z.string(),
+    z.strictObject({ source: z.string(), target: z.string(), readonly: z.optional(z.boolean()) }),
+  ]),
+);
 
 /**
  * A mount as a user writes it. Source relative to the workspace folder, target to /workspace; `$NAME`, `${NAME}` and a

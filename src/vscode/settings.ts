@@ -63,6 +63,10 @@ const schemas = {
   'budget.perDay': within(0, 1_000_000, 0),
   'sandbox.runtime': text,
   'sandbox.readOnlyRoot': z.catch(z.boolean(), true),
+  'sandbox.image': text,
+  'sandbox.dockerfile': text,
+  // Each is read, or refused, where the policy is made.
+  'sandbox.mounts': z.catch(z.unknown(), []),
 };
 
 export function readSettings(): Settings {
@@ -104,6 +108,9 @@ export function readSettings(): Settings {
       perDayUsd: read('budget.perDay'),
       runtime: read('sandbox.runtime').trim(),
       readOnlyRoot: read('sandbox.readOnlyRoot'),
+      image: read('sandbox.image').trim(),
+      dockerfile: read('sandbox.dockerfile').trim(),
+      mounts: read('sandbox.mounts'),
     },
   };
 }

@@ -1,5 +1,7 @@
 import { SallyportError } from '../../base/errors.ts';
 import { type EgressMode, readRule, registryRules } from '../../protocol/egress.ts';
+import { isImageReference } from '../../protocol/grammar.ts';
+import { MountWishes } from '../../runner/mounts.ts';
 import type { UserPolicy } from '../../runner/userPolicy.ts';
 
 /** What the settings say about the network, money and the container; an empty text or zero is not set. */
@@ -16,6 +18,10 @@ export interface PolicySettings {
   perDayUsd: number;
   runtime: string;
   readOnlyRoot: boolean;
+  image?: string;
+  dockerfile?: string;
+  /** As it stands in the settings. */
+  mounts?: unknown;
 }
 
 /**
@@ -49,6 +55,21 @@ export function policyOf(settings: PolicySettings): UserPolicy {
       'Name one that your engine knows, such as runsc, or leave it empty.',
     );
   }
+  const mounts = MountWishes.safeParse(settings.mounts ?? []);
+  if (!mounts.success) {
+    throw new SallyportError(
+      'invalid_input',
+      'The setting sallyport.sandbox.mounts is no list of mounts.',
+      'Each is a text such as /data:/data:ro, or an object with source, target and readonly.',
+    );
+  }
+  if (settings.image !== undefined && settings.image !== '' && !isImageReference(settings.image)) {
+    throw new SallyportError(
+      'invalid_input',
+      'The setting sallyport.sandbox.image is no reference of an image.',
+      'It looks like registry.example.com/team/tools:1.2, in small letters; or leave it empty.',
+    );
+  }
   return {
     egress: {
       mode: settings.mode,
@@ -67,6 +88,9 @@ export function policyOf(settings: PolicySettings): UserPolicy {
     isolation: {
       readonlyRoot: settings.readOnlyRoot,
       ...(settings.runtime === '' ? {} : { runtime: settings.runtime }),
+      ...(settings.image ? { image: settings.image } : {}),
+      ...(settings.dockerfile ? { dockerfile: settings.dockerfile } : {}),
+      ...(mounts.data.length === 0 ? {} : { mounts: mounts.data }),
     },
     ...(settings.extraCa === '' ? {} : { extraCaFile: settings.extraCa }),
   };
