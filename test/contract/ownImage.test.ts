@@ -1,4 +1,7 @@
 import assert from 'node:assert/strict';
+import { chmod, mkdtemp, readFile, realpath, rm, symlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { proxyArguments } from '../../src/engine/imageRecipe.ts';
 import type { TaskEvent } from '../../src/protocol/taskEvent.ts';
 import type { IsolationWish } from '../../src/runner/isolation.ts';
@@ -40,7 +43,10 @@ for (const name of engineKinds) {
             files: [
               { path: 'marker', content: script('echo marker of the image'), mode: 0o755 },
               { path: 'node', content: script('echo node of the image'), mode: 0o755 },
-              { path: 'tree/left', content: Buffer.from('left') },
+              ...['workspace', 'home/agent', 'run/sallyport', 'opt/sallyport/bin'].map((folder) => ({
+                path: `root/${folder}/left`,
+                content: Buffer.from('left'),
+              })),
             ],
             buildArgs: proxyArguments(process.env),
           },
@@ -100,20 +106,14 @@ for (const name of engineKinds) {
 
     it('change nothing of the walls, whatever they say of themselves', async () => {
       const image = 'localhost/sallyport/test:own-evil';
+      // Few steps: an engine without layers copies the whole image for each.
       await build(image, withGit, [
-        'COPY tree/ /workspace/',
-        'COPY tree/ /home/agent/',
-        'COPY tree/ /run/sallyport/',
-        'COPY tree/ /opt/sallyport/bin/',
+        'COPY root/ /',
         'ENV ANTHROPIC_API_KEY=evil CLAUDE_CODE_USE_BEDROCK=evil NODE_OPTIONS=--require=/evil LD_PRELOAD=/evil.so HOME=/evil JAVA_HOME=/java',
         'ENTRYPOINT ["/evil"]',
-        'CMD ["evil"]',
         'HEALTHCHECK --interval=1s CMD touch /tmp/healthy',
-        'STOPSIGNAL SIGWINCH',
         'USER root',
-        'VOLUME /workspace /data',
-        'WORKDIR /evil',
-        'EXPOSE 80',
+        'VOLUME /workspace',
       ]);
       const { events, end } = await run({ image }, [
         bash(walls),
@@ -174,6 +174,94 @@ for (const name of engineKinds) {
       await build(volume, withGit, ['VOLUME /opt/sallyport/bin']);
       assert.match(await refused({ image: volume }), /declares a volume at \/opt\/sallyport\/bin/);
       assert.deepEqual(await bench.remains(), []);
+    });
+  });
+}
+
+for (const name of engineKinds) {
+  describe(`mounts on ${name}`, function () {
+    this.timeout(60_000);
+    let bench: Bench;
+    let data: string;
+
+    before(async () => {
+      bench = await Bench.open((await engines())[name]);
+      // Behind a link, as temporary folders are on some systems.
+      data = await realpath(await mkdtemp(join(tmpdir(), 'sallyport-mount-')));
+      await chmod(data, 0o777);
+      await writeFile(join(data, 'given.txt'), 'given\n');
+      await symlink(data, `${data}-link`);
+    });
+    after(async () => {
+      await bench.close();
+      await rm(`${data}-link`);
+      await rm(data, { recursive: true });
+    });
+
+    it('let a task read, and write where the user says so, with a warning', async () => {
+      const repositoryPath = await bench.repository();
+      process.env['SALLYPORT_TEST_DATA'] = data;
+      const { spec } = await bench.submit(
+        [
+          bash(
+            'cat /mnt/read/given.txt; touch /mnt/read/no 2>&1; cat inside/given.txt; echo out > inside/out.txt',
+          ),
+          bash('git status --porcelain; touch left.txt; grep -c " /mnt/read .* ro" /proc/self/mounts'),
+          { text: 'Done.' },
+        ],
+        {
+          repositoryPath,
+          isolation: {
+            readonlyRoot: false,
+            mounts: [
+              '$SALLYPORT_TEST_DATA:/mnt/read',
+              { source: `${data}-link`, target: 'inside', readonly: false },
+            ],
+          },
+        },
+      );
+      delete process.env['SALLYPORT_TEST_DATA'];
+      assert.deepEqual(spec.isolation?.mounts, [
+        { source: data, target: '/mnt/read', readonly: true },
+        { source: data, target: '/workspace/inside', readonly: false },
+      ]);
+      const events = await bench.events(spec.id);
+      const [end] = only(events, 'ended');
+      assert.equal(end?.outcome, 'succeeded', JSON.stringify(end));
+      const [read = '', status = ''] = printed(events);
+      assert.match(read, /^given\n.*Read-only file system\ngiven$/);
+      assert.equal(status, '1');
+      assert.equal(await readFile(join(data, 'out.txt'), 'utf8'), 'out\n');
+      // What is mounted is no work of the agent's.
+      assert.deepEqual(
+        bench.state(spec.id).leftovers?.files.map(({ path }) => path),
+        ['left.txt'],
+      );
+      const warnings = only(events, 'notice').filter(({ text }) => text.includes(data));
+      assert.deepEqual(
+        warnings.map(({ level, text }) => [level, text.includes('/workspace/inside')]),
+        [['warning', true]],
+      );
+      assert.deepEqual(await bench.remains(), []);
+    });
+
+    it('are refused before a task begins where they cannot or must not be', async () => {
+      const repositoryPath = await bench.repository();
+      const before = bench.service.tasks().length;
+      const mounts = [
+        ...['/does/not/exist:/d', '$NOT_SET_ANYWHERE:/d', '/:/d', '/var/run:/d', '/var/run/docker.sock:/d'],
+        ...[`${bench.data}:/d`, `${repositoryPath}:/d:rw`, `${data}:/opt/sallyport`, `${data}:/workspace`],
+        ...[`${data}:README.md`, `${data}:.git/hooks`],
+      ];
+      for (const mount of mounts) {
+        await assert.rejects(
+          bench.submit([], { repositoryPath, isolation: { readonlyRoot: false, mounts: [mount] } }),
+          (thrown: Error & { code?: string; mend?: string }) =>
+            thrown.code === 'invalid_input' && thrown.mend !== undefined,
+          mount,
+        );
+      }
+      assert.equal(bench.service.tasks().length, before);
     });
   });
 }
