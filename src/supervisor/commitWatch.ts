@@ -5,7 +5,7 @@ import { git } from '../git/process.ts';
 import { commitLogArgs, parseCommitLog } from '../git/log.ts';
 import type { Commit } from '../protocol/taskEvent.ts';
 import { existingCommits } from './bundle.ts';
-import { ReflogReader, names } from './reflog.ts';
+import { ReflogReader, names, type ReflogEntry } from './reflog.ts';
 import { RefWatch } from './refWatch.ts';
 
 /** A commit writes several files at once; they are looked at together. Milliseconds. */
@@ -36,6 +36,8 @@ export class CommitWatch implements Disposable {
   /** Known tips, newest last: a walk ends at them, so that each commit is visited about once. */
   private frontier: string[];
   private readonly start: string;
+  /** Read from the reflogs, which tell it once, and not yet looked at: git can fail in between. */
+  private unlooked: ReflogEntry[] = [];
   private watched = false;
   private timer: NodeJS.Timeout | undefined;
   private running: Promise<void> | undefined;
@@ -103,7 +105,9 @@ export class CommitWatch implements Disposable {
   }
 
   private async scanOnce(): Promise<void> {
-    const tips = [...(await this.reflogs.read()), ...(await this.readRefs())];
+    this.unlooked.push(...(await this.reflogs.read()));
+    if (this.reflogs.holds) this.again = true;
+    const tips = [...this.unlooked, ...(await this.readRefs())];
     const fresh = new Map<string, string | undefined>();
     for (const { sha, branch } of tips) {
       if (this.seen.has(sha)) continue;
@@ -113,6 +117,7 @@ export class CommitWatch implements Disposable {
     for (let at = 0; at < candidates.length; at += maxTips) {
       await this.announce(candidates.slice(at, at + maxTips), fresh);
     }
+    this.unlooked = [];
   }
 
   private async announce(candidates: string[], branches: Map<string, string | undefined>): Promise<void> {

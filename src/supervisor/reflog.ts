@@ -12,24 +12,40 @@ export interface ReflogEntry {
 export class ReflogReader {
   private readonly gitDir: string;
   private readonly positions = new Map<string, { inode: number; offset: number }>();
+  private held: ReflogEntry[] = [];
 
   constructor(gitDir: string) {
     this.gitDir = gitDir;
   }
 
+  /** True when the last reading kept something back for the next. */
+  get holds(): boolean {
+    return this.held.length > 0;
+  }
+
+  /**
+   * What is new. git writes a commit into the log of HEAD first and then into that of its branch, so what no branch has
+   * claimed yet is kept back for one reading.
+   */
   async read(): Promise<ReflogEntry[]> {
-    const entries: ReflogEntry[] = [];
+    const named: ReflogEntry[] = [];
+    const unnamed: ReflogEntry[] = [];
     const heads = join(this.gitDir, 'logs', 'refs', 'heads');
     for (const path of await filesBelow(heads)) {
       const branch = path.slice(heads.length + 1);
-      for (const { sha, begins } of await this.appended(path))
-        entries.push(begins ? { sha } : { sha, branch });
+      for (const { sha, begins } of await this.appended(path)) {
+        if (begins) unnamed.push({ sha });
+        else named.push({ sha, branch });
+      }
     }
     const worktrees = join(this.gitDir, 'worktrees');
     const owners = [this.gitDir, ...(await names(worktrees)).map((name) => join(worktrees, name))];
     for (const owner of owners) {
-      for (const { sha } of await this.appended(join(owner, 'logs', 'HEAD'))) entries.push({ sha });
+      for (const { sha } of await this.appended(join(owner, 'logs', 'HEAD'))) unnamed.push({ sha });
     }
+    const entries = [...this.held, ...named];
+    const claimed = new Set(entries.map(({ sha }) => sha));
+    this.held = unnamed.filter(({ sha }) => !claimed.has(sha));
     return entries;
   }
 

@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
+import { appendFile, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Commit } from '../../src/protocol/taskEvent.ts';
 import { CommitWatch, withBranches } from '../../src/supervisor/commitWatch.ts';
-import { parseReflog } from '../../src/supervisor/reflog.ts';
+import { parseReflog, ReflogReader } from '../../src/supervisor/reflog.ts';
 import { GitRepo } from '../support/gitRepo.ts';
 import { ofType, Sandbox } from '../support/sandbox.ts';
-import { aCommit } from '../support/specs.ts';
+import { aCommit, shaOf } from '../support/specs.ts';
 
 describe('supervisorCommits', () => {
   let sandbox: Sandbox;
@@ -98,6 +99,25 @@ of it'`,
     ]) {
       assert.ok(subjects.includes(want), `${want} in ${subjects.join(', ')}`);
     }
+  });
+
+  it('waits for the branch of a commit that only HEAD knows yet, but not for long', async () => {
+    const gitDir = join(sandbox.workspace.path, 'logs-only');
+    const heads = join(gitDir, 'logs', 'refs', 'heads');
+    await mkdir(heads, { recursive: true });
+    const [one, two] = [shaOf('one'), shaOf('two')];
+    const line = (sha: string): string =>
+      `${shaOf('zero')} ${sha} Ada <ada@example.com> 1 +0000\tcommit: x\n`;
+    const reader = new ReflogReader(gitDir);
+    await appendFile(join(gitDir, 'logs', 'HEAD'), line(one));
+    assert.deepEqual([await reader.read(), reader.holds], [[], true]);
+    await appendFile(join(heads, 'main'), line(one));
+    const found = [...(await reader.read()), ...(await reader.read())];
+    assert.equal(found.find(({ branch }) => branch !== undefined)?.branch, 'main');
+    assert.equal(reader.holds, false);
+    await appendFile(join(gitDir, 'logs', 'HEAD'), line(two));
+    assert.deepEqual([await reader.read(), reader.holds], [[], true]);
+    assert.deepEqual([await reader.read(), reader.holds], [[{ sha: two }], false]);
   });
 
   it('announces what was reset or rebased away', async () => {
