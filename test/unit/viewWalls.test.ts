@@ -92,6 +92,22 @@ describe('the settings of the walls', () => {
     ]);
   });
 
+  it('name an image or a Dockerfile, and mounts', () => {
+    const mounts = ['/data:/mnt/data', { source: 'a', target: 'b', readonly: false }];
+    assert.deepEqual(policyOf({ ...settings, image: 'tools:1', mounts }).isolation, {
+      readonlyRoot: false,
+      image: 'tools:1',
+      mounts,
+    });
+    assert.deepEqual(policyOf({ ...settings, image: '', dockerfile: 'Dockerfile', mounts: [] }).isolation, {
+      readonlyRoot: false,
+      dockerfile: 'Dockerfile',
+    });
+    assert.throws(() => policyOf({ ...settings, image: 'Tools 1' }), { code: 'invalid_input' });
+    for (const wrong of ['/data:/data', [1], [{ source: 'a' }]])
+      assert.throws(() => policyOf({ ...settings, mounts: wrong }), { code: 'invalid_input' });
+  });
+
   it('are refused where they cannot be right, and never quote a password', () => {
     const refused = (change: Partial<PolicySettings>): Error & { code?: string } => {
       try {
