@@ -39,7 +39,14 @@ const stages = [
     [[node, 'scripts/package.mjs']],
     ['build'],
   ),
-  mocha('unit', 'Unit tests', { timeout: '60s', limit: 20 * minute }),
+  mocha('unit', 'Unit tests', {
+    timeout: '60s',
+    limit: 20 * minute,
+    before: async () => {
+      const { ensurePackages } = await import('./lib/engine.mjs');
+      await ensurePackages(['curl'], { why: 'The egress proxy is tried with it', log: say });
+    },
+  }),
   { name: 'engines', title: 'Container engines: Docker and Podman', go: startEngines },
   mocha('contract', 'Contract tests on both engines', {
     timeout: '10m',
