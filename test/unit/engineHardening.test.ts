@@ -25,10 +25,10 @@ describe('engine hardening', () => {
     assert.deepEqual(createOptions(spec, docker), {
       name: 'box',
       Image: 'image:1',
-      Entrypoint: [],
+      Entrypoint: ['tini'],
       Healthcheck: { Test: ['NONE'] },
       StopSignal: 'SIGTERM',
-      Cmd: ['tini', '--', 'true'],
+      Cmd: ['--', 'true'],
       Hostname: 'sandbox',
       User: 'agent',
       WorkingDir: '/w',
