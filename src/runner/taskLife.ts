@@ -328,6 +328,8 @@ export class TaskLife {
 
   /** Follows a sandbox to the end of the agent's work and to the last import, reviving it where that needs it. */
   private async accompany(engine: Engine, sandbox: ContainerState): Promise<void> {
+    // It could not be started, so nothing ever ran in it and nothing is to be read.
+    if (sandbox.status === 'created') return;
     const revived = sandbox.status !== 'running';
     if (revived) {
       await this.readSandbox(engine, sandbox, 'live');

@@ -104,6 +104,14 @@ for (const name of engineKinds) {
       assert.deepEqual(await bench.remains(), []);
     });
 
+    it('end a task whose container cannot be started, and leave nothing behind', async () => {
+      const image = 'localhost/sallyport/test:own-unstartable';
+      await build(image, withGit, ['RUN rm -rf /workspace && echo file > /workspace']);
+      const { end } = await run({ image }, [{ text: 'Done.' }]);
+      assert.equal(end.outcome, 'failed', JSON.stringify(end));
+      assert.deepEqual(await bench.remains(), []);
+    });
+
     it('change nothing of the walls, whatever they say of themselves', async () => {
       const image = 'localhost/sallyport/test:own-evil';
       // Few steps: an engine without layers copies the whole image for each.
