@@ -1,10 +1,11 @@
 // What `npm start` does once the Node packages are there.
 import { randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline/promises';
-import { discover } from '../../src/credentials/discover.ts';
 import { defaultDataRoot } from '../../src/runner/dataFolder.ts';
+import { createModelSources } from '../../src/runner/modelSources.ts';
 import { root, userEnvironment } from './bootstrap.mjs';
 import { ensureBuilt, ensurePackaged, vsix } from './build.mjs';
 import { ensureCodeServer, freePort, installExtension, startCodeServer } from './codeServer.mjs';
@@ -29,7 +30,7 @@ export async function start(options) {
   await ensureBuilt();
   headline('Sandbox image');
   await ensureImage();
-  const env = modelEnvironment(options.demo);
+  const env = await modelEnvironment(options.demo);
   if (options.task !== undefined) return await runTask(options, env);
   headline('Extension');
   await ensurePackaged();
@@ -68,18 +69,29 @@ async function ensurePackagesForGit(ask) {
 }
 
 /** The environment in which the extension and the headless runner look for their model. */
-function modelEnvironment(demonstration) {
+async function modelEnvironment(demonstration) {
   headline('Model');
-  const [found] = demonstration ? [] : discover(process.env);
-  if (found !== undefined && process.env.SALLYPORT_DEMONSTRATION !== '1') {
-    say(`${found.label} is used. It stays on this side of the sandbox.`);
-    return userEnvironment();
+  if (demonstration || process.env.SALLYPORT_DEMONSTRATION === '1') {
+    say('The demonstration model answers: a script, no language model.');
+    return { ...userEnvironment(), SALLYPORT_DEMONSTRATION: '1' };
   }
-  say(
-    demonstration
-      ? 'The demonstration model answers: a script, no language model.'
-      : 'There is no Anthropic credential in the environment: the demonstration model answers, a script, no language model.',
-  );
+  const sources = createModelSources({
+    env: process.env,
+    homeFolder: homedir(),
+    stored: () => Promise.resolve(undefined),
+    settings: () => ({ modelSource: 'auto' }),
+  });
+  try {
+    const { label } = await sources.choose(undefined);
+    say(`${label} is used. It stays on this side of the sandbox.`);
+    return userEnvironment();
+  } catch (thrown) {
+    if (thrown?.code !== 'no_credentials') {
+      say(`${thrown.message} ${thrown.mend ?? ''}`);
+      return userEnvironment();
+    }
+  }
+  say('There is no credential for a model: the demonstration model answers, a script, no language model.');
   return { ...userEnvironment(), SALLYPORT_DEMONSTRATION: '1' };
 }
 
