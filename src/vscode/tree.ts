@@ -5,6 +5,7 @@ import { plural } from '../protocol/words.ts';
 import type { Tasks } from './tasks.ts';
 import {
   commitView,
+  placeOf,
   groupTasks,
   type ItemView,
   leftoversView,
@@ -121,10 +122,11 @@ export class TaskTree implements vscode.TreeDataProvider<Node>, vscode.Disposabl
     if (node.kind === 'commit') {
       const commit = state.commits.find(({ sha }) => sha === node.sha);
       if (commit === undefined) return new vscode.TreeItem(node.sha);
-      const imported = state.imported.includes(node.sha);
-      const item = toItem(commitView(commit, imported), vscode.TreeItemCollapsibleState.None);
+      const place = placeOf(state, node.sha);
+      const item = toItem(commitView(commit, place), vscode.TreeItemCollapsibleState.None);
       item.id = `${node.id}/${node.sha}`;
-      if (imported) item.command = { command: 'sallyport.showDiff', title: 'Show Diff', arguments: [node] };
+      if (place === 'imported')
+        item.command = { command: 'sallyport.showDiff', title: 'Show Diff', arguments: [node] };
       return item;
     }
     const view = leftoversView(state);

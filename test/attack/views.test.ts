@@ -221,7 +221,7 @@ describe('promise 6: text of an agent is text', function () {
       for (const state of evilStates(text)) {
         const [commit] = state.commits;
         assert.ok(commit);
-        const items = [taskView(state, 9000, true), commitView(commit, true), leftoversView(state)];
+        const items = [taskView(state, 9000, true), commitView(commit, 'imported'), leftoversView(state)];
         const status = statusView([state]);
         const notices = [
           firstCommitNotice(state),

@@ -12,6 +12,7 @@ import { problemWithPrompt } from '../../src/vscode/view/prompt.ts';
 import { snapshotChoices } from '../../src/vscode/view/snapshotChoices.ts';
 import {
   commitView,
+  placeOf,
   groupTasks,
   leftoversView,
   runningCount,
@@ -68,16 +69,22 @@ describe('a task in the tree', () => {
     const view = taskView(stateOf({ title: 'a\u202e\x1b[31mb\n', prompt: 'x\u2066y' }), 0, false);
     assert.equal(view.label, 'a‹U+202E›b');
     assert.match(view.tooltip, /x‹U\+2066›y/);
-    assert.equal(commitView({ ...commit, subject: '' }, true).label, '(no message)');
+    assert.equal(commitView({ ...commit, subject: '' }, 'imported').label, '(no message)');
   });
 
   it('tells a commit that is still on its way from one that can be read', () => {
-    assert.equal(commitView(commit, true).contextValue, 'commit imported');
+    assert.equal(commitView(commit, 'imported').contextValue, 'commit imported');
     const files = [{ path: 'a', status: 'added', added: 2, removed: 1 }] as const;
-    const cut = commitView({ ...commit, files: [...files], moreFiles: 1999 }, true);
+    const cut = commitView({ ...commit, files: [...files], moreFiles: 1999 }, 'imported');
     assert.match(cut.description, /≥ \+2 −1$/);
     assert.match(cut.tooltip, /2,000 files/);
-    assert.match(commitView(commit, false).description, /being brought in/);
+    assert.match(commitView(commit, 'coming').description, /being brought in/);
+    assert.match(commitView(commit, 'refused').description, /not let in/);
+    const state = { ...stateOf({}), imported: ['a'], refusedImports: ['b'] };
+    assert.deepEqual(
+      ['a', 'b', 'c'].map((sha) => placeOf(state, sha)),
+      ['imported', 'refused', 'coming'],
+    );
   });
 
   it('shows uncommitted edits as a child of their own', () => {

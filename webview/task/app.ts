@@ -568,6 +568,7 @@ export class TaskPage extends LitElement {
       </div>`;
     }
     const imported = new Set(state?.imported ?? []);
+    const refused = new Set(state?.refusedImports ?? []);
     return html`<div class="commit-list">
       ${commits.map(
         (commit) =>
@@ -575,7 +576,7 @@ export class TaskPage extends LitElement {
             ${commitCard(commit, this.actions)}
             <div class="dim small">
               ${safeLine(commit.author, 60)} · ${new Date(commit.date).toLocaleString()}
-              ${imported.has(commit.sha) ? nothing : html` · being brought in…`}
+              ${imported.has(commit.sha) ? nothing : refused.has(commit.sha) ? html` · not let in` : html` · being brought in…`}
             </div>
           </div>`,
       )}
@@ -781,7 +782,12 @@ export class TaskPage extends LitElement {
       this.diffStatus =
         this.selected === 'all'
           ? { kind: 'none' }
-          : { kind: 'none', text: 'This commit is being brought into the quarantine…' };
+          : {
+              kind: 'none',
+              text: this.state?.refusedImports.includes(this.selected)
+                ? `This commit is not let into the quarantine. ${safeLine(this.state.importFailure?.message ?? '')}`
+                : 'This commit is being brought into the quarantine…',
+            };
       return;
     }
     const key = `${range.from} ${range.to}`;

@@ -98,16 +98,28 @@ function money(state: TaskState): string[] {
   ];
 }
 
-export function commitView(commit: Commit, imported: boolean): ItemView {
+/** Where a commit is: in the quarantine, on its way there, or not let in. */
+export type CommitPlace = 'imported' | 'coming' | 'refused';
+
+export function placeOf({ imported, refusedImports }: TaskState, sha: string): CommitPlace {
+  if (imported.includes(sha)) return 'imported';
+  return refusedImports.includes(sha) ? 'refused' : 'coming';
+}
+
+export function commitView(commit: Commit, place: CommitPlace): ItemView {
   const label = safeLine(commit.subject) || '(no message)';
   const description = `${commit.sha.slice(0, 7)} · ${lines(totalsOf(commit))}`;
   const body = commit.body.trim() === '' ? [] : ['', safeText(commit.body.trim().slice(0, 1000))];
   return {
     label,
-    description: imported ? description : `${description} · being brought in`,
+    description: {
+      imported: description,
+      coming: `${description} · being brought in`,
+      refused: `${description} · not let in`,
+    }[place],
     tooltip: [label, ...body, '', `${safeLine(commit.author)} · ${fileCount(commit)}`, commit.sha].join('\n'),
-    icon: imported ? 'git-commit' : 'loading~spin',
-    contextValue: imported ? 'commit imported' : 'commit',
+    icon: { imported: 'git-commit', coming: 'loading~spin', refused: 'error' }[place],
+    contextValue: place === 'imported' ? 'commit imported' : 'commit',
     accessibility: `Commit ${label}, ${fileCount(commit)}`,
   };
 }
