@@ -41,7 +41,7 @@ for (const name of engineKinds) {
 
     it('pauses at the budget with the clock stopped, and goes on when it is raised', async () => {
       const turns = [dear(bash('echo one')), dear(bash('echo two')), dear({ text: 'ok' })];
-      const limits = { timeMs: 12_000 };
+      const limits = { timeMs: 24_000 };
       const { spec } = await bench.submit(turns, { repositoryPath, budgetUsd: each, limits });
       await until(spec.id, 'paused');
       assert.deepEqual(bench.state(spec.id).paused, { scope: 'task', spentUsd: each, limitUsd: each });
