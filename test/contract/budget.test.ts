@@ -22,6 +22,10 @@ for (const name of engineKinds) {
     before(async () => {
       bench = await Bench.open((await engines())[name]);
       repositoryPath = await bench.repository();
+      budgets({});
+      // The image, and the time in which an engine still writes it: no test's clock runs meanwhile.
+      const { spec } = await bench.submit([{ text: 'ready' }], { repositoryPath });
+      assert.match(outcome(await bench.events(spec.id)), /^succeeded/);
     });
     after(() => bench.close());
     beforeEach(() => budgets({}));
@@ -31,7 +35,11 @@ for (const name of engineKinds) {
     }
 
     async function until(id: string, type: TaskEvent['type']): Promise<void> {
-      await bench.events(id, (event) => event.type === type);
+      const events = await bench.events(id, (event) => event.type === type);
+      assert.ok(
+        events.some((event) => event.type === type),
+        `no ${type}, but ${outcome(events)}`,
+      );
     }
 
     function outcome(events: readonly TaskEvent[]): string {
