@@ -99,7 +99,10 @@ export class DockerEngine implements Engine {
     const filters = labelFilter(labels);
     const answer = await this.call('listing volumes', () => this.docker.listVolumes({ filters }));
     const { Volumes } = accept(VolumeList, answer, 'list volumes');
-    return (Volumes ?? []).map(({ Name, Labels }) => ({ name: Name, labels: Labels ?? {} }));
+    // Podman takes several labels for alternatives, and would give another task's volumes.
+    return (Volumes ?? [])
+      .map(({ Name, Labels }) => ({ name: Name, labels: Labels ?? {} }))
+      .filter((volume) => Object.entries(labels).every(([name, value]) => volume.labels[name] === value));
   }
 
   async create(spec: ContainerSpec): Promise<string> {

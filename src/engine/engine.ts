@@ -66,7 +66,10 @@ export interface ContainerState {
 
 export interface Exec {
   stdout: ByteStream;
-  /** Resolves when stdout has ended: the exit code, and the end of stderr (at most 64 KiB). */
+  /**
+   * Resolves when stdout has ended: the exit code, and the end of stderr (at most 64 KiB). The code is -1 where the engine
+   * does not tell it.
+   */
   done: Promise<{ exitCode: number; stderr: string }>;
 }
 

@@ -23,6 +23,10 @@ const maxStderr = 64 << 10;
 /** Between two looks at a program that has closed its output but not ended, in milliseconds. */
 const exitPoll = 10;
 
+/** How long a program may go on after its output has ended, in milliseconds. */
+const lostAfterMs = 15_000;
+const unknownExit = -1;
+
 const doing = 'running a program in a container';
 
 /** Runs a program in a running container. When `signal` aborts the streams break; the program itself is left to its fate. */
@@ -120,12 +124,18 @@ async function feed(socket: Duplex, stdin: ByteStream): Promise<void> {
   if (!socket.destroyed) socket.end();
 }
 
+/**
+ * The exit code of a program whose output has ended. Podman can lose the exit of a program, whose session then counts as
+ * running for ever: after `lostAfterMs` the code is `unknownExit`.
+ */
 async function exitCodeOf(exec: Docker.Exec, signal: AbortSignal | undefined): Promise<number> {
-  for (;;) {
+  for (let waited = 0, step = exitPoll; ; step = Math.min(step * 2, 250)) {
     const state = accept(ExecInspection, await exec.inspect(), 'exec inspect');
     if (!state.Running && state.ExitCode !== null && state.ExitCode !== undefined) return state.ExitCode;
     signal?.throwIfAborted();
-    await new Promise((resolve) => setTimeout(resolve, exitPoll));
+    if (waited > lostAfterMs) return unknownExit;
+    await new Promise((resolve) => setTimeout(resolve, step));
+    waited += step;
   }
 }
 

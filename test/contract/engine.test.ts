@@ -566,6 +566,18 @@ for (const kind of engineKinds) {
     });
 
     describe('volumes', () => {
+      it('are listed by all of the labels, and not by one of them', async () => {
+        const names = [unique(), unique()];
+        for (const [index, name] of names.entries())
+          await engine.createVolume(name, { ...testLabels, common: 'yes', own: String(index) });
+        const found = await engine.listVolumes({ common: 'yes', own: '1' });
+        assert.deepEqual(
+          found.map((volume) => volume.name),
+          [names[1]],
+        );
+        for (const name of names) await engine.removeVolume(name);
+      });
+
       it('are shared: one user writes, the others read and connect', async () => {
         const recipe = recipeOf(
           `FROM ${smallImage}\nCOPY chance /\nRUN install -d -o 1001 -g 1001 -m 0755 /run/sallyport\n`,

@@ -192,7 +192,7 @@ export class WeakContainers {
         })),
         Init: false,
         // A test that goes wrong must not take the machine along.
-        Memory: 2 ** 31,
+        Memory: 6 * 2 ** 30,
         Ulimits: [
           { Name: 'nofile', Soft: 19_000, Hard: 19_000 },
           { Name: 'nproc', Soft: 4096, Hard: 4096 },
