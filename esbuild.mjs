@@ -110,7 +110,7 @@ const bundles = [
   {
     ...node,
     target: 'node22',
-    entryPoints: { runner: 'src/runner/main.ts', tasks: 'src/runner/localTasks.ts' },
+    entryPoints: { runner: 'src/cli/main.ts', tasks: 'src/runner/localTasks.ts' },
     outdir: 'dist',
     plugins: [...shared.plugins, lazyClouds],
   },

@@ -10,8 +10,12 @@ export const folders = {
   engine: ['base', 'protocol', 'git', 'agent', 'credentials'],
   aws: ['base', 'protocol', 'credentials'],
   google: ['base', 'protocol', 'credentials'],
-  runner: ['base', 'protocol', 'git', 'agent', 'credentials', 'engine', 'aws', 'google'],
-  vscode: ['base', 'protocol', 'git', 'agent', 'credentials', 'engine', 'runner'],
+  forge: ['base', 'protocol', 'git', 'credentials'],
+  runner: ['base', 'protocol', 'git', 'agent', 'credentials', 'engine', 'aws', 'google', 'forge'],
+  remote: ['base', 'protocol', 'git', 'runner'],
+  server: ['base', 'protocol', 'git', 'agent', 'credentials', 'engine', 'forge', 'runner'],
+  cli: ['base', 'protocol', 'runner', 'server', 'remote'],
+  vscode: ['base', 'protocol', 'git', 'agent', 'credentials', 'engine', 'runner', 'remote'],
   supervisor: ['base', 'protocol', 'agent', 'git'],
   gateway: ['base', 'protocol', 'agent'],
   webview: ['protocol'],
@@ -24,6 +28,7 @@ const soleImporters = [
   [/^tar-stream$/, 'engine'],
   [/^@aws-sdk\//, 'aws'],
   [/^google-auth-library$/, 'google'],
+  [/^(fastify|@fastify\/|nodemailer$|@modelcontextprotocol\/)/, 'server'],
   [/^(lit|@vscode-elements\/|@pierre\/|ansi_up)/, 'webview'],
 ];
 

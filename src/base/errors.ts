@@ -44,6 +44,23 @@ export type ErrorCode =
   // what would leave this machine
   | 'secrets_found'
   | 'invalid_rule'
+  // a runner's server, and its clients
+  | 'unauthorized'
+  | 'forbidden'
+  | 'not_found'
+  | 'conflict'
+  | 'too_large'
+  | 'too_many_requests'
+  | 'server_misconfigured'
+  | 'runner_unreachable'
+  | 'runner_version'
+  | 'mail_failed'
+  // forges
+  | 'forge_refused'
+  | 'forge_unreachable'
+  | 'push_refused'
+  | 'repository_unreachable'
+  | 'repository_not_found'
   // general
   | 'invalid_input'
   | 'cancelled'

@@ -236,7 +236,7 @@ describe('model sources', () => {
   it('come out of the command line without a value', async () => {
     await home.write('.claude/.credentials.json', loginText(Date.now() + hour));
     const env = { PATH: process.env['PATH'], HOME: home.path, ANTHROPIC_API_KEY: key('marker') };
-    const main = join(import.meta.dirname, '../../src/runner/main.ts');
+    const main = join(import.meta.dirname, '../../src/cli/main.ts');
     // As the bundle has it, where this name is always there.
     const source = `globalThis.__dirname = '/nonexistent'; process.argv.push('credentials'); await import(${JSON.stringify(main)});`;
     const output = await new Promise<string>((resolve, reject) =>

@@ -7,14 +7,14 @@ import { asSallyportError, SallyportError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import { EgressMode } from '../protocol/egress.ts';
 import { SnapshotMode } from '../protocol/task.ts';
-import { defaultDataRoot } from './dataFolder.ts';
-import { doctorTable } from './doctorTable.ts';
-import { runHeadless } from './headless.ts';
-import { createTaskService } from './localTasks.ts';
-import { type ChosenSource, createModelSources } from './modelSources.ts';
-import { credentialTable } from './modelSourcesTable.ts';
-import type { TaskService } from './taskService.ts';
-import { defaultPolicy } from './userPolicy.ts';
+import { defaultDataRoot } from '../runner/dataFolder.ts';
+import { doctorTable } from '../runner/doctorTable.ts';
+import { runHeadless } from '../runner/headless.ts';
+import { createTaskService } from '../runner/localTasks.ts';
+import { type ChosenSource, createModelSources } from '../runner/modelSources.ts';
+import { credentialTable } from '../runner/modelSourcesTable.ts';
+import type { TaskService } from '../runner/taskService.ts';
+import { defaultPolicy } from '../runner/userPolicy.ts';
 
 const usage = `sallyport-runner headless --task PROMPT | --task-file FILE [options]
 sallyport-runner doctor [--call-model]
