@@ -1,6 +1,5 @@
 import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Disposable } from '../base/disposable.ts';
 import { asSallyportError, SallyportError } from '../base/errors.ts';
 import { Emitter } from '../base/event.ts';
 import type { Logger } from '../base/logger.ts';
@@ -8,7 +7,7 @@ import { pause } from '../base/pause.ts';
 import type { Engine, ImageRecipe } from '../engine/engine.ts';
 import { Quarantine } from '../git/quarantine.ts';
 import { TaskId } from '../protocol/grammar.ts';
-import type { ByteStream, Runner } from '../protocol/runner.ts';
+import type { ByteStream } from '../protocol/runner.ts';
 import { TaskSpec } from '../protocol/task.ts';
 import type { TaskEvent } from '../protocol/taskEvent.ts';
 import { hasEnded, type TaskState } from '../protocol/taskState.ts';
@@ -24,6 +23,7 @@ import { SharedWork } from './sharedWork.ts';
 import { SpendLedger } from './spendLedger.ts';
 import { asksFolder, foldAll, TaskLife, type Surroundings } from './taskLife.ts';
 import { TaskLog } from './taskLog.ts';
+import type { TaskRunner } from './taskRunner.ts';
 import type { ResolvedModel } from './taskService.ts';
 import type { UserPolicy } from './userPolicy.ts';
 
@@ -56,7 +56,7 @@ interface Entry {
 }
 
 /** Tasks on this machine's container engine. */
-export class LocalRunner implements Runner, Disposable {
+export class LocalRunner implements TaskRunner {
   private readonly options: LocalRunnerOptions;
   private readonly entries = new Map<TaskId, Entry>();
   private readonly changed = new Emitter<TaskState>();

@@ -1,0 +1,315 @@
+import { SallyportError } from '../base/errors.ts';
+import { acceptAsBranch } from '../git/accept.ts';
+import { blob, changedFiles, patch, type DetailedChange } from '../git/diff.ts';
+import { Quarantine } from '../git/quarantine.ts';
+import { openRepository } from '../git/repository.ts';
+import { scanSnapshot } from '../git/secretScan.ts';
+import { takeSnapshot } from '../git/snapshot.ts';
+import { defaultBranchName, isBranchName, maxPromptLength, type TaskId } from '../protocol/grammar.ts';
+import {
+  defaultLimits,
+  newTaskId,
+  titleOf,
+  type Isolation,
+  type Snapshot,
+  type TaskSpec,
+} from '../protocol/task.ts';
+import type { TaskEvent } from '../protocol/taskEvent.ts';
+import type { TaskState } from '../protocol/taskState.ts';
+import { checkAnswer, policyFor } from './egressAnswers.ts';
+import { checkMountPoints, type IsolationWish } from './isolation.ts';
+import { needsNetwork } from './sandboxNames.ts';
+import { SecretsFound } from './secretsFound.ts';
+import type { TaskRunner } from './taskRunner.ts';
+import type {
+  DoctorCheck,
+  EgressAnswer,
+  Range,
+  SubmitRequest,
+  TaskService,
+  WorkspaceSettings,
+} from './taskService.ts';
+import type { UserPolicy } from './userPolicy.ts';
+import type { WorkspaceStore } from './workspaceStore.ts';
+
+/** What a task's beginning needs besides its runner. */
+export interface TaskSurroundings {
+  /** Where the quarantines of this machine's own repositories are. */
+  quarantineRoot: string;
+  workspaces: WorkspaceStore;
+  /** The user's own settings; read anew for each task. */
+  policy: () => UserPolicy;
+  /** Reads how the container is to be made; undefined when that is the runner's own affair. */
+  isolation(wish: IsolationWish, workspaceFolder: string): Promise<Isolation | undefined>;
+  /** Finds and checks the model's credential, or says that it is the runner's. Throws `no_credentials` and others. */
+  model(repositoryPath: string, wanted: string | undefined, signal: AbortSignal): Promise<TaskSpec['model']>;
+  doctor(options?: { callModel?: boolean; signal?: AbortSignal }): Promise<DoctorCheck[]>;
+}
+
+const patchBytes = 8 << 20;
+const blobBytes = 64 << 20;
+
+/** Tasks of any runner: puts it together with repositories and quarantines of this machine. */
+export class RunnerTasks implements TaskService {
+  private readonly runner: TaskRunner;
+  private readonly around: TaskSurroundings;
+  private readonly workspaces: WorkspaceStore;
+  /** Branch names of tasks whose submission is under way. */
+  private readonly given = new Set<string>();
+  readonly onDidChange;
+  readonly onDidRemove;
+  readonly onTrouble;
+
+  constructor(runner: TaskRunner, around: TaskSurroundings) {
+    this.runner = runner;
+    this.around = around;
+    this.workspaces = around.workspaces;
+    this.onDidChange = runner.onDidChange;
+    this.onDidRemove = runner.onDidRemove;
+    this.onTrouble = runner.onTrouble;
+  }
+
+  open(): Promise<void> {
+    return this.runner.open();
+  }
+
+  tasks(): readonly TaskState[] {
+    return this.runner.known();
+  }
+
+  task(id: TaskId): TaskState | undefined {
+    return this.runner.state(id);
+  }
+
+  async submit(
+    request: SubmitRequest,
+    signal: AbortSignal = new AbortController().signal,
+  ): Promise<TaskState> {
+    checkPrompt(request.prompt);
+    const branch = request.branch ?? this.freeBranchName();
+    if (!isBranchName(branch)) {
+      throw new SallyportError(
+        'invalid_branch',
+        `"${branch}" is not a valid branch name.`,
+        'Choose another, such as claude/my-task.',
+      );
+    }
+    const policy = this.around.policy();
+    const budgetUsd = request.budgetUsd ?? policy.budgetUsd;
+    if (budgetUsd !== undefined) checkBudget(budgetUsd);
+    const repository = await openRepository(request.repositoryPath, signal);
+    const isolation = await this.around.isolation(request.isolation ?? policy.isolation, repository.ref.path);
+    const workspace = await this.workspaces.read(repository.ref.id);
+    const egress = policyFor(policy.egress, workspace, request.egress);
+    const model = await this.around.model(repository.ref.path, request.model, signal);
+    const quarantine = Quarantine.open(this.around.quarantineRoot, repository.ref.id);
+    await quarantine.adopt(repository, signal);
+    const snapshot = await takeSnapshot(repository, quarantine, request.snapshot, signal);
+    await checkMountPoints(isolation?.mounts ?? [], quarantine.options(signal), snapshot.commit);
+    if (request.secrets !== 'send')
+      await this.checkSecrets(
+        repository.ref.id,
+        quarantine,
+        snapshot,
+        workspace,
+        request.secrets ?? 'ask',
+        signal,
+      );
+    const now = Date.now();
+    const spec: TaskSpec = {
+      id: newTaskId(now),
+      title: titleOf(request.prompt),
+      prompt: request.prompt,
+      agent: {
+        kind: 'claude-code',
+        ...(request.model === undefined ? {} : { model: request.model }),
+        ...(request.agentArgs === undefined ? {} : { args: request.agentArgs }),
+      },
+      repository: repository.ref,
+      snapshot,
+      branch,
+      identity: repository.identity ?? { name: 'Sallyport', email: 'sallyport@localhost' },
+      limits: { ...defaultLimits, ...request.limits },
+      model,
+      egress,
+      ...(budgetUsd === undefined ? {} : { budgetUsd }),
+      ...(isolation === undefined ? {} : { isolation }),
+      createdAt: now,
+    };
+    return await this.runner.submit(spec, () => quarantine.snapshotBundle(snapshot), signal);
+  }
+
+  private async checkSecrets(
+    repositoryId: string,
+    quarantine: Quarantine,
+    snapshot: Snapshot,
+    { acceptedSecrets: accepted }: WorkspaceSettings,
+    decision: 'ask' | 'accept',
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { findings, more } = await scanSnapshot(quarantine, snapshot, { accepted, signal });
+    if (findings.length === 0 && more === 0) return;
+    if (decision === 'ask') throw new SecretsFound(findings, more);
+    const fingerprints = findings.map(({ fingerprint }) => fingerprint);
+    await this.workspaces.change(repositoryId, (settings) => ({
+      ...settings,
+      acceptedSecrets: [...new Set([...settings.acceptedSecrets, ...fingerprints])],
+    }));
+  }
+
+  /** By the second, and counted on where two tasks begin within one. */
+  private freeBranchName(): string {
+    const name = defaultBranchName(new Date());
+    const taken = new Set([...this.given, ...this.tasks().map((task) => task.spec.branch)]);
+    let free = name;
+    for (let i = 2; taken.has(free); i++) free = `${name}-${i}`;
+    this.given.add(free);
+    return free;
+  }
+
+  stop(id: TaskId): Promise<void> {
+    return this.runner.stop(id);
+  }
+
+  remove(id: TaskId, options?: { force?: boolean }): Promise<void> {
+    return this.runner.remove(id, options);
+  }
+
+  events(id: TaskId, after: number, signal: AbortSignal): AsyncIterable<TaskEvent[]> {
+    return this.runner.batches(id, after, signal);
+  }
+
+  result(id: TaskId): Range | undefined {
+    const task = this.known(id);
+    const imported = new Set(task.imported);
+    const brought = task.commits.filter((commit) => imported.has(commit.sha));
+    const newest = brought.findLast((commit) => commit.branch === task.spec.branch) ?? brought.at(-1);
+    return newest && { from: task.spec.snapshot.commit, to: newest.sha };
+  }
+
+  leftovers(id: TaskId): Range | undefined {
+    const { leftovers, imported } = this.known(id);
+    if (leftovers === undefined || !imported.includes(leftovers.commit)) return undefined;
+    return { from: leftovers.parent, to: leftovers.commit };
+  }
+
+  async changes(id: TaskId, range = this.result(id)): Promise<DetailedChange[]> {
+    if (range === undefined) return [];
+    return await changedFiles(this.runner.quarantineOf(id), range.from, range.to);
+  }
+
+  async patch(id: TaskId, range = this.result(id)): Promise<{ text: string; truncated: boolean }> {
+    if (range === undefined) return { text: '', truncated: false };
+    const { text, truncated } = await patch(this.runner.quarantineOf(id), range.from, range.to, {
+      maxBytes: patchBytes,
+    });
+    return { text: text.toString('utf8'), truncated };
+  }
+
+  async blob(id: TaskId, oid: string): Promise<Uint8Array> {
+    return await blob(this.runner.quarantineOf(id), oid, blobBytes);
+  }
+
+  async acceptAsBranch(id: TaskId, branch: string): Promise<{ branch: string }> {
+    const range = this.result(id);
+    if (range === undefined) {
+      throw new SallyportError(
+        'invalid_input',
+        'The task has no commit to accept yet.',
+        'Wait for its first commit.',
+      );
+    }
+    const { path } = this.known(id).spec.repository;
+    if (path === '') {
+      throw new SallyportError(
+        'no_repository',
+        'The task was not submitted from a repository of this machine, so there is none to make the branch in.',
+        'Fetch the branch from where the runner pushed it, or accept the task where it was submitted.',
+      );
+    }
+    const repository = await openRepository(path);
+    await acceptAsBranch(repository, this.runner.quarantineOf(id), range.to, branch);
+    return { branch };
+  }
+
+  async answerEgress(id: TaskId, answer: EgressAnswer): Promise<void> {
+    checkAnswer(answer);
+    const { spec } = this.known(id);
+    if (!('refuse' in answer) && !needsNetwork(spec)) {
+      throw new SallyportError(
+        'invalid_input',
+        'This task began as a demonstration without any network, and its gateway has none.',
+        'Start a new task with a list of hosts, or an open network.',
+      );
+    }
+    await this.runner.answer(id, { op: 'egress', answer });
+    if (!('rule' in answer) || answer.allow !== 'workspace') return;
+    await this.workspaces.change(spec.repository.id, (settings) => ({
+      ...settings,
+      egressRules: [...new Set([...settings.egressRules, answer.rule])],
+    }));
+  }
+
+  async setBudget(id: TaskId, usd: number | null): Promise<void> {
+    if (usd !== null) checkBudget(usd);
+    this.known(id);
+    await this.runner.answer(id, { op: 'budget', usd });
+  }
+
+  spentToday(): Promise<number> {
+    return this.runner.spentToday();
+  }
+
+  budgetsChanged(): Promise<void> {
+    return this.runner.budgetsChanged();
+  }
+
+  async workspaceSettings(repositoryPath: string): Promise<WorkspaceSettings> {
+    const { ref } = await openRepository(repositoryPath);
+    return await this.workspaces.read(ref.id);
+  }
+
+  async changeWorkspaceSettings(repositoryPath: string, change: Partial<WorkspaceSettings>): Promise<void> {
+    for (const rule of change.egressRules ?? []) checkAnswer({ allow: 'workspace', rule });
+    const { ref } = await openRepository(repositoryPath);
+    await this.workspaces.change(ref.id, (settings) => ({ ...settings, ...change }));
+  }
+
+  async doctor(options?: { callModel?: boolean; signal?: AbortSignal }): Promise<DoctorCheck[]> {
+    return await this.around.doctor(options);
+  }
+
+  private known(id: TaskId): TaskState {
+    const task = this.task(id);
+    if (task === undefined)
+      throw new SallyportError('task_unknown', `There is no task ${id}.`, 'It may have been removed.');
+    return task;
+  }
+
+  dispose(): void {
+    this.runner.dispose();
+  }
+}
+
+function checkBudget(usd: number): void {
+  if (Number.isFinite(usd) && usd > 0) return;
+  throw new SallyportError(
+    'invalid_input',
+    `${usd} is no budget.`,
+    'Give an amount in US dollars above 0, such as 5, or none for no limit.',
+  );
+}
+
+/** Throws `prompt_empty` or `prompt_too_long`. */
+export function checkPrompt(prompt: string): void {
+  if (prompt.trim() === '') {
+    throw new SallyportError('prompt_empty', 'The prompt is empty.', 'Say what the agent is to do.');
+  }
+  if (prompt.length > maxPromptLength) {
+    throw new SallyportError(
+      'prompt_too_long',
+      `The prompt has ${prompt.length.toLocaleString('en')} characters; at most ${maxPromptLength.toLocaleString('en')} are possible.`,
+      'Put the long part into a file of the repository and name that file in the prompt.',
+    );
+  }
+}
