@@ -116,10 +116,38 @@ export class DockerEngine implements Engine {
     await this.call('starting a container', () => this.docker.getContainer(id).start(), [304]);
   }
 
+  async pause(id: string): Promise<void> {
+    await this.call('pausing a container', async () => {
+      try {
+        await this.docker.getContainer(checkName(id)).pause();
+      } catch (thrown) {
+        // It is paused already or has ended, which each engine says in its own words.
+        const state = await this.inspect(id);
+        if (state?.status === 'running' && state.paused === undefined) throw thrown;
+      }
+    });
+  }
+
+  async unpause(id: string): Promise<void> {
+    await this.call('letting a container go on', async () => {
+      try {
+        await this.docker.getContainer(checkName(id)).unpause();
+      } catch (thrown) {
+        if ((await this.inspect(id))?.paused === true) throw thrown;
+      }
+    });
+  }
+
   async stop(id: string, graceSeconds: number): Promise<void> {
     // An engine refuses to stop what never ran, each in its own words.
-    if ((await this.inspect(id))?.status !== 'running') return;
+    const state = await this.inspect(id);
+    if (state?.status !== 'running') return;
     const t = Math.max(0, Math.round(graceSeconds));
+    if (state.paused === true) {
+      // Podman stops nothing that is paused. What is killed first does nothing more when it goes on.
+      if (t === 0) await this.kill('stopping a container', id);
+      await this.unpause(id);
+    }
     await this.call(
       'stopping a container',
       () =>
@@ -138,7 +166,7 @@ export class DockerEngine implements Engine {
     const container = this.docker.getContainer(checkName(id));
     // Podman's forced removal first waits for the container to heed SIGTERM.
     if (this.info.kind === 'podman') {
-      await this.call('removing a container', () => container.kill({ signal: 'SIGKILL' }), [404, 409, 500]);
+      await this.kill('removing a container', id);
     }
     await this.call('removing a container', () => container.remove({ force: true, v: true }), [404, 409]);
     for (const end = Date.now() + removalTimeout; await this.isThere(id);) {
@@ -152,6 +180,12 @@ export class DockerEngine implements Engine {
       await new Promise((resolve) => setTimeout(resolve, 100));
       await this.call('removing a container', () => container.remove({ force: true, v: true }), [404, 409]);
     }
+  }
+
+  /** Kills it where it runs. */
+  private async kill(doing: string, id: string): Promise<void> {
+    const container = this.docker.getContainer(checkName(id));
+    await this.call(doing, () => container.kill({ signal: 'SIGKILL' }), [404, 409, 500]);
   }
 
   /** True until the name is free, which is later than the end of a container that is being removed. */
@@ -243,8 +277,8 @@ export class DockerEngine implements Engine {
 
   exec(id: string, argv: string[], options: Parameters<Engine['exec']>[2] = {}): Promise<Exec> {
     checkName(id);
-    const isRunning = async (): Promise<boolean> => (await this.inspect(id))?.status === 'running';
-    return runExec(this.docker, id, argv, { ...options, isRunning, signal: this.live(options.signal) });
+    const inspect = (): Promise<ContainerState | undefined> => this.inspect(id);
+    return runExec(this.docker, id, argv, { ...options, inspect, signal: this.live(options.signal) });
   }
 
   dispose(): void {
@@ -298,6 +332,7 @@ function stateOf({ Id, Name, Config, State }: Inspection): ContainerState {
     name: Name.replace(/^\//, ''),
     labels: Config.Labels ?? {},
     status,
+    ...(State.Status === 'paused' ? { paused: true } : {}),
     ...(status === 'exited' ? { exitCode: State.ExitCode } : {}),
     oomKilled: State.OOMKilled ?? false,
   };

@@ -60,6 +60,8 @@ export interface ContainerState {
   name: string;
   labels: Record<string, string>;
   status: 'created' | 'running' | 'exited';
+  /** It is running, and stands still: see `Engine.pause`. */
+  paused?: true;
   exitCode?: number;
   oomKilled: boolean;
 }
@@ -119,7 +121,14 @@ export interface Engine {
   /** Creates a container, hardened (engine/hardening), not started. Resolves to its id. */
   create(spec: ContainerSpec): Promise<string>;
   start(id: string): Promise<void>;
-  /** SIGTERM, then SIGKILL after `graceSeconds`. A container that is not running is left alone. */
+  /** Lets every process of a container stand still, at once. What is not running or is paused already is left alone. */
+  pause(id: string): Promise<void>;
+  /** Lets them go on. A container that is not paused is left alone. */
+  unpause(id: string): Promise<void>;
+  /**
+   * SIGTERM, then SIGKILL after `graceSeconds`. A container that is not running is left alone. One that is paused goes on
+   * for its grace; without any it is killed where it stands.
+   */
   stop(id: string, graceSeconds: number): Promise<void>;
   /** Removes it if it is there, running or not, with its anonymous volumes. */
   remove(id: string): Promise<void>;
@@ -140,7 +149,7 @@ export interface Engine {
    * the container: what the reader does not take yet is kept. After a break some bytes can come twice; lines are whole.
    */
   logs(id: string, signal: AbortSignal): ByteStream;
-  /** Runs a program in a running container; `stdin` is written to it as it comes. No shell. */
+  /** Runs a program in a running container, in a paused one when it goes on; `stdin` is written to it as it comes. No shell. */
   exec(
     id: string,
     argv: string[],

@@ -3,17 +3,18 @@ import { Readable } from 'node:stream';
 import type { Duplex } from 'node:stream';
 import type Docker from 'dockerode';
 import { SallyportError } from '../base/errors.ts';
+import { pause } from '../base/pause.ts';
 import type { ByteStream } from '../protocol/runner.ts';
 import { Demultiplexer } from './demux.ts';
-import type { Exec } from './engine.ts';
+import type { ContainerState, Exec } from './engine.ts';
 import { codeOf, engineFailure, messageOf, statusOf } from './failures.ts';
 import { accept, ExecInspection } from './schemas.ts';
 
 interface ExecOptions {
-  isRunning: () => Promise<boolean>;
+  inspect: () => Promise<ContainerState | undefined>;
   stdin?: ByteStream;
   user?: string;
-  signal?: AbortSignal;
+  signal: AbortSignal;
 }
 
 /** Bytes of stdout that are kept for a reader before the program has to wait. */
@@ -27,6 +28,9 @@ const exitPoll = 10;
 const lostAfterMs = 15_000;
 const unknownExit = -1;
 
+/** Between two tries to run something in a paused container, in milliseconds. */
+const pausedPoll = 200;
+
 const doing = 'running a program in a container';
 
 /** Runs a program in a running container. When `signal` aborts the streams break; the program itself is left to its fate. */
@@ -36,38 +40,15 @@ export async function runExec(
   argv: string[],
   options: ExecOptions,
 ): Promise<Exec> {
-  const { stdin, user, signal, isRunning } = options;
-  signal?.throwIfAborted();
-  let exec: Docker.Exec;
-  let socket: Duplex;
-  try {
-    exec = await docker.getContainer(id).exec({
-      AttachStdin: stdin !== undefined,
-      AttachStdout: true,
-      AttachStderr: true,
-      Tty: false,
-      Cmd: argv,
-      ...(user === undefined ? {} : { User: user }),
-    });
-    socket = await exec.start({ hijack: true, stdin: stdin !== undefined, Detach: false, Tty: false });
-  } catch (thrown) {
-    if (statusOf(thrown) !== undefined && !(await isRunning())) {
-      throw new SallyportError(
-        'sandbox_failed',
-        `A program cannot be run in a container that does not run: ${messageOf(thrown)}`,
-        'Look into the log of the task to see why its container ended.',
-        { cause: thrown },
-      );
-    }
-    throw engineFailure(thrown, doing);
-  }
+  const { stdin, signal } = options;
+  const { exec, socket } = await begin(docker, id, argv, options);
 
   const stdout = new Readable({ highWaterMark: stdoutBuffer, read: () => socket.resume() });
   // Told to whoever reads; without a reader it is no crash.
   stdout.on('error', () => undefined);
   const stderr = new Tail(maxStderr);
   const onAbort = (): void => void socket.destroy(abortReason(signal));
-  signal?.addEventListener('abort', onAbort, { once: true });
+  signal.addEventListener('abort', onAbort, { once: true });
 
   const ended = new Promise<void>((resolve, reject) => {
     const demultiplexer = new Demultiplexer((number, data) => {
@@ -85,7 +66,7 @@ export async function runExec(
     // Podman closes its side when the program ends, read or not: what the program did not read has no reader any more.
     socket.on('error', (error) => (stdin !== undefined && isBrokenPipe(error) ? resolve() : reject(error)));
     socket.on('close', resolve);
-    if (signal?.aborted === true) onAbort();
+    if (signal.aborted) onAbort();
     if (stdin !== undefined) {
       feed(socket, stdin).catch((thrown: unknown) => {
         socket.destroy(thrown instanceof Error ? thrown : new Error(String(thrown)));
@@ -100,11 +81,11 @@ export async function runExec(
       stdout.push(null);
       return { exitCode, stderr: stderr.text() };
     } catch (thrown) {
-      const failure = signal?.aborted === true ? abortReason(signal) : engineFailure(thrown, doing);
+      const failure = signal.aborted ? abortReason(signal) : engineFailure(thrown, doing);
       stdout.destroy(failure);
       throw failure;
     } finally {
-      signal?.removeEventListener('abort', onAbort);
+      signal.removeEventListener('abort', onAbort);
       socket.destroy();
     }
   };
@@ -112,6 +93,47 @@ export async function runExec(
   // Whoever reads only stdout hears of a failure there.
   done.catch(() => undefined);
   return { stdout, done };
+}
+
+/** Starts the program; in a container that is paused, as soon as it goes on. */
+async function begin(
+  docker: Docker,
+  id: string,
+  argv: string[],
+  { stdin, user, signal, inspect }: ExecOptions,
+): Promise<{ exec: Docker.Exec; socket: Duplex }> {
+  for (;;) {
+    signal.throwIfAborted();
+    try {
+      const exec = await docker.getContainer(id).exec({
+        AttachStdin: stdin !== undefined,
+        AttachStdout: true,
+        AttachStderr: true,
+        Tty: false,
+        Cmd: argv,
+        ...(user === undefined ? {} : { User: user }),
+      });
+      return {
+        exec,
+        socket: await exec.start({ hijack: true, stdin: stdin !== undefined, Detach: false, Tty: false }),
+      };
+    } catch (thrown) {
+      if (statusOf(thrown) === undefined) throw engineFailure(thrown, doing);
+      const state = await inspect();
+      if (state?.status !== 'running') {
+        throw new SallyportError(
+          'sandbox_failed',
+          `A program cannot be run in a container that does not run: ${messageOf(thrown)}`,
+          'Look into the log of the task to see why its container ended.',
+          { cause: thrown },
+        );
+      }
+      // It may have gone on between the two answers.
+      const wasPaused = state.paused === true || /\bis paused\b/.test(messageOf(thrown));
+      if (!wasPaused) throw engineFailure(thrown, doing);
+      await pause(pausedPoll, signal);
+    }
+  }
 }
 
 /** Writes stdin at the speed of the program. A program that ends before it has read everything is no failure. */
@@ -128,11 +150,11 @@ async function feed(socket: Duplex, stdin: ByteStream): Promise<void> {
  * The exit code of a program whose output has ended. Podman can lose the exit of a program, whose session then counts as
  * running for ever: after `lostAfterMs` the code is `unknownExit`.
  */
-async function exitCodeOf(exec: Docker.Exec, signal: AbortSignal | undefined): Promise<number> {
+async function exitCodeOf(exec: Docker.Exec, signal: AbortSignal): Promise<number> {
   for (let waited = 0, step = exitPoll; ; step = Math.min(step * 2, 250)) {
     const state = accept(ExecInspection, await exec.inspect(), 'exec inspect');
     if (!state.Running && state.ExitCode !== null && state.ExitCode !== undefined) return state.ExitCode;
-    signal?.throwIfAborted();
+    signal.throwIfAborted();
     if (waited > lostAfterMs) return unknownExit;
     await new Promise((resolve) => setTimeout(resolve, step));
     waited += step;
@@ -143,8 +165,8 @@ function isBrokenPipe(error: Error): boolean {
   return codeOf(error) === 'EPIPE' || codeOf(error) === 'ECONNRESET';
 }
 
-function abortReason(signal: AbortSignal | undefined): Error {
-  const reason: unknown = signal?.reason;
+function abortReason(signal: AbortSignal): Error {
+  const reason: unknown = signal.reason;
   return reason instanceof Error ? reason : new DOMException('Aborted', 'AbortError');
 }
 

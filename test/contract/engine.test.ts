@@ -292,6 +292,63 @@ for (const kind of engineKinds) {
         assert.equal(await engine.inspect(running), undefined);
       });
 
+      it('lets a container stand still and go on; what does not run is left alone', async () => {
+        const id = await engine.create(
+          specOf(['bash', '-c', 'trap "exit 3" TERM; i=0; while :; do echo $((i++)); sleep 0.05; done']),
+        );
+        const lines: Buffer[] = [];
+        const read = async (): Promise<void> => {
+          for await (const part of engine.logs(id, never)) lines.push(Buffer.from(part));
+        };
+        await engine.pause(id);
+        assert.equal((await engine.inspect(id))?.status, 'created');
+        const reading = read();
+        await engine.start(id);
+        await engine.unpause(id);
+        await engine.pause(id);
+        await engine.pause(id);
+        const [listed] = (await engine.list(testLabels)).filter((one) => one.id === id);
+        assert.deepEqual([listed?.status, listed?.paused], ['running', true]);
+        await sleep(500);
+        const before = Buffer.concat(lines).toString();
+        let over = false;
+        const waiting = engine.wait(id).then(() => (over = true));
+        const later = engine.exec(id, ['echo', 'later']);
+        await sleep(1000);
+        assert.equal(Buffer.concat(lines).toString(), before);
+        assert.equal(over, false);
+        assert.ok((await engine.changedFiles(id)) !== undefined);
+        await engine.unpause(id);
+        await engine.unpause(id);
+        assert.equal((await engine.inspect(id))?.paused, undefined);
+        assert.equal((await collect((await later).stdout)).toString(), 'later\n');
+        await engine.pause(id);
+        await engine.stop(id, 10);
+        assert.equal((await engine.inspect(id))?.exitCode, 3);
+        await waiting;
+        await reading;
+        assert.ok(Buffer.concat(lines).length > before.length);
+        await engine.pause(id);
+        await engine.unpause(id);
+        assert.equal((await engine.inspect(id))?.status, 'exited');
+        await engine.remove(id);
+        await engine.pause(id);
+        await engine.unpause(id);
+      });
+
+      it('kills and removes what is paused', async () => {
+        const id = await standing();
+        await engine.pause(id);
+        await engine.stop(id, 0);
+        const state = await engine.inspect(id);
+        assert.deepEqual([state?.status, state?.exitCode, state?.paused], ['exited', 137, undefined]);
+        await engine.start(id);
+        assert.equal((await engine.inspect(id))?.status, 'running');
+        await engine.pause(id);
+        await engine.remove(id);
+        assert.equal(await engine.inspect(id), undefined);
+      });
+
       it('gives up waiting when asked to', async () => {
         const id = await standing();
         const controller = new AbortController();
