@@ -96,34 +96,4 @@ describe('disk judge', () => {
     lost.blind();
     assert.ok(lost.dueIn(110) <= 1000);
   });
-
-  it('ends who made many files when the disk has room for few more', () => {
-    const judge = watching(100 * giga);
-    assert.equal(judge.freeFiles(900_000, 1_000_000), undefined);
-    assert.equal(judge.isShortOfFiles(), false);
-    assert.ok(judge.dueIn(110) > 1000);
-    assert.equal(judge.counted(1_000_000), undefined, 'there is room');
-    assert.equal(judge.freeFiles(99_000, 1_000_000), undefined);
-    assert.equal(judge.isShortOfFiles(), true);
-    assert.ok(judge.dueIn(110) <= 50);
-    assert.equal(judge.counted(5000), undefined, 'others made them');
-    const over = judge.counted(20_000);
-    assert.equal(over?.why, 'files');
-    assert.match(over.message, /99,000 more files/);
-  });
-
-  it('ends a sandbox without counting when hardly a file is left', () => {
-    const judge = watching(100 * giga);
-    assert.equal(judge.freeFiles(900_000, 1_000_000), undefined);
-    assert.equal(judge.freeFiles(24_000, 1_000_000)?.why, 'files');
-    const full = watching(100 * giga);
-    assert.equal(full.freeFiles(24_000, 1_000_000), undefined, 'it was so before');
-    assert.equal(full.freeFiles(2000, 1_000_000)?.why, 'files');
-  });
-
-  it('does not count files where a file system has no number of them', () => {
-    const judge = watching(100 * giga);
-    assert.equal(judge.freeFiles(0, 0), undefined);
-    assert.equal(judge.isShortOfFiles(), false);
-  });
 });
