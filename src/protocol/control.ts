@@ -51,6 +51,8 @@ export const SupervisorRequest = z.discriminatedUnion('op', [
   z.object({ op: z.literal('stop') }),
   /** Stops the clock of the time limit while the user is asked for something, and starts it again. */
   z.object({ op: z.literal('clock'), running: z.boolean() }),
+  /** Whether it was told a task since its container was started; the answer is `busy`. */
+  z.object({ op: z.literal('status') }),
 ]);
 export type SupervisorRequest = z.infer<typeof SupervisorRequest>;
 
@@ -154,7 +156,11 @@ export const GatewayRequest = z.discriminatedUnion('op', [
 export type GatewayRequest = z.infer<typeof GatewayRequest>;
 
 export const Reply = z.discriminatedUnion('ok', [
-  z.object({ ok: z.literal(true), missing: z.optional(z.array(Sha)) }),
+  z.object({
+    ok: z.literal(true),
+    missing: z.optional(z.array(Sha)),
+    busy: z.optional(z.boolean()),
+  }),
   z.object({ ok: z.literal(false), code: z.string(), message: z.string() }),
 ]);
 export type Reply = z.infer<typeof Reply>;

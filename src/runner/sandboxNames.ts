@@ -103,6 +103,12 @@ function readonlyRoot(spec: TaskSpec): Required<Pick<ContainerSpec, 'readonlyRoo
   };
 }
 
+/** True when the sandbox can make files outside of its own layer: in volumes, or in folders of yours. */
+export function writesElsewhere(spec: TaskSpec): boolean {
+  const { readonlyRoot = false, mounts = [] } = spec.isolation ?? {};
+  return hasOwnImage(spec) || readonlyRoot || mounts.some((mount) => !mount.readonly);
+}
+
 /**
  * A gateway passes bytes on and counts them. It holds one request of the model at a time as text and as what was read of
  * it (16 MiB at most as text), and the short program that brings it its orders.

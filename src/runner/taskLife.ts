@@ -29,6 +29,7 @@ import {
   type OwnPlace,
   sandboxContainer,
   volumeName,
+  writesElsewhere,
 } from './sandboxNames.ts';
 import type { TaskLog, UnnumberedEvent } from './taskLog.ts';
 
@@ -50,6 +51,8 @@ export const asksFolder = 'asks';
 
 /** How long a stopped agent has to end before its container is stopped, in milliseconds: longer than the supervisor's own patience. */
 const stopPatience = 15_000;
+/** How long a supervisor may take to say whether it has its task, in milliseconds. */
+const answerPatience = 15_000;
 const maxFailures = 5;
 /** How long past its time limit a task may last before its container is stopped from outside, in milliseconds. */
 const overtime = 60_000;
@@ -227,6 +230,8 @@ export class TaskLife {
   /** Looks at what there is of the task, and takes it from there to its end. */
   private async attend(engine: Engine): Promise<void> {
     const found = await this.containers(engine);
+    // Whoever attended to it before may have been killed while its files were counted.
+    if (found.sandbox?.paused === true) await engine.unpause(found.sandbox.id);
     if (!this.workspaceStands() && found.sandbox !== undefined) {
       await this.readSandbox(engine, found.sandbox, 'past');
     }
@@ -327,9 +332,10 @@ export class TaskLife {
   private reading: { id: string; done: Promise<void> } | undefined;
 
   /** Follows a sandbox to the end of the agent's work and to the last import, reviving it where that needs it. */
-  private async accompany(engine: Engine, sandbox: ContainerState): Promise<void> {
+  private async accompany(engine: Engine, found: ContainerState): Promise<void> {
     // It could not be started, so nothing ever ran in it and nothing is to be read.
-    if (sandbox.status === 'created') return;
+    if (found.status === 'created') return;
+    const sandbox = await this.endIfIdle(engine, found);
     const revived = sandbox.status !== 'running';
     if (revived) {
       await this.readSandbox(engine, sandbox, 'live');
@@ -353,7 +359,7 @@ export class TaskLife {
     const running = this.current.paused === undefined;
     this.clock.setRunning(running);
     if (known === undefined && !revived) this.setClock(running);
-    void this.guardDisk(engine, sandbox.id, keepingSignal);
+    const guarding = this.guardDisk(engine, sandbox.id, keepingSignal);
     try {
       this.pull(engine, sandbox.id);
       if (!hasEnded(this.current)) {
@@ -368,6 +374,34 @@ export class TaskLife {
       this.clock = undefined;
       over.abort();
       await keeping;
+      await guarding;
+    }
+  }
+
+  /**
+   * Whoever revived a sandbox may have been killed before its supervisor was told what to do. Such a one waits for ever:
+   * it is ended here, so that it is read and revived like every other one that is dead.
+   */
+  private async endIfIdle(engine: Engine, sandbox: ContainerState): Promise<ContainerState> {
+    const isMine = this.reading?.id === sandbox.id;
+    if (sandbox.status !== 'running' || isMine || hasEnded(this.current) || !this.workspaceStands())
+      return sandbox;
+    if (await this.isBusy(engine, sandbox.id)) return sandbox;
+    await engine.stop(sandbox.id, 0);
+    return (await engine.inspect(sandbox.id)) ?? sandbox;
+  }
+
+  /** True as well for a supervisor that gives no answer: the agent can stop it, and an older one does not know the question. */
+  private async isBusy(engine: Engine, id: string): Promise<boolean> {
+    const signal = AbortSignal.any([AbortSignal.timeout(answerPatience), this.attempt]);
+    try {
+      return (await request(engine, id, { op: 'status' }, { signal })).busy !== false;
+    } catch (thrown) {
+      this.attempt.throwIfAborted();
+      const error = asSallyportError(thrown);
+      if (error.code.startsWith('engine_')) throw error;
+      this.around.log.warn(`The supervisor of ${this.current.spec.id}: ${error.message}`);
+      return true;
     }
   }
 
@@ -447,8 +481,9 @@ export class TaskLife {
     try {
       const { gateway } = await this.containers(engine);
       if (gateway === undefined) return;
-      const limitBytes = this.current.spec.limits.diskBytes;
-      const over = await watchDisk(engine, { sandbox, gateway: gateway.id, limitBytes }, signal);
+      const { spec } = this.current;
+      const watch = { sandbox, gateway: gateway.id, limitBytes: spec.limits.diskBytes };
+      const over = await watchDisk(engine, { ...watch, uncounted: writesElsewhere(spec) }, signal);
       if (over !== undefined) this.cutOff('disk_full', over.message, over.mend);
     } catch (thrown) {
       // An engine that went away is told by the reading.

@@ -99,6 +99,8 @@ export class Supervisor implements Disposable {
         this.clockRuns = request.running;
         this.timer?.setRunning(request.running);
         return { ok: true };
+      case 'status':
+        return { ok: true, busy: this.spec !== undefined };
     }
   }
 

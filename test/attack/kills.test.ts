@@ -15,6 +15,8 @@ import { assertWhole, Bench } from '../support/tasks.ts';
 
 const seed = Number(process.env.SALLYPORT_KILL_SEED ?? Date.now() % 1_000_000);
 const commits = 6;
+/** When a test gives up, in milliseconds: before its runner does, so that it still clears away and the run ends. */
+const patience = 200_000;
 
 /** Chance that comes out the same for the same seed. */
 function chance(start: number): (below: number) => number {
@@ -50,9 +52,13 @@ for (const kind of engineKinds) {
     before(async () => {
       // The image, so that every kill meets the task and not its making.
       const bench = await Bench.open((await engines())[kind]);
-      const { spec } = await bench.submit([{ text: 'ready' }], { repositoryPath: await bench.repository() });
-      await bench.events(spec.id);
-      await bench.close();
+      try {
+        const repositoryPath = await bench.repository();
+        const { spec } = await bench.submit([{ text: 'ready' }], { repositoryPath });
+        await bench.events(spec.id, undefined, AbortSignal.timeout(patience));
+      } finally {
+        await bench.close();
+      }
     });
 
     it(`runner, gateway and sandbox are killed at moments of chance (SALLYPORT_KILL_SEED=${seed})`, async () => {
@@ -64,10 +70,12 @@ for (const kind of engineKinds) {
       const shown = new Map<number, TaskEvent>();
       const changed: TaskEvent[] = [];
       let id: string | undefined;
+      let child: ChildProcess | undefined;
+      const late = AbortSignal.timeout(patience);
       try {
         const repositoryPath = await bench.repository();
         for (let round = 0; round < 4; round++) {
-          const child = runner(address, data, repositoryPath, id);
+          child = runner(address, data, repositoryPath, id);
           const gone = once(child, 'exit');
           assert.ok(child.stdout);
           const lines = createInterface({ input: child.stdout });
@@ -79,7 +87,7 @@ for (const kind of engineKinds) {
             if (before !== undefined && !isDeepStrictEqual(before, said.event)) changed.push(said.event);
             shown.set(said.event.n, said.event);
           });
-          while (id === undefined && child.exitCode === null) await pause(20);
+          while (id === undefined && child.exitCode === null) await pause(20, undefined, { signal: late });
           await pause(500 + random(3000));
           // A sandbox that is revived runs no agent: so this kill waits for something that could be lost.
           for (let i = 0; round === 2 && i < 600 && ![...shown.values()].some(isCommit); i++) await pause(50);
@@ -93,7 +101,7 @@ for (const kind of engineKinds) {
         assert.ok(id);
         assert.ok(shown.size > 5, `only ${shown.size} events were shown`);
         await bench.service.open();
-        const events = await bench.events(id);
+        const events = await bench.events(id, undefined, late);
         assertWhole(events);
         assert.deepEqual(changed, [], 'events that were shown have changed');
         for (const [n, event] of shown) assert.deepEqual(events[n - 1], event, `event ${n}`);
@@ -105,6 +113,7 @@ for (const kind of engineKinds) {
         assert.ok(announced.length > 0, JSON.stringify(events.slice(-12)));
         assert.deepEqual(await bench.remains(), []);
       } finally {
+        child?.kill('SIGKILL');
         engine.dispose();
         await bench.close();
       }
@@ -120,7 +129,7 @@ for (const kind of engineKinds) {
           [{ tools: [{ name: 'Bash', input: { command: script } }] }, { text: 'ok' }],
           { repositoryPath },
         );
-        const events = await bench.events(spec.id);
+        const events = await bench.events(spec.id, undefined, AbortSignal.timeout(patience));
         assertWhole(events);
         const end = events.find((event) => event.type === 'ended');
         assert.equal(end?.outcome, 'failed', JSON.stringify(end));

@@ -446,6 +446,65 @@ for (const name of engineKinds) {
       }
     });
 
+    it('ends a task whose sandbox was revived and never told what to do, and brings in its commits', async () => {
+      const own = await Bench.open(address);
+      const engine = await own.engine();
+      try {
+        const repositoryPath = await own.repository();
+        const { spec } = await own.submit([bash('git commit -q --allow-empty -m Early'), bash(forever)], {
+          repositoryPath,
+        });
+        await own.events(spec.id, (event) => event.type === 'imported');
+        own.service.dispose();
+        const labels = { 'dev.sallyport.task': spec.id, 'dev.sallyport.role': 'sandbox' };
+        const [sandbox] = await engine.list(labels);
+        assert.ok(sandbox);
+        const late = ['git', '-C', '/workspace', 'commit', '-q', '--allow-empty', '-m', 'Late'];
+        assert.equal((await (await engine.exec(sandbox.id, late)).done).exitCode, 0);
+        await engine.stop(sandbox.id, 0);
+        await engine.start(sandbox.id);
+        await own.reopen();
+        const events = await own.events(spec.id, undefined, AbortSignal.timeout(120_000));
+        assertWhole(events);
+        assert.deepEqual([ended(events).outcome, ended(events).kind], ['failed', 'engine_gone']);
+        assert.deepEqual(
+          own.state(spec.id).commits.map((commit) => commit.subject),
+          ['Early', 'Late'],
+        );
+        assert.equal(own.state(spec.id).imported.length, 2);
+        assert.deepEqual(await own.remains(), []);
+      } finally {
+        engine.dispose();
+        await own.close();
+      }
+    });
+
+    it('lets a sandbox go on that was paused by a process that was killed', async () => {
+      const own = await Bench.open(address);
+      const engine = await own.engine();
+      try {
+        const repositoryPath = await own.repository();
+        const { spec } = await own.submit(
+          [bash('sleep 4; git commit -q --allow-empty -m Late'), { text: 'ok' }],
+          { repositoryPath },
+        );
+        await own.events(spec.id, (event) => event.type === 'tool_use');
+        own.service.dispose();
+        const labels = { 'dev.sallyport.task': spec.id, 'dev.sallyport.role': 'sandbox' };
+        const [sandbox] = await engine.list(labels);
+        assert.ok(sandbox);
+        await engine.pause(sandbox.id);
+        await own.reopen();
+        const events = await own.events(spec.id, undefined, AbortSignal.timeout(120_000));
+        assertWhole(events);
+        assert.equal(ended(events).outcome, 'succeeded');
+        assert.equal(own.state(spec.id).imported.length, 1);
+      } finally {
+        engine.dispose();
+        await own.close();
+      }
+    });
+
     it('takes a task up again from its labels when its files are lost', async () => {
       const own = await Bench.open(address);
       try {

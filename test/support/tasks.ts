@@ -136,14 +136,21 @@ export class Bench {
     return await this.service.submit({ prompt: 'Do it.', snapshot: 'head', ...request });
   }
 
-  /** Every event until the sandbox is gone, or until `enough` says so. */
-  async events(id: string, enough: (event: TaskEvent) => boolean = () => false): Promise<TaskEvent[]> {
+  /** Every event until the sandbox is gone, or until `enough` says so. Throws when `late` aborts before. */
+  async events(
+    id: string,
+    enough: (event: TaskEvent) => boolean = () => false,
+    late?: AbortSignal,
+  ): Promise<TaskEvent[]> {
     const all: TaskEvent[] = [];
     const over = new AbortController();
-    for await (const batch of this.service.events(id, 0, over.signal)) {
+    const signal = late === undefined ? over.signal : AbortSignal.any([over.signal, late]);
+    for await (const batch of this.service.events(id, 0, signal)) {
       all.push(...batch);
       if (batch.some(enough)) over.abort();
     }
+    if (late?.aborted === true && !over.signal.aborted)
+      throw new Error(`The task did not end in time: ${JSON.stringify(all.slice(-5))}`);
     return all;
   }
 

@@ -73,6 +73,17 @@ describe('supervisorLife', () => {
     });
   });
 
+  it('says whether it was told a task since it was started', async () => {
+    assert.deepEqual(await sandbox.ask({ op: 'status' }), { ok: true, busy: false });
+    await sandbox.run(result);
+    assert.deepEqual(await sandbox.ask({ op: 'status' }), { ok: true, busy: true });
+    sandbox.restart();
+    assert.deepEqual(await sandbox.ask({ op: 'status' }), { ok: true, busy: false });
+    await sandbox.ask({ op: 'resume', after: 1, spec: sandbox.spec('') });
+    assert.deepEqual(await sandbox.ask({ op: 'status' }), { ok: true, busy: true });
+    await sandbox.supervisor.over;
+  });
+
   const endings: [name: string, script: string, want: object][] = [
     ['exits at once', 'exit 7', { outcome: 'failed', kind: 'exit', exitCode: 7 }],
     ['ends well without a result', 'true', { outcome: 'failed', kind: 'exit', exitCode: 0 }],
