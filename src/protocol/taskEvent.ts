@@ -166,7 +166,7 @@ export const SandboxBody = z.discriminatedUnion('type', [
 ]);
 export type SandboxBody = z.infer<typeof SandboxBody>;
 
-export const Stage = z.enum(['engine', 'image', 'gateway', 'sandbox', 'workspace']);
+export const Stage = z.enum(['queue', 'engine', 'image', 'gateway', 'sandbox', 'workspace']);
 export type Stage = z.infer<typeof Stage>;
 
 /** Said by the runner. */
