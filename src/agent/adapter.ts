@@ -49,6 +49,9 @@ export type AgentReader = (line: string) => Reading | undefined;
 export interface AgentAdapter {
   /** For people. */
   name: string;
+  /** With `spec.conversation` stdin is to stay open, and takes further messages. */
   command(spec: TaskSpec, place: AgentPlace): AgentCommand;
+  /** A user's message, as the stdin of a conversation takes it. */
+  message(text: string): string;
   reader(spec: TaskSpec): AgentReader;
 }

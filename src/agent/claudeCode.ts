@@ -5,7 +5,7 @@ import type { Usage } from '../protocol/usage.ts';
 import type { AgentAdapter, AgentCommand, AgentPlace, AgentReader, Reading, Verdict } from './adapter.ts';
 
 /** Claude Code's command line: `claude -p` with one JSON message a line on stdout. */
-export const claudeCode: AgentAdapter = { name: 'Claude Code', command, reader };
+export const claudeCode: AgentAdapter = { name: 'Claude Code', command, message, reader };
 
 /** The model name of the embedded demonstration model. */
 const demonstrationModel = 'sallyport-demonstration';
@@ -20,7 +20,10 @@ function command(spec: TaskSpec, place: AgentPlace): AgentCommand {
     '--verbose',
     '--dangerously-skip-permissions',
   ];
+  if (spec.conversation === true) argv.push('--input-format', 'stream-json');
   if (model !== undefined) argv.push('--model', model);
+  // Before the user's own options: the last one stands.
+  if (spec.agent.instructions !== undefined) argv.push('--append-system-prompt', spec.agent.instructions);
   argv.push(...(spec.agent.args ?? []));
   return {
     argv,
@@ -53,7 +56,7 @@ function command(spec: TaskSpec, place: AgentPlace): AgentCommand {
       CI: '1',
     },
     // Not an argument: a prompt can be longer than an argument may be, and start with a dash.
-    stdin: spec.prompt,
+    stdin: spec.conversation === true ? message(spec.prompt) : spec.prompt,
     files: [
       {
         path: `${place.home}/.claude.json`,
@@ -68,6 +71,10 @@ function command(spec: TaskSpec, place: AgentPlace): AgentCommand {
       },
     ],
   };
+}
+
+function message(text: string): string {
+  return `${JSON.stringify({ type: 'user', message: { role: 'user', content: text } })}\n`;
 }
 
 /**
@@ -191,6 +198,8 @@ type Result = z.infer<typeof Result>;
 function reader(spec: TaskSpec): AgentReader {
   // Each block of an answer comes as a message of its own, and repeats the id and the usage of the whole answer.
   let countedMessage: string | undefined;
+  // With each result of a conversation the CLI says what all of it has cost so far.
+  let costSoFar = 0;
 
   return (line) => {
     const message = parseObject(line);
@@ -212,7 +221,11 @@ function reader(spec: TaskSpec): AgentReader {
         return user(message.message);
       case 'result': {
         const result = Result.safeParse(message);
-        return result.success ? final(result.data, spec) : undefined;
+        if (!result.success) return undefined;
+        const { total_cost_usd: total } = result.data;
+        const costUsd = Math.max(0, total - costSoFar);
+        costSoFar = Math.max(costSoFar, total);
+        return final({ ...result.data, total_cost_usd: costUsd }, spec);
       }
       default:
         return undefined;

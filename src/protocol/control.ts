@@ -1,6 +1,6 @@
 import * as z from 'zod/mini';
 import { EgressPolicy } from './egress.ts';
-import { Sha } from './grammar.ts';
+import { maxPromptLength, MessageId, Sha } from './grammar.ts';
 import { TaskSpec } from './task.ts';
 import { Usage } from './usage.ts';
 
@@ -48,7 +48,10 @@ export const SupervisorRequest = z.discriminatedUnion('op', [
   z.object({ op: z.literal('resume'), after: z.int(), spec: TaskSpec }),
   /** A git bundle of `want` without what `have` reaches, as data. */
   z.object({ op: z.literal('bundle'), want: z.array(Sha), have: z.array(Sha) }),
+  /** Ends the agent's work. A conversation that waits for its user is finished by it. */
   z.object({ op: z.literal('stop') }),
+  /** A message of the user's in a conversation: for the agent now, or when its turn ends. Known by its id when it comes twice. */
+  z.object({ op: z.literal('say'), id: MessageId, text: z.string().check(z.maxLength(maxPromptLength)) }),
   /** Stops the clock of the time limit while the user is asked for something, and starts it again. */
   z.object({ op: z.literal('clock'), running: z.boolean() }),
   /** Whether it was told a task since its container was started; the answer is `busy`. */
@@ -129,6 +132,14 @@ export const NetworkWay = z.object({
 });
 export type NetworkWay = z.infer<typeof NetworkWay>;
 
+/** Holds the token: it is never stored and never logged. */
+export const ForgeAccess = z.object({
+  /** Of the REST API of GitHub's kind. */
+  apiUrl: z.url(),
+  token: z.string(),
+});
+export type ForgeAccess = z.infer<typeof ForgeAccess>;
+
 export const GatewayRequest = z.discriminatedUnion('op', [
   /** Comes first, once; answered when both sockets listen. */
   z.object({
@@ -144,6 +155,8 @@ export const GatewayRequest = z.discriminatedUnion('op', [
     /** What the task has spent, and what it may spend in all, in US dollars; null is no limit. */
     spentUsd: z.number(),
     allowanceUsd: z.nullable(z.number()),
+    /** The forge's REST API, which the sandbox may read; not at all when it is not there. */
+    forge: z.optional(ForgeAccess),
     /** Events are numbered from `after` + 1 on. */
     after: z.int(),
   }),

@@ -92,5 +92,9 @@ function covers(text: string, host: string, port: number): boolean {
 /** True when a task cannot go on, or not as it wanted to, without a word of the user's. */
 export function needsUser(state: TaskState): boolean {
   if (hasEnded(state)) return false;
-  return state.paused !== undefined || egressQuestions(state).some(({ waiting }) => waiting > 0);
+  return (
+    state.phase === 'waiting' ||
+    state.paused !== undefined ||
+    egressQuestions(state).some(({ waiting }) => waiting > 0)
+  );
 }

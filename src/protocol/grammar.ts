@@ -9,6 +9,9 @@ export const Sha = z.string().check(z.regex(/^(?:[0-9a-f]{40}|[0-9a-f]{64})$/));
 export const TaskId = z.string().check(z.regex(/^[a-z0-9]{10,32}$/));
 export type TaskId = z.infer<typeof TaskId>;
 
+/** A message of a conversation. */
+export const MessageId = z.string().check(z.regex(/^[a-z0-9]{10,32}$/));
+
 /** Longest branch name that is accepted, in characters. */
 const maxBranchLength = 200;
 

@@ -14,6 +14,8 @@ export const AgentSpec = z.object({
   kind: z.enum(['claude-code']),
   model: z.optional(z.string()),
   args: z.optional(z.array(z.string())),
+  /** Added to the agent's own instructions, not to the prompt. */
+  instructions: z.optional(z.string().check(z.maxLength(20_000))),
 });
 export type AgentSpec = z.infer<typeof AgentSpec>;
 
@@ -22,12 +24,17 @@ export const Limits = z.object({
   memoryBytes: z.number().check(z.positive()),
   cpus: z.number().check(z.positive()),
   pids: z.number().check(z.positive()),
-  /** How long the agent may work, in milliseconds. The clock stands still while a budget is used up. */
+  /** How long the agent may work, in milliseconds. The clock stands still while a budget is used up, and while it waits for a message. */
   timeMs: z.number().check(z.positive()),
   /** How much the sandbox may write to the engine's disk, in bytes. */
   diskBytes: z._default(z.number().check(z.positive()), 20 * 2 ** 30),
+  /** How long a conversation waits for the next message, in milliseconds; `defaultIdleMs` when it is not said. */
+  idleMs: z.optional(z.number().check(z.positive())),
 });
 export type Limits = z.infer<typeof Limits>;
+
+/** How long a conversation waits for its user before it is finished, in milliseconds. */
+export const defaultIdleMs = 30 * 60_000;
 
 export const defaultLimits: Limits = {
   memoryBytes: 4 * 2 ** 30,
@@ -122,6 +129,10 @@ export const TaskSpec = z.object({
   /** What the model may cost, in US dollars; no limit when it is not said. */
   budgetUsd: z.optional(z.number().check(z.positive())),
   isolation: z.optional(Isolation),
+  /** The sandbox may read the forge through its gateway, with the runner's token: repositories, branches, files. */
+  forge: z.optional(z.boolean()),
+  /** After each turn the agent waits for the user's next message, instead of ending. */
+  conversation: z.optional(z.boolean()),
   /** Milliseconds since the epoch. */
   createdAt: z.number(),
 });

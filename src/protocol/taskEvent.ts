@@ -1,7 +1,7 @@
 import * as z from 'zod/mini';
 import { EgressMode, EgressRuleText } from './egress.ts';
 import { GatewayBody } from './gatewayEvent.ts';
-import { BranchName, Sha } from './grammar.ts';
+import { BranchName, maxPromptLength, MessageId, Sha } from './grammar.ts';
 import { TaskSpec } from './task.ts';
 import { Usage } from './usage.ts';
 
@@ -143,6 +143,21 @@ export const SandboxBody = z.discriminatedUnion('type', [
     turns: z.number(),
     usage: Usage,
   }),
+  /** In a conversation: the agent begins to work, on a message of the user's, or on its own account. */
+  z.object({
+    type: z.literal('turn_began'),
+    number: z.int().check(z.positive()),
+    message: z.optional(MessageId),
+  }),
+  /** In a conversation: the agent has ended its turn, and waits for the user. Its commits so far are announced. */
+  z.object({
+    type: z.literal('turn'),
+    number: z.int().check(z.positive()),
+    outcome: z.enum(['succeeded', 'failed']),
+    /** Why it failed, and what to do: sentences. */
+    message: z.optional(z.string()),
+    mend: z.optional(z.string()),
+  }),
   /** A message of the agent that this version does not know: kept as it came. */
   z.object({ type: z.literal('unknown'), message: z.unknown() }),
   /** Output of the agent that is no message: a line of stdout or stderr. Bytes that are no UTF-8 come as base64. */
@@ -206,6 +221,15 @@ export const RunnerBody = z.discriminatedUnion('type', [
     limitUsd: z.number(),
   }),
   z.object({ type: z.literal('continued') }),
+  /** What the user says in a conversation. It is handed to the agent next, or, if `queued`, at the end of its turn. */
+  z.object({
+    type: z.literal('said'),
+    id: MessageId,
+    text: z.string().check(z.maxLength(maxPromptLength)),
+    /** Who said it, where several people use the runner. */
+    by: z.optional(z.string().check(z.maxLength(200))),
+    queued: z.boolean(),
+  }),
   Ended,
   /** Container, gateway and volumes are gone; log and quarantine stay. */
   z.object({ type: z.literal('sandbox_removed') }),

@@ -10,7 +10,7 @@ export interface TaskState {
   lastEvent: number;
   /** Last number of the supervisor's that is folded in. */
   lastSandboxEvent: number;
-  phase: 'preparing' | 'running' | 'stopping' | Outcome;
+  phase: 'preparing' | 'running' | 'waiting' | 'stopping' | Outcome;
   /** True once the workspace stands in the sandbox, and with it everything that the agent needs. */
   workspaceReady: boolean;
   /** The newest word on what is being done, while preparing. */
@@ -55,13 +55,26 @@ export interface TaskState {
     counts: { allowed: number; blocked: number; failed: number; bytesOut: number; bytesIn: number };
   };
   egressClosed?: boolean;
+  /** There in a conversation. In the phase `waiting` the agent waits for the user's next message. */
+  conversation?: Conversation;
   /** False while any container of the task may exist. */
   sandboxRemoved: boolean;
 }
 
+export interface Conversation {
+  /** Turns that began. */
+  turn: number;
+  /** Messages of the user's that the agent has not got yet: at most one, unless two processes were at it at once. */
+  undelivered: { id: string; text: string }[];
+  /** The newest messages' ids. */
+  said: string[];
+  /** Of the turns that are over. */
+  usage: Usage;
+}
+
 export interface WaitingRequest {
   id: number;
-  kind: 'tunnel' | 'http' | 'model';
+  kind: 'tunnel' | 'http' | 'model' | 'forge';
   host: string;
   port: number;
   method?: string;
@@ -72,9 +85,10 @@ export interface WaitingRequest {
 
 const maxWaiting = 20;
 const maxBlocked = 50;
+const maxSaid = 50;
 
 /** Changes whenever the same events give another state. */
-export const stateVersion = 3;
+export const stateVersion = 4;
 
 export function initialState(spec: TaskSpec, at: number): TaskState {
   return {
@@ -103,6 +117,9 @@ export function initialState(spec: TaskSpec, at: number): TaskState {
       counts: { allowed: 0, blocked: 0, failed: 0, bytesOut: 0, bytesIn: 0 },
     },
     sandboxRemoved: false,
+    ...(spec.conversation === true
+      ? { conversation: { turn: 0, undelivered: [], said: [], usage: noUsage } }
+      : {}),
   };
 }
 
@@ -140,7 +157,17 @@ export function reduce(state: TaskState, event: TaskEvent): TaskState {
     case 'usage':
       return { ...next, usage: addUsage(next.usage, event.usage) };
     case 'result':
-      return { ...next, costUsd: next.costUsd + event.costUsd, usage: event.usage };
+      return {
+        ...next,
+        costUsd: next.costUsd + event.costUsd,
+        usage: addUsage(next.conversation?.usage ?? noUsage, event.usage),
+      };
+    case 'turn_began':
+    case 'turn':
+    case 'said':
+      return next.conversation === undefined || hasEnded(next)
+        ? next
+        : foldTalk(next, next.conversation, event);
     case 'commit':
       if (next.commits.some((commit) => commit.sha === event.commit.sha)) return next;
       return announce({ ...next, commits: [...next.commits, event.commit] }, event.commit.sha);
@@ -216,6 +243,36 @@ export function reduce(state: TaskState, event: TaskEvent): TaskState {
       return { ...next, sandboxRemoved: true };
     default:
       return next;
+  }
+}
+
+type TalkEvent = Extract<TaskEvent, { type: 'turn_began' | 'turn' | 'said' }>;
+
+function foldTalk(state: TaskState, conversation: Conversation, event: TalkEvent): TaskState {
+  switch (event.type) {
+    case 'turn_began':
+      return {
+        ...state,
+        phase: state.phase === 'waiting' ? 'running' : state.phase,
+        conversation: {
+          ...conversation,
+          turn: event.number,
+          undelivered: conversation.undelivered.filter(({ id }) => id !== event.message),
+        },
+      };
+    case 'turn':
+      return {
+        ...state,
+        phase: state.phase === 'running' ? 'waiting' : state.phase,
+        conversation: { ...conversation, turn: event.number, usage: state.usage },
+      };
+    case 'said': {
+      const { id, text } = event;
+      if (conversation.said.includes(id)) return state;
+      const said = [...conversation.said, id].slice(-maxSaid);
+      const undelivered = [...conversation.undelivered, { id, text }];
+      return { ...state, conversation: { ...conversation, said, undelivered } };
+    }
   }
 }
 

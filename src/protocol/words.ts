@@ -132,6 +132,8 @@ export function phaseLabel(state: TaskState): string {
       return 'Preparing';
     case 'running':
       return 'Running';
+    case 'waiting':
+      return 'Waiting for you';
     case 'stopping':
       return 'Stopping';
     case 'succeeded':

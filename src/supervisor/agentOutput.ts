@@ -1,5 +1,5 @@
 import { LineSplitter } from '../base/lines.ts';
-import type { AgentReader, Verdict } from '../agent/adapter.ts';
+import type { AgentReader, Reading } from '../agent/adapter.ts';
 import type { SandboxBody } from '../protocol/taskEvent.ts';
 
 /** Longest line of the agent's that is read as a message, in bytes; a longer one is kept as output. */
@@ -14,12 +14,15 @@ export class AgentOutput {
   private readonly splitter: LineSplitter;
   private inLongLine = false;
 
-  /** Without a reader every line is output. */
+  /**
+   * Without a reader every line is output.
+   * @param onRead is called behind the events of each message
+   */
   constructor(
     stream: 'stdout' | 'stderr',
     reader: AgentReader | undefined,
     emit: (body: SandboxBody) => void,
-    onVerdict: (verdict: Verdict) => void = () => undefined,
+    onRead: (reading: Reading) => void = () => undefined,
   ) {
     this.splitter = new LineSplitter(
       (line, end) => {
@@ -31,7 +34,7 @@ export class AgentOutput {
           return;
         }
         for (const body of reading.bodies) emit(body);
-        if (reading.verdict !== undefined) onVerdict(reading.verdict);
+        onRead(reading);
       },
       reader === undefined ? maxPieceBytes : maxMessageBytes,
     );

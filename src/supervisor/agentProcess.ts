@@ -2,7 +2,7 @@ import { spawn, type ChildProcessWithoutNullStreams } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { mkdir, readFile, readdir, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import type { Readable } from 'node:stream';
+import { PassThrough, type Readable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { AgentCommand, AgentReader, Verdict } from '../agent/adapter.ts';
 import type { SandboxBody } from '../protocol/taskEvent.ts';
@@ -32,18 +32,44 @@ export interface AgentExit {
 export interface AgentRun {
   /** Resolves when the agent and all that it started is gone, and its output is in the log. Never rejects. */
   ended: Promise<AgentExit>;
+  /** Writes to the stdin of an agent that was started with a listener. */
+  write(text: string): void;
+  /** Ends that stdin. */
+  endInput(): void;
   /** Asks it to end: SIGINT, then SIGTERM, then SIGKILL, to all its group. */
   interrupt(): void;
+}
+
+/** Hears of the turns of an agent whose stdin stays open. */
+export interface Listener {
+  /** Before each event of the agent's is in the log. */
+  before(body: SandboxBody): void;
+  /** The agent has said the result of a turn, and it is in the log. */
+  turnEnded(verdict: Verdict | undefined, succeeded: boolean): void;
 }
 
 /** Every process that the agent starts inherits this variable, even one that leaves its group. */
 const markName = 'SALLYPORT_RUN';
 
-/** Starts the agent in a process group of its own. */
-export function runAgent(command: AgentCommand, cwd: string, reader: AgentReader, log: EventLog): AgentRun {
+/** Starts the agent in a process group of its own. With a listener its stdin stays open. */
+export function runAgent(
+  command: AgentCommand,
+  cwd: string,
+  reader: AgentReader,
+  log: EventLog,
+  listener?: Listener,
+): AgentRun {
   const abort = new AbortController();
+  const input = new PassThrough();
   let interrupt = (): void => abort.abort();
-  return { ended: run(), interrupt: () => interrupt() };
+  return {
+    ended: run(),
+    interrupt: () => interrupt(),
+    write: (text) => {
+      if (!input.writableEnded) input.write(text);
+    },
+    endInput: () => input.end(),
+  };
 
   async function run(): Promise<AgentExit> {
     const exit: AgentExit = { succeeded: false, stderr: '' };
@@ -76,16 +102,25 @@ export function runAgent(command: AgentCommand, cwd: string, reader: AgentReader
     }
     // An agent that ends before it has read its prompt breaks the pipe; its exit says why.
     child.stdin.on('error', () => undefined);
-    child.stdin.end(command.stdin);
+    input.write(command.stdin);
+    if (listener === undefined) input.end();
+    input.pipe(child.stdin);
 
     const emit = (body: SandboxBody): void => {
+      listener?.before(body);
       if (body.type === 'result') exit.succeeded = !body.isError;
       log.emit(body);
     };
-    const stdout = new AgentOutput('stdout', reader, emit, (verdict) => (exit.verdict = verdict));
+    const stdout = new AgentOutput('stdout', reader, emit, ({ bodies, verdict }) => {
+      const isResult = bodies.some(({ type }) => type === 'result');
+      // Of several turns the last one's counts.
+      if (isResult) delete exit.verdict;
+      if (verdict !== undefined) exit.verdict = verdict;
+      if (isResult) listener?.turnEnded(verdict, exit.succeeded);
+    });
     const stderr = new AgentOutput('stderr', undefined, (body) => {
       if (body.type === 'output') exit.stderr = `${exit.stderr}${body.text ?? ''}\n`.slice(-stderrTail);
-      emit(body);
+      log.emit(body);
     });
     const out = [follow(child.stdout, stdout, log), follow(child.stderr, stderr, log)];
 

@@ -1,3 +1,4 @@
+import { defaultIdleMs } from '../protocol/task.ts';
 import type { FailureKind, SandboxBody } from '../protocol/taskEvent.ts';
 import type { AgentExit } from './agentProcess.ts';
 
@@ -8,7 +9,9 @@ export interface Circumstances {
   exit: AgentExit;
   /** Why it was asked to end, if it was. */
   interrupted: 'stop' | 'time' | undefined;
-  limits: { timeMs: number; memoryBytes: number };
+  /** Why a conversation that waited for its user was brought to its end. */
+  finished?: 'asked' | 'idle' | undefined;
+  limits: { timeMs: number; memoryBytes: number; idleMs?: number | undefined };
   /** How many processes were killed for want of memory while it worked. */
   oomKills: number;
   diskFull: boolean;
@@ -31,6 +34,18 @@ export function outcome(circumstances: Circumstances): Ended {
       ...code,
       message: `${agent} did not finish within ${duration(limits.timeMs)} and was ended.`,
       mend: 'Give the task more time, or make it smaller.',
+    };
+  }
+  if (circumstances.finished !== undefined && exit.succeeded) {
+    const idle = duration(limits.idleMs ?? defaultIdleMs);
+    return {
+      type: 'ended',
+      outcome: 'succeeded',
+      ...code,
+      message:
+        circumstances.finished === 'asked'
+          ? 'The conversation was finished.'
+          : `The conversation was finished, because no message came for ${idle}.`,
     };
   }
   if (exit.succeeded && exit.code === 0) {

@@ -5,11 +5,12 @@ import type { Disposable } from '../base/disposable.ts';
 import { asSallyportError, type SallyportError } from '../base/errors.ts';
 import { PausableTimer } from '../base/pausableTimer.ts';
 import { paths, SupervisorRequest } from '../protocol/control.ts';
-import { type AgentSpec, hasOwnImage, type TaskSpec } from '../protocol/task.ts';
+import { type AgentSpec, defaultIdleMs, hasOwnImage, type TaskSpec } from '../protocol/task.ts';
 import type { Commit, SandboxBody } from '../protocol/taskEvent.ts';
 import { runAgent, type AgentRun } from './agentProcess.ts';
 import { makeBundle } from './bundle.ts';
 import { CommitWatch } from './commitWatch.ts';
+import { Conversation } from './conversation.ts';
 import type { EgressCheck } from './egress.ts';
 import type { EventLog } from './eventLog.ts';
 import { keepLeftovers } from './leftovers.ts';
@@ -61,6 +62,7 @@ export class Supervisor implements Disposable {
   private relays: Relays | undefined;
   private timer: PausableTimer | undefined;
   private clockRuns = true;
+  private conversation: Conversation | undefined;
   /** Ends the preparation. */
   private readonly preparing = new AbortController();
   /** Settles when the task is over; for tests and for an orderly exit. */
@@ -93,11 +95,17 @@ export class Supervisor implements Disposable {
         return missing.length === 0 ? { ok: true } : { ok: true, missing };
       }
       case 'stop':
-        this.interrupt('stop');
+        if (this.conversation?.isWaiting === true) this.conversation.finish('asked');
+        else this.interrupt('stop');
+        return { ok: true };
+      case 'say':
+        if (this.conversation === undefined)
+          throw new ControlFailure('conflict', 'This task takes no messages.');
+        this.conversation.say(request.id, request.text);
         return { ok: true };
       case 'clock':
         this.clockRuns = request.running;
-        this.timer?.setRunning(request.running);
+        this.setClock();
         return { ok: true };
       case 'status':
         return { ok: true, busy: this.spec !== undefined };
@@ -107,6 +115,7 @@ export class Supervisor implements Disposable {
   /** Ends everything that runs, at once. */
   dispose(): void {
     this.timer?.dispose();
+    this.conversation?.dispose();
     this.preparing.abort();
     this.run?.interrupt();
     this.watch?.dispose();
@@ -124,6 +133,7 @@ export class Supervisor implements Disposable {
     bundle: AsyncIterable<Uint8Array>,
   ): Promise<{ ok: true }> {
     this.take(spec);
+    if (spec.conversation === true) this.conversation = this.converse(spec);
     this.log.emit({ type: 'started', spec, supervisor: this.options.version });
     const begun = Date.now();
     const { signal } = this.preparing;
@@ -203,11 +213,15 @@ export class Supervisor implements Disposable {
     await writeProxyFiles(proxy.files);
     const command = adapter.command(spec, { baseUrl, token, proxyUrl, home, path, workspace });
     const below = own ? imageEnvironment(this.options.environment ?? {}) : {};
-    const env = { ...below, ...proxy.env, ...command.env };
+    // The gateway asks for the task's token there too, which is worth nothing elsewhere.
+    const forge = { SALLYPORT_FORGE_URL: `${baseUrl}/forge`, SALLYPORT_FORGE_TOKEN: token };
+    const env = { ...below, ...proxy.env, ...command.env, ...(spec.forge === true ? forge : {}) };
     this.timer = new PausableTimer(spec.limits.timeMs, () => this.interrupt('time'), this.clockRuns);
-    this.run = runAgent({ ...command, env }, workspace, adapter.reader(spec), this.log);
+    this.run = runAgent({ ...command, env }, workspace, adapter.reader(spec), this.log, this.conversation);
+    this.conversation?.begin(this.run);
     const exit = await this.run.ended;
     this.timer.dispose();
+    this.conversation?.dispose();
     const { interrupted } = this;
     const kills = ((await oomKills()) ?? 0) - killsBefore;
     const diskFull = await this.isDiskFull();
@@ -216,6 +230,7 @@ export class Supervisor implements Disposable {
       agent: adapter.name,
       exit,
       interrupted,
+      finished: this.conversation?.finished,
       limits: spec.limits,
       oomKills: kills,
       diskFull,
@@ -224,6 +239,25 @@ export class Supervisor implements Disposable {
       this.notice('warning', `The kernel ended ${kills} of the agent's processes for want of memory.`);
     }
     return ended;
+  }
+
+  private converse(spec: TaskSpec): Conversation {
+    const adapter = this.options.adapters[spec.agent.kind];
+    return new Conversation({
+      emit: (body) => this.log.emit(body),
+      message: (text) => adapter.message(text),
+      collect: async () => {
+        // What is not seen now is announced a little later.
+        await this.watch?.scan().catch(() => undefined);
+      },
+      onWorking: () => this.setClock(),
+      idleMs: spec.limits.idleMs ?? defaultIdleMs,
+    });
+  }
+
+  /** The time in which the user is waited for is not the agent's. */
+  private setClock(): void {
+    this.timer?.setRunning(this.clockRuns && this.conversation?.isWaiting !== true);
   }
 
   private async startRelays(signal: AbortSignal): Promise<Relays> {

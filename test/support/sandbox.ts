@@ -181,9 +181,10 @@ const scriptAgent: AgentAdapter = {
       GIT_CONFIG_GLOBAL: '/dev/null',
       OK: '{"type":"result","isError":false,"text":"done","durationMs":1,"costUsd":0,"turns":1,"usage":{"inputTokens":0,"outputTokens":0,"cacheReadTokens":0,"cacheWriteTokens":0}}',
     },
-    stdin: prompt,
+    stdin: `${prompt}\n`,
     files: [{ path: join(place.home, 'sub', 'settings'), content: 'set' }],
   }),
+  message: (text) => `${text}\n`,
   reader: () => (line) => {
     try {
       const json = JSON.parse(line) as SandboxBody;

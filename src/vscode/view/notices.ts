@@ -59,6 +59,7 @@ export function endNotice(state: TaskState): Notice | undefined {
     }
     case 'preparing':
     case 'running':
+    case 'waiting':
     case 'stopping':
     case 'stopped':
       return undefined;

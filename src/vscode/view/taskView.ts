@@ -33,6 +33,7 @@ const labelLength = 24;
 const icons: Record<TaskState['phase'], { icon: string; color?: string }> = {
   preparing: { icon: 'loading~spin' },
   running: { icon: 'sync~spin', color: 'charts.blue' },
+  waiting: { icon: 'comment-discussion', color: 'charts.orange' },
   stopping: { icon: 'loading~spin' },
   succeeded: { icon: 'pass-filled', color: 'testing.iconPassed' },
   failed: { icon: 'error', color: 'testing.iconFailed' },

@@ -1,0 +1,139 @@
+import type { Verdict } from '../agent/adapter.ts';
+import { ControlFailure } from '../base/controlSocket.ts';
+import type { Disposable } from '../base/disposable.ts';
+import { PausableTimer } from '../base/pausableTimer.ts';
+import type { SandboxBody } from '../protocol/taskEvent.ts';
+import type { AgentRun, Listener } from './agentProcess.ts';
+
+export interface ConversationOptions {
+  emit: (body: SandboxBody) => void;
+  /** A message as the agent's stdin takes it. */
+  message: (text: string) => string;
+  /** Looks for what the turn has brought. Never rejects. */
+  collect: () => Promise<void>;
+  /** Says whether the agent works now, or waits for the user. */
+  onWorking: (working: boolean) => void;
+  /** How long it waits for the next message, in milliseconds. */
+  idleMs: number;
+}
+
+/** How long an agent whose input has ended may take to end, in milliseconds. */
+const partingMs = 5000;
+/** Messages that are known again when they come twice. */
+const maxKnown = 1000;
+
+/** What an agent says only while it works. */
+const work: ReadonlySet<SandboxBody['type']> = new Set([
+  'session',
+  'text',
+  'thinking',
+  'tool_use',
+  'tool_result',
+  'result',
+]);
+
+/**
+ * A conversation with the agent, turn by turn. It works on one message at a time; one more can wait for the end of its turn.
+ */
+export class Conversation implements Disposable, Listener {
+  private readonly options: ConversationOptions;
+  private run: AgentRun | undefined;
+  private number = 0;
+  private state: 'before' | 'working' | 'collecting' | 'waiting' | 'over' = 'before';
+  private next: { id: string; text: string } | undefined;
+  private readonly known = new Set<string>();
+  private idle: PausableTimer | undefined;
+  private parting: NodeJS.Timeout | undefined;
+  /** Why it was brought to its end while the agent waited. */
+  finished: 'asked' | 'idle' | undefined;
+
+  constructor(options: ConversationOptions) {
+    this.options = options;
+  }
+
+  get isWaiting(): boolean {
+    return this.state === 'waiting';
+  }
+
+  /** The agent gets its prompt, which is the first message. */
+  begin(run: AgentRun): void {
+    this.run = run;
+    this.beginTurn();
+  }
+
+  /** Hands a message to the agent now, or keeps it until the agent's turn ends. One that came before is left aside. */
+  say(id: string, text: string): void {
+    if (this.known.has(id)) return;
+    if (this.state === 'over') throw new ControlFailure('conflict', 'The conversation is over.');
+    if (this.next !== undefined) {
+      throw new ControlFailure('busy', "A message waits already for the end of the agent's turn.");
+    }
+    if (this.known.size >= maxKnown) this.known.clear();
+    this.known.add(id);
+    this.next = { id, text };
+    if (this.state === 'waiting') this.goOn();
+  }
+
+  /** Brings a conversation that waits to its end: the agent is told that nothing more comes. */
+  finish(why: 'asked' | 'idle'): void {
+    if (this.state !== 'waiting') return;
+    this.state = 'over';
+    this.finished = why;
+    this.idle?.dispose();
+    this.run?.endInput();
+    this.parting = setTimeout(() => this.run?.interrupt(), partingMs);
+  }
+
+  /** An agent can begin by itself, such as when a command that it left running has ended. */
+  before(body: SandboxBody): void {
+    if (this.state === 'waiting' && work.has(body.type)) this.beginTurn();
+  }
+
+  turnEnded(verdict: Verdict | undefined, succeeded: boolean): void {
+    if (this.state !== 'working') return;
+    this.state = 'collecting';
+    void this.options.collect().then(() => {
+      if (this.state !== 'collecting') return;
+      this.options.emit({
+        type: 'turn',
+        number: this.number,
+        outcome: succeeded ? 'succeeded' : 'failed',
+        ...(verdict === undefined ? {} : { message: verdict.message, mend: verdict.mend }),
+      });
+      this.state = 'waiting';
+      if (this.next !== undefined) {
+        this.goOn();
+        return;
+      }
+      this.options.onWorking(false);
+      this.idle = new PausableTimer(this.options.idleMs, () => this.finish('idle'));
+    });
+  }
+
+  /** After the agent has ended, or when it is to end at once. */
+  dispose(): void {
+    this.state = 'over';
+    this.idle?.dispose();
+    clearTimeout(this.parting);
+  }
+
+  private goOn(): void {
+    const { next } = this;
+    if (next === undefined) return;
+    this.next = undefined;
+    this.beginTurn(next.id);
+    this.run?.write(this.options.message(next.text));
+  }
+
+  private beginTurn(message?: string): void {
+    this.idle?.dispose();
+    this.state = 'working';
+    this.number++;
+    this.options.emit({
+      type: 'turn_began',
+      number: this.number,
+      ...(message === undefined ? {} : { message }),
+    });
+    this.options.onWorking(true);
+  }
+}
