@@ -1,7 +1,22 @@
 import type { PanelMessage, PanelRequest } from '../../src/protocol/panelMessages.ts';
 
-/** Whatever shows a page: VS Code, or later a browser. */
+/** What can be done where the page is shown, and by whoever looks at it. */
+export interface Capabilities {
+  /** The task can be steered: stopped, removed, answered. */
+  steer: boolean;
+  /** Commits can be taken over into a repository of the user's. */
+  accept: boolean;
+  /** An editor opens diffs and long texts. */
+  editor: boolean;
+  /** Credentials, the log and the doctor are at hand. */
+  machine: boolean;
+  /** What tasks have in common that keep a rule of the network for good. */
+  place: 'Workspace' | 'Repository';
+}
+
+/** Whatever shows a page: VS Code, or a browser. */
 export interface Host<Saved> {
+  can: Capabilities;
   send(request: PanelRequest): void;
   onMessage(listener: (message: PanelMessage) => void): void;
   /** What was saved when the page was last shown; not trusted to have any shape. */
@@ -21,6 +36,7 @@ declare function acquireVsCodeApi(): VsCodeApi;
 export function vsCodeHost<Saved>(): Host<Saved> {
   const api = acquireVsCodeApi();
   return {
+    can: { steer: true, accept: true, editor: true, machine: true, place: 'Workspace' },
     send: (request) => api.postMessage(request),
     onMessage: (listener) => {
       window.addEventListener('message', (event: MessageEvent<PanelMessage>) => listener(event.data));

@@ -16,7 +16,7 @@ import {
   spendOf,
   spendText,
 } from '../../src/protocol/words.ts';
-import { type Host, vsCodeHost } from '../shared/host.ts';
+import type { Host } from '../shared/host.ts';
 import { VirtualList } from '../shared/virtualList.ts';
 import { type BannerActions, hostOf, pausedBanner, questionBanners } from './banners.ts';
 import type { DiffView } from './diffView.ts';
@@ -34,7 +34,7 @@ interface Range {
   to: string;
 }
 
-interface Saved {
+export interface Saved {
   id: string;
   tab: Tab;
   split: boolean;
@@ -75,7 +75,8 @@ export class TaskPage extends LitElement {
   declare split: boolean;
   declare now: number;
 
-  private readonly host: Host<Saved> = vsCodeHost<Saved>();
+  private readonly host: Host<Saved>;
+  private readonly gone = new AbortController();
   private readonly model = new LogModel();
   private readonly ledger = new Ledger();
   /** Hosts whose notice was closed. */
@@ -91,6 +92,8 @@ export class TaskPage extends LitElement {
   private selected = 'all';
   private request = 0;
   private shownRange = '';
+  /** The file that the diff is scrolled to when it is there. */
+  private wantedFile: string | undefined;
 
   private readonly search = new Search({
     text: (index) => this.searchText(index),
@@ -103,29 +106,19 @@ export class TaskPage extends LitElement {
     toggle: (event) => this.toggle(event),
     openText: (event) => this.host.send({ type: 'openText', event }),
     showCommit: (commit) => this.selectDiff(commit.sha),
-    openFile: (commit, path) =>
-      this.openInEditor(rangeOf(commit), `${commit.sha.slice(0, 7)} ${commit.subject}`, path),
+    openFile: (commit, path) => {
+      if (!this.host.can.editor) this.selectDiff(commit.sha, path);
+      else this.openInEditor(rangeOf(commit), `${commit.sha.slice(0, 7)} ${commit.subject}`, path);
+    },
     showLeftovers: () => this.selectDiff('leftovers'),
   };
 
-  private readonly network: BannerActions & LedgerActions = {
-    allow: (scope, rule) => this.host.send({ type: 'allow', scope, rule }),
-    refuse: (host) => this.host.send({ type: 'refuse', host }),
-    dismiss: (question) => {
-      this.dismissed.add(hostOf(question));
-      this.requestUpdate();
-    },
-    showNetwork: () => (this.tab = 'network'),
-    raise: (scope, usd) => this.host.send({ type: 'raise', scope, usd }),
-    chooseBudget: () => this.act('setBudget'),
-    stop: () => this.act('stop'),
-    export: (filter) => this.host.send({ type: 'export', filter }),
-    editRules: () => this.act('editNetworkRules'),
-    showTool: (event) => this.showInLog(event),
-  };
+  private readonly network: BannerActions & LedgerActions;
 
-  constructor() {
+  constructor(host: Host<Saved>) {
     super();
+    this.host = host;
+    this.network = this.networkActions();
     this.task = '';
     const saved = this.host.saved() as Partial<Saved> | undefined;
     this.tab = tabs.find(({ id }) => id === saved?.tab)?.id ?? 'log';
@@ -139,6 +132,25 @@ export class TaskPage extends LitElement {
     this.now = Date.now();
   }
 
+  private networkActions(): BannerActions & LedgerActions {
+    return {
+      can: this.host.can,
+      allow: (scope, rule) => this.host.send({ type: 'allow', scope, rule }),
+      refuse: (host) => this.host.send({ type: 'refuse', host }),
+      dismiss: (question) => {
+        this.dismissed.add(hostOf(question));
+        this.requestUpdate();
+      },
+      showNetwork: () => (this.tab = 'network'),
+      raise: (scope, usd) => this.host.send({ type: 'raise', scope, usd }),
+      chooseBudget: () => this.act('setBudget'),
+      stop: () => this.act('stop'),
+      export: (filter) => this.host.send({ type: 'export', filter }),
+      editRules: () => this.act('editNetworkRules'),
+      showTool: (event) => this.showInLog(event),
+    };
+  }
+
   /** In the page itself, not in a shadow tree: one style sheet, and the search can mark what it finds. */
   protected override createRenderRoot(): HTMLElement {
     return this;
@@ -148,14 +160,26 @@ export class TaskPage extends LitElement {
     super.connectedCallback();
     this.save();
     this.host.onMessage((message) => this.receive(message));
-    window.addEventListener('keydown', (event) => this.key(event));
-    setInterval(() => {
+    const { signal } = this.gone;
+    window.addEventListener('keydown', (event) => this.key(event), { signal });
+    const clock = setInterval(() => {
       if (this.state !== undefined && !hasEnded(this.state)) this.now = Date.now() + this.clockOffset;
     }, 1000);
-    new MutationObserver(() => this.diff?.themeChanged()).observe(document.body, {
-      attributeFilter: ['class'],
+    const theme = new MutationObserver(() => this.diff?.themeChanged());
+    theme.observe(document.body, { attributeFilter: ['class'] });
+    signal.addEventListener('abort', () => {
+      clearInterval(clock);
+      theme.disconnect();
+      this.lists.log?.dispose();
+      this.lists.raw?.dispose();
+      this.diff?.dispose();
     });
     this.host.send({ type: 'ready', after: 0 });
+  }
+
+  /** For good: a page that is taken away is made anew when it is wanted again. */
+  dispose(): void {
+    this.gone.abort();
   }
 
   private receive(message: PanelMessage): void {
@@ -272,7 +296,7 @@ export class TaskPage extends LitElement {
     if (this.removed) {
       return html`<div class="empty">
         <p>This task was removed.</p>
-        <vscode-button @click=${() => this.act('newTask')}>New Task</vscode-button>
+        ${this.host.can.steer ? html`<vscode-button @click=${() => this.act('newTask')}>New Task</vscode-button>` : nothing}
       </div>`;
     }
     return html`${this.header()} ${this.banners()} ${this.tabBar()}
@@ -341,12 +365,13 @@ export class TaskPage extends LitElement {
     const tokensIn = usage.inputTokens + usage.cacheReadTokens + usage.cacheWriteTokens;
     const active = !hasEnded(state);
     const accepted = this.result !== undefined;
+    const { can } = this.host;
     return html`<header>
       <div class="title-line">
         <h1 title=${safeText(state.spec.prompt.slice(0, 1000))}>${safeLine(state.spec.title)}</h1>
         <div class="buttons">
           ${
-            active
+            active && can.steer
               ? html`<vscode-button
                   secondary
                   ?disabled=${state.phase === 'stopping'}
@@ -356,14 +381,14 @@ export class TaskPage extends LitElement {
               : nothing
           }
           ${
-            accepted || this.leftovers !== undefined
+            can.editor && (accepted || this.leftovers !== undefined)
               ? html`<vscode-button secondary @click=${() => this.act('showDiff')}
                   >Show Diff in Editor</vscode-button
                 >`
               : nothing
           }
-          ${accepted ? html`<vscode-button ?secondary=${active} @click=${() => this.act('acceptAsBranch')}>Accept as Branch…</vscode-button>` : nothing}
-          ${active ? nothing : html`<vscode-button secondary @click=${() => this.act('remove')}>Remove…</vscode-button>`}
+          ${accepted && can.accept ? html`<vscode-button ?secondary=${active} @click=${() => this.act('acceptAsBranch')}>Accept as Branch…</vscode-button>` : nothing}
+          ${active || !can.steer ? nothing : html`<vscode-button secondary @click=${() => this.act('remove')}>Remove…</vscode-button>`}
         </div>
       </div>
       <div class="facts">
@@ -395,7 +420,7 @@ export class TaskPage extends LitElement {
             : html`<button
                 class="fact-button"
                 title="Cost, ${source}${spent.startsWith('≈') ? '; the price of the model is a guess' : ''}. Click to set the budget."
-                ?disabled=${!active}
+                ?disabled=${!active || !can.steer}
                 @click=${() => this.act('setBudget')}
               >
                 ${spent === '' ? cost(0) : spent}${state.budgetUsd === null ? '' : ` of ${cost(state.budgetUsd)}`}
@@ -457,7 +482,7 @@ export class TaskPage extends LitElement {
         <strong>${safeText(failure.message.slice(0, 1000))}</strong>
         ${failure.mend === undefined ? nothing : safeText(failure.mend)}
       </div>
-      ${button === undefined ? nothing : html`<vscode-button secondary @click=${() => this.act(button[1])}>${button[0]}</vscode-button>`}
+      ${button === undefined || !this.host.can.machine ? nothing : html`<vscode-button secondary @click=${() => this.act(button[1])}>${button[0]}</vscode-button>`}
     </div>`;
   }
 
@@ -593,12 +618,12 @@ export class TaskPage extends LitElement {
                 >
               </div>
               <div class="dim">
-                Left in the workspace without a commit. Kept in the quarantine; Accept as Branch does not take
-                them.
+                Left in the workspace without a commit. Kept in the
+                quarantine${this.host.can.accept ? '; Accept as Branch does not take them' : ''}.
               </div>
               ${fileList(state.leftovers, (path) => {
-                if (this.leftovers !== undefined)
-                  this.openInEditor(this.leftovers, 'Uncommitted edits', path);
+                if (!this.host.can.editor) this.selectDiff('leftovers', path);
+                else this.openInEditor(this.leftovers, 'Uncommitted edits', path);
               })}
             </div>`
       }
@@ -630,9 +655,16 @@ export class TaskPage extends LitElement {
         <button aria-pressed=${!this.split} @click=${() => this.setSplit(false)}>Unified</button>
         <button aria-pressed=${this.split} @click=${() => this.setSplit(true)}>Split</button>
       </div>
-      <vscode-button secondary ?disabled=${this.range() === undefined} @click=${() => this.selectedInEditor()}
-        >Open in Editor</vscode-button
-      >
+      ${
+        this.host.can.editor
+          ? html`<vscode-button
+              secondary
+              ?disabled=${this.range() === undefined}
+              @click=${() => this.selectedInEditor()}
+              >Open in Editor</vscode-button
+            >`
+          : nothing
+      }
     </div>`;
   }
 
@@ -757,8 +789,9 @@ export class TaskPage extends LitElement {
 
   // The diff
 
-  private selectDiff(what: string): void {
+  private selectDiff(what: string, path?: string): void {
     this.selected = what;
+    this.wantedFile = path;
     this.shownRange = '';
     if (this.tab === 'diff') this.loadDiff();
     else this.tab = 'diff';
@@ -822,15 +855,16 @@ export class TaskPage extends LitElement {
       const root = this.querySelector<HTMLElement>('#diff-root');
       if (root === null) return;
       this.diff ??= new DiffView(root, this.split);
-      const files = this.diff.show(text);
+      const files = this.diff.show(text, this.wantedFile);
+      this.wantedFile = undefined;
       this.diffStatus = {
         kind: 'shown',
-        text: `${plural(files, 'file')}${truncated ? ', cut: open it in the editor to see the rest' : ''}`,
+        text: `${plural(files, 'file')}${truncated ? `, cut: ${this.host.can.editor ? 'open it in the editor' : 'fetch the commits'} to see the rest` : ''}`,
       };
     } catch (thrown) {
       this.diffStatus = {
         kind: 'error',
-        text: `The diff cannot be drawn: ${String(thrown)} Open it in the editor instead.`,
+        text: `The diff cannot be drawn: ${String(thrown)}${this.host.can.editor ? ' Open it in the editor instead.' : ''}`,
       };
     }
   }

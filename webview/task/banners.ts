@@ -3,10 +3,12 @@ import type { EgressQuestion } from '../../src/protocol/egressQuestions.ts';
 import { safeLine } from '../../src/protocol/safeText.ts';
 import type { TaskState } from '../../src/protocol/taskState.ts';
 import { cost, plural, raisedBudget } from '../../src/protocol/words.ts';
+import type { Capabilities } from '../shared/host.ts';
 import { icon } from './icons.ts';
 
 /** What a banner can ask of the page around it. */
 export interface BannerActions {
+  can: Capabilities;
   allow(scope: 'task' | 'workspace', rule: string): void;
   refuse(host: string): void;
   dismiss(question: EgressQuestion): void;
@@ -54,7 +56,7 @@ function questionBanner(question: EgressQuestion, now: number, actions: BannerAc
       ${waits && request !== '' && question.path !== undefined ? html`<code class="dim">${request}</code>` : nothing}
       <span class="dim" aria-hidden="true">${detail(question, now)}</span>
     </div>
-    <div class="buttons">
+    <div class="buttons" ?hidden=${!actions.can.steer}>
       <vscode-button
         ?secondary=${!waits}
         title="Lets ${question.rule} through until this task is over"
@@ -63,9 +65,9 @@ function questionBanner(question: EgressQuestion, now: number, actions: BannerAc
       >
       <vscode-button
         secondary
-        title="Lets ${question.rule} through for all tasks of this workspace, from now on"
+        title="Lets ${question.rule} through for all tasks of this ${actions.can.place.toLowerCase()}, from now on"
         @click=${() => actions.allow('workspace', question.rule)}
-        >Always for This Workspace</vscode-button
+        >Always for This ${actions.can.place}</vscode-button
       >
       <vscode-button
         secondary
@@ -117,7 +119,7 @@ export function pausedBanner(
         ${cost(paused.spentUsd)} of ${cost(paused.limitUsd)}${day ? ', for all tasks' : ''}. The agent waits;
         nothing is lost.
       </div>
-      <div class="buttons">
+      <div class="buttons" ?hidden=${!actions.can.steer}>
         <vscode-button @click=${() => actions.raise(paused.scope, raised)}
           >Raise to ${cost(raised)}</vscode-button
         >

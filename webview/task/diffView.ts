@@ -31,8 +31,11 @@ export class DiffView {
     this.view.setup(root);
   }
 
-  /** @returns how many files differ */
-  show(patch: string): number {
+  /**
+   * @param path file that is scrolled to; the first one without it
+   * @returns how many files differ
+   */
+  show(patch: string, path?: string): number {
     const files = parsePatchFiles(safePatch(patch)).flatMap((parsed) => parsed.files);
     this.version += 1;
     const items: CodeViewDiffItem[] = files.map((fileDiff, index) => {
@@ -45,7 +48,13 @@ export class DiffView {
       };
     });
     this.view.setItems(items);
-    this.view.scrollTo({ type: 'position', position: 0, behavior: 'instant' });
+    const wanted = path === undefined ? -1 : files.findIndex(({ name }) => name === path);
+    const id = items[wanted]?.id;
+    this.view.scrollTo(
+      id === undefined
+        ? { type: 'position', position: 0, behavior: 'instant' }
+        : { type: 'item', id, align: 'start', behavior: 'instant' },
+    );
     return files.length;
   }
 

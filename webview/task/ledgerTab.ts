@@ -11,12 +11,14 @@ import {
 import { safeLine, safeText } from '../../src/protocol/safeText.ts';
 import { hasEnded, type TaskState } from '../../src/protocol/taskState.ts';
 import { bytes, cost, count, shortDuration } from '../../src/protocol/words.ts';
+import type { Capabilities } from '../shared/host.ts';
 import { VirtualList } from '../shared/virtualList.ts';
 import { icon, type IconName } from './icons.ts';
 import { toolView } from './toolView.ts';
 
 /** What the ledger can ask of the page around it. */
 export interface LedgerActions {
+  can: Capabilities;
   allow(scope: 'task' | 'workspace', rule: string): void;
   refuse(host: string): void;
   export(filter: LedgerFilter): void;
@@ -40,6 +42,7 @@ const kinds: Record<LedgerRow['kind'], string> = {
   tunnel: 'Encrypted tunnel: only the host can be seen',
   http: 'Plain HTTP',
   model: 'Request to the model',
+  forge: 'Request to the forge',
 };
 
 /** The requests of a task: a filter, a table of any length, details on demand. */
@@ -150,14 +153,18 @@ export class LedgerTab extends LitElement {
         <span class="dim totals" title="What all requests carried: from the sandbox, and to it"
           >↑ ${bytes(totals?.bytesOut ?? 0)} ↓ ${bytes(totals?.bytesIn ?? 0)}</span
         >
-        <button
-          class="tool-button"
-          title="Network rules of this workspace"
-          aria-label="Edit the network rules of this workspace"
-          @click=${() => this.actions?.editRules()}
-        >
-          ${icon('shield')}
-        </button>
+        ${
+          this.actions?.can.machine === true
+            ? html`<button
+                class="tool-button"
+                title="Network rules of this workspace"
+                aria-label="Edit the network rules of this workspace"
+                @click=${() => this.actions?.editRules()}
+              >
+                ${icon('shield')}
+              </button>`
+            : nothing
+        }
         <button
           class="tool-button"
           title="Copy or save what is shown, as CSV or JSON"
@@ -296,13 +303,15 @@ export class LedgerTab extends LitElement {
     if (this.state?.egress.allowed.includes(rule) === true)
       return html`<div class="dim">Allowed since: <code>${rule}</code></div>`;
     const active = this.state !== undefined && !hasEnded(this.state);
+    const { can } = this.actions ?? {};
+    if (can?.steer !== true) return nothing;
     return html`<div class="buttons">
       ${active ? html`<vscode-button title="Lets ${rule} through until this task is over" @click=${() => this.actions?.allow('task', rule)}>Allow for This Task</vscode-button>` : nothing}
       <vscode-button
         secondary
-        title="Lets ${rule} through for all tasks of this workspace, from now on"
+        title="Lets ${rule} through for all tasks of this ${can.place.toLowerCase()}, from now on"
         @click=${() => this.actions?.allow('workspace', rule)}
-        >Always for This Workspace</vscode-button
+        >Always for This ${can.place}</vscode-button
       >
       ${row.verdict === 'waiting' ? html`<vscode-button secondary @click=${() => this.actions?.refuse(row.host)}>Don't Allow</vscode-button>` : nothing}
     </div>`;

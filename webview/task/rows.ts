@@ -1,10 +1,10 @@
 import { html, nothing, type TemplateResult } from 'lit';
-import { styleMap } from 'lit/directives/style-map.js';
 import { safeLine, safeText } from '../../src/protocol/safeText.ts';
 import type { Commit, FileChange, TaskEvent } from '../../src/protocol/taskEvent.ts';
 import { statusLetter } from '../../src/protocol/panelMessages.ts';
 import { cost, count, duration, fileCount, lines, plural, totalsOf } from '../../src/protocol/words.ts';
 import { ansiSpans } from '../shared/ansi.ts';
+import { paint } from '../shared/paint.ts';
 import { icon, type IconName } from './icons.ts';
 import { type Entry, firstLines, rawText, wrappedLines } from './logModel.ts';
 import { shortPath, toolView } from './toolView.ts';
@@ -403,11 +403,7 @@ export function fileList({ files, moreFiles = 0 }: FilesOf, open: (path: string)
     ${files.slice(0, maxFiles).map(
       (file) =>
         html`<li>
-          <button
-            class="file"
-            title="Open the diff of this file in the editor"
-            @click=${() => open(file.path)}
-          >
+          <button class="file" title="Open the diff of this file" @click=${() => open(file.path)}>
             <span class="status ${file.status}" aria-label=${file.status}>${statusLetter(file.status)}</span>
             <span class="path"
               >${file.from === undefined ? nothing : html`<span class="dim">${safeLine(file.from)} → </span>`}${safeLine(shortPath(file.path))}</span
@@ -492,7 +488,7 @@ function spans(text: string): TemplateResult[] | string {
     const style: Record<string, string> = {};
     if (span.color !== undefined) style['color'] = span.color;
     if (span.background !== undefined) style['background-color'] = span.background;
-    return html`<span class=${span.classes} style=${styleMap(style)}>${span.text}</span>`;
+    return html`<span class=${span.classes} style=${paint(style)}>${span.text}</span>`;
   });
 }
 
