@@ -1,16 +1,24 @@
-import { mkdir, open, stat, type FileHandle } from 'node:fs/promises';
+import { mkdir, open, type FileHandle } from 'node:fs/promises';
 import { watch } from 'node:fs';
 import { join } from 'node:path';
 import { Emitter } from '../base/event.ts';
 import { isErrno, SallyportError } from '../base/errors.ts';
 import { LineSplitter } from '../base/lines.ts';
 import { parseTaskEvent, type TaskEvent, type TaskEventBody } from '../protocol/taskEvent.ts';
+import { numberAtHead, offsetBefore } from './logSearch.ts';
 
 /** Longest line of a log file that is read, in bytes: an assembled event is smaller. */
 const maxLineBytes = 160 << 20;
-const readBytes = 1 << 18;
-/** Every so many events their place in the file is noted, so that a reader can start in the middle. */
-const indexStep = 512;
+/** How much is read at once, and with it the size of a batch, in bytes. */
+const readBytes = 1 << 17;
+/** How much a follower may have before it that it has not taken yet; one that has more reads it from the file. */
+const queueBytes = 1 << 18;
+
+/** What was appended at once, and its size in the file. */
+interface Appended {
+  events: readonly TaskEvent[];
+  bytes: number;
+}
 
 export type UnnumberedEvent = TaskEventBody & { t: number; s?: number; g?: number };
 
@@ -22,13 +30,12 @@ export class TaskLog {
   readonly path: string;
   private lastNumber = 0;
   private size = 0;
-  /** Byte offset of event number `1 + i * indexStep`. */
-  private readonly index: number[] = [0];
   private file: FileHandle | undefined;
   private writing: Promise<void> = Promise.resolve();
   private waiting: TaskEvent[] = [];
   private closed = false;
   private readonly appended = new Emitter<readonly TaskEvent[]>();
+  private readonly sized = new Emitter<Appended>();
   private readonly trouble = new Emitter<SallyportError | undefined>();
 
   /** Batches, after they are in the file. */
@@ -84,17 +91,15 @@ export class TaskLog {
     const batch = this.waiting;
     if (batch.length === 0 || this.file === undefined) return;
     this.waiting = [];
-    const lines = batch.map((event) => `${JSON.stringify(event)}\n`);
-    const bytes = Buffer.from(lines.join(''));
-    const start = this.size;
+    const bytes = Buffer.from(batch.map((event) => `${JSON.stringify(event)}\n`).join(''));
     await this.writeAll(this.file, bytes);
-    let at = start;
-    for (const [i, event] of batch.entries()) {
-      this.note(event.n, at);
-      at += Buffer.byteLength(lines[i] ?? '');
-    }
-    this.size = start + bytes.length;
-    this.appended.fire(batch);
+    this.size += bytes.length;
+    this.tell({ events: batch, bytes: bytes.length });
+  }
+
+  private tell(appended: Appended): void {
+    this.appended.fire(appended.events);
+    this.sized.fire(appended);
   }
 
   private async writeAll(file: FileHandle, bytes: Uint8Array): Promise<void> {
@@ -113,28 +118,21 @@ export class TaskLog {
     if (full) this.trouble.fire(undefined);
   }
 
-  private note(n: number, offset: number): void {
-    if ((n - 1) % indexStep === 0) this.index[(n - 1) / indexStep] = offset;
-  }
-
   /** Reads what was appended by another process. */
   private async catchUp(onEvent: (event: TaskEvent) => void): Promise<void> {
     for await (const { event, offset, end } of readEvents(this.path, this.size)) {
       if (event.n !== this.lastNumber + 1) throw damaged(this.path, offset);
-      this.note(event.n, offset);
       this.lastNumber = event.n;
       this.size = end;
       onEvent(event);
     }
   }
 
-  /** The events after number `after` that are in the file now, in batches. */
+  /** The events after number `after` that are in the file now, in batches. Where in the file they begin costs nothing. */
   async *read(after: number): AsyncGenerator<TaskEvent[], void> {
-    const slot = Math.min(Math.floor(after / indexStep), this.index.length - 1);
     let batch: TaskEvent[] = [];
     let bytes = 0;
-    for await (const { event, offset, end } of readEvents(this.path, this.index[slot] ?? 0)) {
-      if (event.n <= after) continue;
+    for await (const { event, offset, end } of readEvents(this.path, 0, after)) {
       batch.push(event);
       bytes += end - offset;
       if (bytes >= readBytes) {
@@ -146,25 +144,29 @@ export class TaskLog {
     if (batch.length > 0) yield batch;
   }
 
-  /** The events after number `after`, then the live ones until `signal` aborts. */
+  /** The events after number `after`, then the live ones until `signal` aborts. A slow reader costs no memory. */
   async *follow(after: number, signal: AbortSignal): AsyncGenerator<TaskEvent[], void> {
     let next = after;
     let fresh: TaskEvent[] = [];
-    let overrun = true;
+    let freshBytes = 0;
+    let behind = true;
     let wake: (() => void) | undefined;
-    const subscription = this.appended.event((batch) => {
-      // A reader that is far behind reads from the file again: memory stays bounded.
-      if (fresh.length > 10_000) overrun = true;
-      else for (const event of batch) fresh.push(event);
+    const subscription = this.sized.event(({ events, bytes }) => {
+      freshBytes += bytes;
+      // What is too much to be kept is read from the file again.
+      if (freshBytes > queueBytes && fresh.length > 0) behind = true;
+      if (behind) fresh = [];
+      else for (const event of events) fresh.push(event);
       wake?.();
     });
     const aborted = (): void => wake?.();
     signal.addEventListener('abort', aborted);
     try {
       while (!signal.aborted) {
-        if (overrun) {
-          overrun = false;
+        if (behind) {
+          behind = false;
           fresh = [];
+          freshBytes = 0;
           for await (const batch of this.read(next)) {
             next = batch.at(-1)?.n ?? next;
             yield batch;
@@ -173,9 +175,10 @@ export class TaskLog {
         }
         const batch = fresh.filter((event) => event.n > next);
         fresh = [];
+        freshBytes = 0;
         if (batch.length > 0) {
           if (batch[0]?.n !== next + 1) {
-            overrun = true;
+            behind = true;
             continue;
           }
           next = batch.at(-1)?.n ?? next;
@@ -205,8 +208,9 @@ export class TaskLog {
     try {
       while (!signal.aborted) {
         const batch: TaskEvent[] = [];
+        const before = this.size;
         await this.catchUp((event) => batch.push(event));
-        if (batch.length > 0) this.appended.fire(batch);
+        if (batch.length > 0) this.tell({ events: batch, bytes: this.size - before });
         else if (await tick()) return;
         await new Promise<void>((resolve) => {
           wake = resolve;
@@ -234,35 +238,57 @@ interface Placed {
   end: number;
 }
 
-/** Reads whole lines from `offset` on; an unfinished last line is left out. */
-async function* readEvents(path: string, offset: number): AsyncGenerator<Placed, void> {
-  const size = await stat(path).then(
-    (found) => found.size,
-    (thrown: unknown) => {
-      if (isErrno(thrown, 'ENOENT')) return 0;
-      throw thrown;
-    },
-  );
-  if (size <= offset) return;
-  const file = await open(path, 'r');
+/**
+ * Reads the events after number `after` from whole lines, `offset` being the start of one; an unfinished last line is
+ * left out.
+ */
+async function* readEvents(path: string, offset: number, after = 0): AsyncGenerator<Placed, void> {
+  const file = await open(path, 'r').catch((thrown: unknown) => {
+    if (isErrno(thrown, 'ENOENT')) return undefined;
+    throw thrown;
+  });
+  if (file === undefined) return;
   try {
-    const lines: Uint8Array[] = [];
-    const splitter = new LineSplitter((line) => lines.push(line), maxLineBytes);
-    let lineStart = offset;
-    for (let at = offset; at < size;) {
-      const buffer = Buffer.allocUnsafe(Math.min(readBytes, size - at));
-      const { bytesRead } = await file.read(buffer, 0, buffer.length, at);
-      if (bytesRead === 0) return;
-      at += bytesRead;
-      splitter.push(buffer.subarray(0, bytesRead));
-      for (const line of lines.splice(0)) {
-        const end = lineStart + line.length + 1;
-        yield { event: decode(line, path, lineStart), offset: lineStart, end };
-        lineStart = end;
-      }
-    }
+    const { size } = await file.stat();
+    if (size <= offset) return;
+    const from = after === 0 ? offset : await offsetBefore(file, { from: offset, to: size }, after + 1);
+    yield* linesOf(file, path, from, size, after);
   } finally {
     await file.close();
+  }
+}
+
+async function* linesOf(
+  file: FileHandle,
+  path: string,
+  from: number,
+  size: number,
+  after: number,
+): AsyncGenerator<Placed, void> {
+  const lines: Uint8Array[] = [];
+  const splitter = new LineSplitter((line) => lines.push(line), maxLineBytes);
+  let lineStart = from;
+  let last: number | undefined;
+  for (let at = from; at < size;) {
+    const buffer = Buffer.allocUnsafe(Math.min(readBytes, size - at));
+    const { bytesRead } = await file.read(buffer, 0, buffer.length, at);
+    if (bytesRead === 0) return;
+    at += bytesRead;
+    splitter.push(buffer.subarray(0, bytesRead));
+    for (const line of lines.splice(0)) {
+      const offset = lineStart;
+      lineStart += line.length + 1;
+      const number = numberAtHead(line);
+      // What comes before is not what was asked for: its number is all that is read of it.
+      if (number !== undefined && number <= after) {
+        last = number;
+        continue;
+      }
+      const event = decode(line, path, offset);
+      if (last !== undefined && event.n !== last + 1) throw damaged(path, offset);
+      last = event.n;
+      if (event.n > after) yield { event, offset, end: lineStart };
+    }
   }
 }
 
