@@ -1,6 +1,7 @@
 import { rm, writeFile } from 'node:fs/promises';
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
+import type { Disposable } from '../base/disposable.ts';
 import { asSallyportError, isAbort, type SallyportError } from '../base/errors.ts';
 import { pause } from '../base/pause.ts';
 import { PausableTimer } from '../base/pausableTimer.ts';
@@ -13,6 +14,7 @@ import { hasOwnImage } from '../protocol/task.ts';
 import type { FailureKind, RunnerBody, Stage, TaskEvent } from '../protocol/taskEvent.ts';
 import { hasEnded, initialState, reduce, type TaskState } from '../protocol/taskState.ts';
 import { WireDecoder, type WireItem } from '../protocol/wire.ts';
+import type { Admission } from './admission.ts';
 import { takeAsks, type Ask } from './asks.ts';
 import { request } from './control.ts';
 import { watchDisk } from './diskWatch.ts';
@@ -44,6 +46,8 @@ export interface Surroundings extends GatewaySurroundings {
   home: string;
   /** Longest log of a task, in bytes. */
   logBytes?: number | undefined;
+  /** The queue before the sandboxes; without one every task has a place. */
+  admission?: Admission | undefined;
 }
 
 /** Name of the folder in which other processes leave what they ask of a task. */
@@ -72,6 +76,10 @@ export class TaskLife {
   private readonly around: Surroundings;
   private readonly quarantine: Quarantine;
   private readonly snapshot: () => ByteStream;
+  /** In the queue. */
+  private readonly turn: number;
+  /** Nobody gets a place by waiting until it is known whether this task has a sandbox. */
+  private readonly unseen: Disposable | undefined;
   private readonly importer: Importer;
   private readonly gateway: GatewayKeeper;
   /** Ends everything in this process, and leaves the sandbox alone. */
@@ -101,6 +109,8 @@ export class TaskLife {
     around: Surroundings;
     quarantine: Quarantine;
     snapshot: () => ByteStream;
+    /** When it began, for a task of before a restart: it keeps its turn in the queue. */
+    began?: number | undefined;
   }) {
     this.current = options.state;
     this.lastTaken = options.state.lastSandboxEvent;
@@ -111,6 +121,8 @@ export class TaskLife {
     this.around = options.around;
     this.quarantine = options.quarantine;
     this.snapshot = options.snapshot;
+    this.turn = options.around.admission?.takeTurn(options.began) ?? 0;
+    this.unseen = options.around.admission?.hold();
     this.importer = new Importer(
       () => this.current,
       this.quarantine,
@@ -149,6 +161,8 @@ export class TaskLife {
       await this.runToEnd();
     } finally {
       over.abort();
+      this.unseen?.dispose();
+      this.around.admission?.leave(this.current.spec.id);
     }
   }
 
@@ -230,6 +244,8 @@ export class TaskLife {
   /** Looks at what there is of the task, and takes it from there to its end. */
   private async attend(engine: Engine): Promise<void> {
     const found = await this.containers(engine);
+    if (found.sandbox !== undefined) this.around.admission?.occupy(this.claim());
+    this.unseen?.dispose();
     // Whoever attended to it before may have been killed while its files were counted.
     if (found.sandbox?.paused === true) await engine.unpause(found.sandbox.id);
     if (!this.workspaceStands() && found.sandbox !== undefined) {
@@ -264,10 +280,34 @@ export class TaskLife {
     return { ...(sandbox === undefined ? {} : { sandbox }), ...(gateway === undefined ? {} : { gateway }) };
   }
 
+  private claim(): { id: string; memoryBytes: number; turn: number } {
+    const { id, limits } = this.current.spec;
+    return { id, memoryBytes: limits.memoryBytes, turn: this.turn };
+  }
+
+  /** Waits in the queue, and tells how long it is. */
+  private async takePlace(admission: Admission, signal: AbortSignal): Promise<void> {
+    let telling: Promise<void> = Promise.resolve();
+    let newest = '';
+    const tell = (text: string): void => {
+      newest = text;
+      // One after the other, and what is old by then is not told any more.
+      telling = telling.then(async () => {
+        if (text === newest && !signal.aborted) await this.progress('queue', text);
+      });
+      telling.catch(() => undefined);
+    };
+    await admission.enter(this.claim(), tell, signal);
+    newest = '';
+    await telling;
+    signal.throwIfAborted();
+  }
+
   /** Image, volume, gateway, sandbox, workspace. Cancelled by stop. */
   private async prepare(engine: Engine): Promise<void> {
     const { spec } = this.current;
     const signal = AbortSignal.any([this.leaving.signal, this.stopping.signal]);
+    if (this.around.admission !== undefined) await this.takePlace(this.around.admission, signal);
     const model = await this.around.model(spec);
     const image = await this.around.image((line) => void this.progress('image', line), signal);
     for (const { text, mend } of engineWarnings(engine.info)) {
