@@ -11,6 +11,7 @@ import type { ByteStream } from '../protocol/runner.ts';
 import { TaskSpec } from '../protocol/task.ts';
 import type { TaskEvent } from '../protocol/taskEvent.ts';
 import { hasEnded, type TaskState } from '../protocol/taskState.ts';
+import type { Admission } from './admission.ts';
 import { leaveAsk, type Ask } from './asks.ts';
 import { allowanceOf } from './budget.ts';
 import { request } from './control.ts';
@@ -38,6 +39,8 @@ export interface LocalRunnerOptions {
   log: Logger;
   /** Longest log of a task, in bytes. */
   logBytes?: number | undefined;
+  /** The queue before the sandboxes; without one every task gets its sandbox at once. */
+  admission?: Admission | undefined;
 }
 
 /** Between two looks at what tasks of other processes have spent, in milliseconds. */
@@ -99,6 +102,7 @@ export class LocalRunner implements TaskRunner {
   }
 
   async submit(spec: TaskSpec, snapshot: () => ByteStream, signal?: AbortSignal): Promise<TaskState> {
+    this.options.admission?.check(spec.limits.memoryBytes);
     await this.open();
     signal?.throwIfAborted();
     if (this.entries.has(spec.id)) {
@@ -139,6 +143,17 @@ export class LocalRunner implements TaskRunner {
   }
 
   private async load(): Promise<void> {
+    const held = this.options.admission?.hold();
+    await this.loadAll();
+    // What has containers but no log, because the data folder was lost, is taken up from its labels.
+    void this.adoptStrays()
+      .catch((thrown: unknown) =>
+        this.options.log.debug(`No engine to look for strays: ${asSallyportError(thrown).message}`),
+      )
+      .finally(() => held?.dispose());
+  }
+
+  private async loadAll(): Promise<void> {
     for (const name of (await readdir(this.options.data.tasks)).sort()) {
       if (!TaskId.safeParse(name).success) continue;
       try {
@@ -149,10 +164,6 @@ export class LocalRunner implements TaskRunner {
         this.trouble.fire(error);
       }
     }
-    // What has containers but no log, because the data folder was lost, is taken up from its labels.
-    void this.adoptStrays().catch((thrown: unknown) =>
-      this.options.log.debug(`No engine to look for strays: ${asSallyportError(thrown).message}`),
-    );
   }
 
   private async loadTask(id: TaskId): Promise<void> {
@@ -199,10 +210,14 @@ export class LocalRunner implements TaskRunner {
   private async own(entry: Entry, release: () => Promise<void>): Promise<void> {
     entry.release = release;
     await entry.log.beginWriting((event) => this.fold(entry, [event]));
-    this.attend(entry, () => entry.quarantine.snapshotBundle(entry.state.spec.snapshot));
+    this.attend(
+      entry,
+      () => entry.quarantine.snapshotBundle(entry.state.spec.snapshot),
+      entry.state.startedAt,
+    );
   }
 
-  private attend(entry: Entry, snapshot: () => ByteStream): void {
+  private attend(entry: Entry, snapshot: () => ByteStream, began?: number): void {
     const life = new TaskLife({
       state: entry.state,
       folder: join(this.options.data.tasks, entry.state.spec.id),
@@ -210,6 +225,7 @@ export class LocalRunner implements TaskRunner {
       around: this.surroundings(),
       quarantine: entry.quarantine,
       snapshot,
+      began,
     });
     entry.life = life;
     void life.run().finally(async () => {
@@ -255,6 +271,7 @@ export class LocalRunner implements TaskRunner {
       home: this.options.data.id,
       log: this.options.log,
       logBytes: this.options.logBytes,
+      admission: this.options.admission,
     };
   }
 
