@@ -2,10 +2,11 @@ import { createHash, timingSafeEqual } from 'node:crypto';
 import { chmodSync, rmSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { Disposable } from '../base/disposable.ts';
-import type { NetworkWay, Upstream } from '../protocol/control.ts';
+import type { ForgeAccess, NetworkWay, Upstream } from '../protocol/control.ts';
 import { sendApiError, sendJson } from './apiError.ts';
 import { demonstration } from './demonstration.ts';
 import { ledgerText, type GatewayLog } from './eventLog.ts';
+import { ForgeReader } from './forgeReader.ts';
 import type { ModelBackend } from './modelBackend.ts';
 import { BodyRoom } from './modelBody.ts';
 import { modelRoute, type ModelRoute } from './modelCall.ts';
@@ -23,6 +24,8 @@ export interface BrokerOptions {
   spentUsd: number;
   /** In all; null is no limit. */
   allowanceUsd: number | null;
+  /** What the sandbox may read below `/forge`; nothing when it is not given. */
+  forge?: ForgeAccess | undefined;
   log: GatewayLog;
   /** Authorities to trust, PEM; the public ones and the system's when they are not given. */
   authorities?: string[];
@@ -42,6 +45,7 @@ export class Broker implements Disposable {
   private readonly allowance: SpendAllowance;
   private readonly room = new BodyRoom();
   private readonly connections: ModelConnections;
+  private readonly forge: ForgeReader | undefined;
   private readonly server: Server;
   private route: ModelRoute;
   private backend: ModelBackend;
@@ -57,6 +61,8 @@ export class Broker implements Disposable {
         : new ModelCredential(upstream, log, { now: Date.now, waitMs: times.credentialMs });
     this.allowance = new SpendAllowance(spentUsd, allowanceUsd, log);
     this.connections = new ModelConnections(options.network, options.authorities);
+    if (options.forge !== undefined)
+      this.forge = new ForgeReader(options.forge, options.network, options.authorities);
     this.route = modelRoute(upstream);
     this.backend = this.backendOf(upstream);
     this.server = createServer(
@@ -101,6 +107,7 @@ export class Broker implements Disposable {
     this.server.close();
     this.server.closeAllConnections();
     this.connections.dispose();
+    this.forge?.dispose();
     rmSync(this.socketPath, { force: true });
   }
 
@@ -113,6 +120,35 @@ export class Broker implements Disposable {
       default:
         return remoteModel(upstream, this.connections);
     }
+  }
+
+  /** Asks the forge and answers the sandbox. Never rejects. */
+  private async readForge(
+    forge: ForgeReader,
+    [method, path, query]: readonly [string, string, string],
+    request: IncomingMessage,
+    response: ServerResponse,
+  ): Promise<ExchangeResult> {
+    const left = new AbortController();
+    response.once('close', () => left.abort());
+    // Nothing of a body goes on; the connection is closed with it rather than read to its end.
+    const { 'content-length': length = '0', 'transfer-encoding': encoding } = request.headers;
+    if (length !== '0' || encoding !== undefined) response.setHeader('connection', 'close');
+    request.resume();
+    const { status, text, bytesIn, verdict, reason } = await forge.ask(
+      method,
+      path.slice(forgePrefix),
+      query,
+      left.signal,
+    );
+    if (!response.destroyed) {
+      response.writeHead(status, {
+        'content-type': 'application/json',
+        'content-length': Buffer.byteLength(text),
+      });
+      response.end(text);
+    }
+    return { verdict, bytesOut: 0, bytesIn, ...(reason === undefined ? {} : { reason }) };
   }
 
   private handle(request: IncomingMessage, response: ServerResponse): void {
@@ -135,18 +171,19 @@ export class Broker implements Disposable {
     const { log } = this.options;
     const id = log.nextRequest();
     const started = Date.now();
-    const { host, port } = this.backend;
+    const forForge = path === '/forge' || path.startsWith('/forge/');
+    const { host, port } = (forForge ? this.forge : undefined) ?? this.backend;
     let result: ExchangeResult = { verdict: 'blocked', bytesOut: 0, bytesIn: 0 };
     const over = (): void => {
       const { reason, ...rest } = result;
       log.say({
         type: 'request',
         id,
-        kind: 'model',
+        kind: forForge ? 'forge' : 'model',
         host: ledgerText(host),
         port,
         method: ledgerText(method),
-        path: ledgerText(path),
+        path: ledgerText(forForge ? `${path}${query}` : path),
         ...rest,
         ...(reason === undefined ? {} : { reason: reason.slice(0, 1000) }),
         ...(response.headersSent ? { status: response.statusCode } : {}),
@@ -164,6 +201,17 @@ export class Broker implements Disposable {
 
     if (!presented(request).some((value) => timingSafeEqual(digest(value), this.expected))) {
       refuse(401, 'This is not the token of this task.');
+      return;
+    }
+    if (forForge) {
+      if (this.forge === undefined) {
+        refuse(403, 'This task may not read the forge.');
+        return;
+      }
+      void this.readForge(this.forge, [method, path, query], request, response).then((ended) => {
+        result = ended;
+        over();
+      });
       return;
     }
     const call = this.route(method, path, query);
@@ -199,6 +247,9 @@ export class Broker implements Disposable {
     );
   }
 }
+
+/** What stands behind `/forge` is a path of the forge's API. */
+const forgePrefix = '/forge'.length;
 
 function cutAtQuery(url: string): [path: string, query: string] {
   const at = url.indexOf('?');

@@ -18,12 +18,17 @@ metadata.addAddress('100.100.100.200', 'ipv4');
 metadata.addSubnet('fe80::', 10, 'ipv6');
 for (const address of ['fd00:ec2::254', 'fd00:ec2::23', 'fd20:ce::254']) metadata.addAddress(address, 'ipv6');
 
-function isMetadata(address: string): boolean {
+export function isMetadata(address: string): boolean {
   const plain = address.replace(/^::ffff:(?=\d+\.)/i, '').replace(/%.*$/, '');
   return metadata.check(plain, isIPv6(plain) ? 'ipv6' : 'ipv4');
 }
 
 const metadataNames = /^(metadata\.google\.internal|metadata|instance-data(\..*)?)\.?$/i;
+
+/** A name or an address, as somebody wrote it, behind which a cloud hands out credentials. */
+export function isMetadataName(host: string): boolean {
+  return metadataNames.test(host) || (/^[\d.]+$|:/.test(host) && isMetadata(host));
+}
 
 /** Connections to models' services, kept for the next request, whatever credential that one shows. */
 export class ModelConnections implements Disposable {
@@ -64,7 +69,7 @@ export function remoteModel(upstream: RealUpstream, connections: ModelConnection
     port,
     ask: async (request, signal) => {
       // A connection through a proxy shows the proxy's address, so what the user wrote is looked at too.
-      if (metadataNames.test(host) || (/^[\d.]+$|:/.test(host) && isMetadata(host))) throw noModelThere();
+      if (isMetadataName(host)) throw noModelThere();
       const answer = await headOf(begin(request, signal)).catch((thrown: unknown) => {
         // The service ended a connection that was kept, in the very moment in which it was used again.
         if (thrown instanceof StaleConnection) return headOf(begin(request, signal));

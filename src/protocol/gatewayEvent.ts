@@ -14,8 +14,8 @@ const Text = z.string().check(z.maxLength(maxLedgerText));
 const Target = {
   /** Number of the request at this gateway; the entries of one request share it. */
   id: z.int(),
-  /** `tunnel`: CONNECT, of which only the host is visible; `http`: plain HTTP; `model`: a request to the model. */
-  kind: z.enum(['tunnel', 'http', 'model']),
+  /** `tunnel`: CONNECT, of which only the host is visible; `http`: plain HTTP; `model`: a request to the model; `forge`: to the forge. */
+  kind: z.enum(['tunnel', 'http', 'model', 'forge']),
   host: Text,
   port: z.int(),
   method: z.optional(Text),

@@ -22,7 +22,17 @@ export interface Runner {
   events(id: TaskId, after: number, signal: AbortSignal): AsyncIterable<TaskEvent>;
   /** A git bundle of every imported commit of the task but what `have` reaches. */
   bundle(id: TaskId, have: readonly string[], signal?: AbortSignal): Promise<ByteStream>;
-  /** Ends the agent's work, in whatever state; what it committed or left is still brought in. Idempotent. */
+  /**
+   * Says something to the agent of a conversation. Resolves when it is in the log (`said`), which is before the agent has
+   * it: while it works, one message waits for the end of its turn. Throws `conflict` for a task that takes no messages,
+   * `task_busy` when one waits already, and `prompt_empty` or `prompt_too_long`.
+   * @param options.by who says it, where several people use the runner
+   */
+  send(id: TaskId, text: string, options?: { by?: string | undefined }): Promise<void>;
+  /**
+   * Ends the agent's work, in whatever state; what it committed or left is still brought in. A conversation that waits for
+   * its user is finished by it, and ends as its last turn did. Idempotent.
+   */
   stop(id: TaskId): Promise<void>;
   /** Forgets the task, its log and its quarantined commits. Refuses while it runs or commits are not imported, unless forced. */
   remove(id: TaskId, options?: { force?: boolean }): Promise<void>;

@@ -5,7 +5,7 @@ import { LineSplitter } from '../base/lines.ts';
 import type { Logger } from '../base/logger.ts';
 import { pause } from '../base/pause.ts';
 import type { ContainerState, Engine } from '../engine/engine.ts';
-import type { Upstream } from '../protocol/control.ts';
+import type { ForgeAccess, Upstream } from '../protocol/control.ts';
 import type { TaskSpec } from '../protocol/task.ts';
 import type { RunnerBody } from '../protocol/taskEvent.ts';
 import { hasEnded, type TaskState } from '../protocol/taskState.ts';
@@ -29,6 +29,8 @@ export interface GatewaySurroundings {
   spent(task: string, event: { g: number; t: number; usd: number }): Promise<void>;
   /** Something was spent, or a budget was set: other tasks' allowances may have changed. */
   budgetsMoved(): void;
+  /** What a task with `forge` in its spec may read; holds a token. */
+  forge?: ForgeAccess | undefined;
   log: Logger;
 }
 
@@ -231,6 +233,7 @@ export class GatewayKeeper {
     signal: AbortSignal,
   ): Promise<void> {
     const state = this.options.state();
+    const { forge } = this.options.around;
     const { holdMs, network } = this.options.around.policy();
     const policy = policyNow(state);
     const allowance = await this.options.around.allowance(state);
@@ -247,6 +250,7 @@ export class GatewayKeeper {
         network,
         spentUsd: state.spend.usd,
         allowanceUsd: allowance.usd,
+        ...(state.spec.forge === true && forge !== undefined ? { forge } : {}),
         after: this.lines.lastNumber,
       },
       { signal },

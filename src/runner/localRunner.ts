@@ -6,9 +6,10 @@ import type { Logger } from '../base/logger.ts';
 import { pause } from '../base/pause.ts';
 import type { Engine, ImageRecipe } from '../engine/engine.ts';
 import { Quarantine } from '../git/quarantine.ts';
+import type { ForgeAccess } from '../protocol/control.ts';
 import { TaskId } from '../protocol/grammar.ts';
 import type { ByteStream } from '../protocol/runner.ts';
-import { TaskSpec } from '../protocol/task.ts';
+import { newTaskId, TaskSpec } from '../protocol/task.ts';
 import type { TaskEvent } from '../protocol/taskEvent.ts';
 import { hasEnded, type TaskState } from '../protocol/taskState.ts';
 import type { Admission } from './admission.ts';
@@ -19,9 +20,11 @@ import type { DataFolder } from './dataFolder.ts';
 import { isAnswered } from './egressAnswers.ts';
 import { readFinalState, writeFinalState } from './finalState.ts';
 import { claim } from './ownership.ts';
+import { checkPrompt } from './runnerTasks.ts';
 import { labelNames } from './sandboxNames.ts';
 import { SharedWork } from './sharedWork.ts';
 import { SpendLedger } from './spendLedger.ts';
+import { checkMayTalk } from './talk.ts';
 import { asksFolder, foldAll, TaskLife, type Surroundings } from './taskLife.ts';
 import { TaskLog } from './taskLog.ts';
 import type { TaskRunner } from './taskRunner.ts';
@@ -36,6 +39,8 @@ export interface LocalRunnerOptions {
   model: (spec: TaskSpec) => Promise<ResolvedModel>;
   /** The user's settings; read anew each time. */
   policy: () => UserPolicy;
+  /** What the sandbox of a task with `forge` in its spec may read; holds a token. */
+  forge?: ForgeAccess | undefined;
   log: Logger;
   /** Longest log of a task, in bytes. */
   logBytes?: number | undefined;
@@ -256,6 +261,7 @@ export class LocalRunner implements TaskRunner {
         return this.imageTag;
       },
       model: this.options.model,
+      forge: this.options.forge,
       policy: this.options.policy,
       allowance: async (state) => {
         const { dayBudgetUsd: limitUsd } = this.options.policy();
@@ -386,6 +392,17 @@ export class LocalRunner implements TaskRunner {
     else await this.askOwner(entry, ask);
   }
 
+  async send(id: TaskId, text: string, { by }: { by?: string | undefined } = {}): Promise<void> {
+    checkPrompt(text);
+    await this.open();
+    checkMayTalk(this.entry(id).state);
+    const message = newTaskId(Date.now());
+    await this.answer(id, { op: 'say', id: message, text, ...(by === undefined ? {} : { by }) });
+    const { state } = this.entry(id);
+    // It ended in the very moment.
+    if (state.conversation?.said.includes(message) !== true) checkMayTalk(state);
+  }
+
   /** Leaves it to the process that attends to the task, and waits until the log says that it is done. */
   private async askOwner(entry: Entry, ask: Ask): Promise<void> {
     if (isDone(entry.state, ask)) return;
@@ -476,8 +493,16 @@ export class LocalRunner implements TaskRunner {
 
 /** True when the task's log says already what was asked for. */
 function isDone(state: TaskState, ask: Ask): boolean {
-  if (ask.op === 'egress') return isAnswered(state, ask.answer);
-  return ask.op === 'budget' ? state.budgetUsd === ask.usd : state.phase === 'stopping';
+  switch (ask.op) {
+    case 'egress':
+      return isAnswered(state, ask.answer);
+    case 'budget':
+      return state.budgetUsd === ask.usd;
+    case 'say':
+      return state.conversation?.said.includes(ask.id) === true;
+    case 'stop':
+      return state.phase === 'stopping';
+  }
 }
 
 function elsewhere(id: TaskId): SallyportError {

@@ -2,7 +2,7 @@ import { SallyportError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import { connectEngine } from '../engine/connect.ts';
 import { sandboxRecipe } from '../engine/imageRecipe.ts';
-import type { Upstream } from '../protocol/control.ts';
+import type { ForgeAccess, Upstream } from '../protocol/control.ts';
 import type { ModelService, TaskSpec } from '../protocol/task.ts';
 import { openDataFolder } from './dataFolder.ts';
 import { examine } from './doctor.ts';
@@ -33,6 +33,8 @@ export interface LocalTaskOptions {
   modelSources?: Pick<ModelSources, 'list' | 'check'>;
   /** The user's own settings for the network and money; read anew for each task. */
   policy: () => UserPolicy;
+  /** What the sandbox of a task with `forge` in its spec may read; holds a token. */
+  forge?: ForgeAccess | undefined;
   log: Logger;
   /** Longest log of a task, in bytes; a gibibyte when it is not said. */
   logBytes?: number;
@@ -49,6 +51,7 @@ export async function createTaskService(options: LocalTaskOptions): Promise<Task
       sandboxRecipe(options.distFolder, options.containerFolder, process.env, options.policy().extraCaFile),
     model: (spec) => modelFor(spec, options.credentials),
     policy: options.policy,
+    forge: options.forge,
     log: options.log,
     logBytes: options.logBytes,
   });
