@@ -38,6 +38,8 @@ export interface Route<
   answer: { status?: number; schema?: Schema; type?: string };
   /** Resolves to the answer: an object for JSON, text or bytes or a stream for another type, undefined when it replied itself. */
   handle(call: Call<Read<P>, Read<Q>, Read<B>>): Promise<unknown>;
+  /** Of a GET whose address speaks WebSocket too; as `SocketRoute.handle`. */
+  socket?: (socket: WebSocket, call: Call<Read<P>, Read<Q>, undefined>) => Promise<void>;
 }
 
 export interface SocketRoute<
@@ -69,7 +71,9 @@ export interface Gate {
 }
 
 /** A route for an API's document: everything but its effect. */
-export type RouteDescription = Omit<Route, 'handle' | 'method'> & { method: Route['method'] | 'WS' };
+export type RouteDescription = Omit<Route, 'handle' | 'socket' | 'method'> & {
+  method: Route['method'] | 'WS';
+};
 
 /** Every route goes through here: who may, what is let in, how failure is told; and so the document knows all of them. */
 export class Router {
@@ -87,10 +91,25 @@ export class Router {
     Q extends Schema | undefined = undefined,
     B extends Schema | undefined = undefined,
   >(route: Route<P, Q, B>): void {
+    const { socket } = route;
+    if (socket !== undefined) this.routes.push({ ...route, method: 'WS', answer: { status: 101 } });
     this.routes.push(route);
     this.app.route({
       method: route.method,
       url: route.url,
+      ...(socket === undefined
+        ? {}
+        : {
+            // A HEAD of what may go on for hours is none.
+            exposeHeadRoute: false,
+            preHandler: async (request, reply) => {
+              if (request.ws) calls.set(request, await this.call(route, request, reply));
+            },
+            wsHandler: (connection, request) =>
+              this.converse(connection, request, (one, call) =>
+                socket(one, call as Call<Read<P>, Read<Q>, undefined>),
+              ),
+          }),
       handler: async (request, reply) => {
         const call = await this.call(route, request, reply);
         const answer: unknown = await route.handle(call as Call<Read<P>, Read<Q>, Read<B>>);
@@ -127,25 +146,32 @@ export class Router {
               ),
             ),
           ),
-      wsHandler: (socket, request) => {
-        const known = calls.get(request) as Call<Read<P>, Read<Q>, undefined> | undefined;
-        if (known === undefined) {
-          socket.close(closeCodes.unauthorized);
-          return;
-        }
-        const gone = new AbortController();
-        socket.on('close', () => gone.abort());
-        socket.on('error', () => gone.abort());
-        route.handle(socket, { ...known, signal: gone.signal }).catch((thrown: unknown) => {
-          if (gone.signal.aborted) return;
-          request.log.error(thrown);
-          const { status, code } = problemOf(thrown);
-          socket.close(
-            status === 404 ? closeCodes.notFound : status === 403 ? closeCodes.forbidden : 1011,
-            code,
-          );
-        });
-      },
+      wsHandler: (socket, request) =>
+        this.converse(socket, request, (one, call) =>
+          route.handle(one, call as Call<Read<P>, Read<Q>, undefined>),
+        ),
+    });
+  }
+
+  /** Hands a socket that was let in to its route. */
+  private converse(
+    socket: WebSocket,
+    request: FastifyRequest,
+    handle: (socket: WebSocket, call: Call) => Promise<void>,
+  ): void {
+    const known = calls.get(request);
+    if (known === undefined) {
+      socket.close(closeCodes.unauthorized);
+      return;
+    }
+    const gone = new AbortController();
+    socket.on('close', () => gone.abort());
+    socket.on('error', () => gone.abort());
+    handle(socket, { ...known, signal: gone.signal }).catch((thrown: unknown) => {
+      if (gone.signal.aborted) return;
+      request.log.error(thrown);
+      const { status, code } = problemOf(thrown);
+      socket.close(status === 404 ? closeCodes.notFound : status === 403 ? closeCodes.forbidden : 1011, code);
     });
   }
 
