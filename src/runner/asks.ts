@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import * as z from 'zod/mini';
 import { isErrno } from '../base/errors.ts';
 import { EgressMode, EgressRuleText } from '../protocol/egress.ts';
+import { maxPromptLength, MessageId } from '../protocol/grammar.ts';
 
 /** What a user decides about a task that is under way. */
 export const Ask = z.discriminatedUnion('op', [
@@ -17,6 +18,13 @@ export const Ask = z.discriminatedUnion('op', [
     ]),
   }),
   z.object({ op: z.literal('budget'), usd: z.nullable(z.number().check(z.positive())) }),
+  /** A message to the agent of a conversation. */
+  z.object({
+    op: z.literal('say'),
+    id: MessageId,
+    text: z.string().check(z.maxLength(maxPromptLength)),
+    by: z.optional(z.string().check(z.maxLength(200))),
+  }),
   z.object({ op: z.literal('stop') }),
 ]);
 export type Ask = z.infer<typeof Ask>;

@@ -81,6 +81,12 @@ export function lineOf(event: TaskEvent): string | undefined {
         : '! the model refused the credential; another one is looked for';
     case 'result':
       return `\n· ${event.turns} turns, ${(event.durationMs / 1000).toFixed(1)} s, $${event.costUsd.toFixed(4)}`;
+    case 'turn':
+      return event.outcome === 'succeeded'
+        ? `· turn ${event.number} is over; the agent waits for a message`
+        : `! turn ${event.number} failed: ${event.message ?? ''} ${event.mend ?? ''}`.trimEnd();
+    case 'said':
+      return `\n» ${event.by === undefined ? '' : `${event.by}: `}${event.text}${event.queued ? "\n· waits for the end of the agent's turn" : ''}`;
     case 'ended':
       return `■ ${event.outcome}: ${event.message}${event.mend === undefined ? '' : ` ${event.mend}`}`;
     default:

@@ -134,6 +134,7 @@ export class RunnerTasks implements TaskService {
       egress,
       ...(budgetUsd === undefined ? {} : { budgetUsd }),
       ...(isolation === undefined ? {} : { isolation }),
+      ...(request.conversation === true ? { conversation: true } : {}),
       createdAt: now,
     };
     return await this.runner.submit(spec, () => quarantine.snapshotBundle(snapshot), signal);
@@ -165,6 +166,11 @@ export class RunnerTasks implements TaskService {
     for (let i = 2; taken.has(free); i++) free = `${name}-${i}`;
     this.given.add(free);
     return free;
+  }
+
+  async send(id: TaskId, text: string, options?: { by?: string | undefined }): Promise<void> {
+    checkPrompt(text);
+    await this.runner.send(id, text, options);
   }
 
   stop(id: TaskId): Promise<void> {

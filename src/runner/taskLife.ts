@@ -33,6 +33,7 @@ import {
   volumeName,
   writesElsewhere,
 } from './sandboxNames.ts';
+import { checkMayTalk } from './talk.ts';
 import type { TaskLog, UnnumberedEvent } from './taskLog.ts';
 
 /** What a life needs of the runner around it. */
@@ -98,6 +99,9 @@ export class TaskLife {
   private clockTold: Promise<void> = Promise.resolve();
   private clockRuns: boolean | undefined;
   private answering: Promise<void> = Promise.resolve();
+  private delivering: Promise<void> = Promise.resolve();
+  /** Messages that this process has handed to the supervisor. */
+  private readonly delivered = new Set<string>();
   /** Ends with the present look at the task; a failure is followed by another. */
   private attempt: AbortSignal = this.leaving.signal;
   private engineTold = false;
@@ -155,7 +159,7 @@ export class TaskLife {
   async run(): Promise<void> {
     const over = new AbortController();
     const listening = AbortSignal.any([over.signal, this.leaving.signal]);
-    const asks = takeAsks(join(this.folder, asksFolder), (ask) => this.answer(ask), listening);
+    const asks = takeAsks(join(this.folder, asksFolder), (ask) => this.answerAnother(ask), listening);
     asks.catch((thrown: unknown) => this.around.log.warn(`Asks: ${asSallyportError(thrown).message}`));
     try {
       await this.runToEnd();
@@ -397,11 +401,12 @@ export class TaskLife {
     this.clock = this.watchTime(engine, sandbox.id);
     // Whoever attended to it before may not have come to tell it.
     const running = this.current.paused === undefined;
-    this.clock.setRunning(running);
+    this.clock.setRunning(running && this.current.phase !== 'waiting');
     if (known === undefined && !revived) this.setClock(running);
     const guarding = this.guardDisk(engine, sandbox.id, keepingSignal);
     try {
       this.pull(engine, sandbox.id);
+      this.deliver();
       if (!hasEnded(this.current)) {
         if (this.isStopping()) void this.stopSandbox(engine, sandbox.id);
         await (known?.id === sandbox.id ? known.done : this.readSandbox(engine, sandbox, 'live'));
@@ -500,7 +505,7 @@ export class TaskLife {
 
   /** The time in which a budget is used up is not the agent's. */
   private setClock(running: boolean): void {
-    this.clock?.setRunning(running);
+    this.clock?.setRunning(running && this.current.phase !== 'waiting');
     if (this.clockRuns === running) return;
     this.clockRuns = running;
     this.clockTold = this.clockTold.then(async () => {
@@ -637,6 +642,16 @@ export class TaskLife {
     await rm(join(this.folder, 'token'), { force: true });
   }
 
+  /** As `answer`, for another process: it learns from the log that nothing came of what is refused. */
+  private async answerAnother(ask: Ask): Promise<void> {
+    try {
+      await this.answer(ask);
+    } catch (thrown) {
+      const { code } = asSallyportError(thrown);
+      if (code !== 'conflict' && code !== 'task_busy') throw thrown;
+    }
+  }
+
   /** What a user decides, in this window or another. Resolves when it is in the log and the gateway knows. */
   answer(ask: Ask): Promise<void> {
     const answered = this.answering.then(() => this.answerNow(ask));
@@ -653,11 +668,50 @@ export class TaskLife {
       case 'budget':
         if (this.current.budgetUsd !== ask.usd) await this.say({ type: 'budget_set', usd: ask.usd });
         break;
+      case 'say':
+        await this.hear(ask);
+        return;
       case 'stop':
         await this.stop();
         return;
     }
     await this.gateway.sync();
+  }
+
+  private async hear({ id, text, by }: Extract<Ask, { op: 'say' }>): Promise<void> {
+    if (this.current.conversation?.said.includes(id) === true) return;
+    checkMayTalk(this.current);
+    const queued = this.current.phase !== 'waiting';
+    await this.say({ type: 'said', id, text, queued, ...(by === undefined ? {} : { by }) });
+    this.deliver();
+  }
+
+  /** Hands over what the user has said and the agent has not got yet. What cannot be handed over now is at the next look. */
+  private deliver(): void {
+    this.delivering = this.delivering
+      .then(() => this.deliverAll())
+      .catch((thrown: unknown) =>
+        this.around.log.warn(`A message to ${this.current.spec.id}: ${asSallyportError(thrown).message}`),
+      );
+  }
+
+  private async deliverAll(): Promise<void> {
+    for (const { id, text } of this.current.conversation?.undelivered ?? []) {
+      if (this.delivered.has(id) || !this.workspaceStands()) continue;
+      for (let tries = 1; !hasEnded(this.current) && !this.hasLeft(); tries++) {
+        try {
+          const engine = await this.around.engine();
+          const { sandbox } = await this.containers(engine);
+          if (sandbox?.status !== 'running') return;
+          await request(engine, sandbox.id, { op: 'say', id, text }, { signal: this.leaving.signal });
+          this.delivered.add(id);
+          break;
+        } catch (thrown) {
+          if (tries >= maxFailures) throw thrown;
+          await pause(engineRetryMs[tries - 1] ?? 5000, this.leaving.signal);
+        }
+      }
+    }
   }
 
   /** The gateway is told what it may spend by now. */
@@ -671,7 +725,7 @@ export class TaskLife {
     const { phase } = this.current;
     await this.say({ type: 'stopping' });
     this.stopping.abort(new DOMException('Stopped by the user', 'AbortError'));
-    if (phase === 'running' || phase === 'stopping') await this.interrupt();
+    if (phase === 'running' || phase === 'waiting' || phase === 'stopping') await this.interrupt();
   }
 
   private async interrupt(): Promise<void> {
@@ -769,6 +823,7 @@ export class TaskLife {
   /** The fold is fed by the log, so that the state holds only what is in the file. */
   fold(state: TaskState): void {
     this.current = state;
+    this.clock?.setRunning(state.paused === undefined && state.phase !== 'waiting');
   }
 }
 

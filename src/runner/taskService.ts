@@ -42,6 +42,8 @@ export interface SubmitRequest {
   budgetUsd?: number;
   /** Stands in for the user's own. */
   isolation?: IsolationWish;
+  /** After each turn the agent waits for the next message (`send`), instead of ending. */
+  conversation?: boolean;
   /**
    * What to do about likely keys in what the sandbox would get: `ask` throws `SecretsFound`, `send` goes on, and
    * `accept` goes on and never asks about these findings in this repository again.
@@ -94,6 +96,8 @@ export interface TaskService extends Disposable {
   task(id: TaskId): TaskState | undefined;
   /** Resolves when the task is in the log; image, gateway and sandbox follow as events. */
   submit(request: SubmitRequest, signal?: AbortSignal): Promise<TaskState>;
+  /** As of `Runner.send`. */
+  send(id: TaskId, text: string, options?: { by?: string | undefined }): Promise<void>;
   stop(id: TaskId): Promise<void>;
   remove(id: TaskId, options?: { force?: boolean }): Promise<void>;
   /** In batches: what the log holds after number `after`, then live. */

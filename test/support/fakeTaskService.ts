@@ -27,6 +27,7 @@ export class FakeTaskService implements TaskService {
   readonly onTrouble = this.trouble.event;
   readonly submitted: SubmitRequest[] = [];
   readonly stopped: string[] = [];
+  readonly sent: { id: string; text: string }[] = [];
   readonly accepted: { id: string; branch: string }[] = [];
   readonly blobs = new Map<string, Uint8Array>();
   detailed: DetailedChange[] = [];
@@ -77,6 +78,11 @@ export class FakeTaskService implements TaskService {
     this.states.set(id, state);
     this.changed.fire(state);
     this.appended.fire(id);
+  }
+
+  send(id: string, text: string): Promise<void> {
+    this.sent.push({ id, text });
+    return Promise.resolve();
   }
 
   stop(id: string): Promise<void> {

@@ -46,7 +46,9 @@ export function taskView(state: TaskState, now: number, hasResult: boolean): Ite
   if (hasResult) words.push('result');
   const waits = needsUser(state);
   const paused = waits && state.paused !== undefined;
-  if (waits) words.push(paused ? 'paused' : 'waiting');
+  const talks = state.phase === 'waiting' && !paused;
+  if (talks) words.push('talks');
+  else if (waits) words.push(paused ? 'paused' : 'waiting');
   const title = safeLine(state.spec.title) || 'Task';
   const description = `${waits ? 'waits for you · ' : ''}${summary(state, now)}`;
   const phase = phaseLabel(state);
@@ -66,7 +68,9 @@ export function taskView(state: TaskState, now: number, hasResult: boolean): Ite
     label: safeLine(title, labelLength),
     description,
     tooltip,
-    ...(waits ? { icon: paused ? 'debug-pause' : 'bell-dot', color: 'charts.orange' } : icons[state.phase]),
+    ...(waits && !talks
+      ? { icon: paused ? 'debug-pause' : 'bell-dot', color: 'charts.orange' }
+      : icons[state.phase]),
     contextValue: words.join(' '),
     accessibility: `${title}, ${phase}, ${description}`,
   };
