@@ -150,8 +150,8 @@ export class Admission {
     signal.throwIfAborted();
     if (this.placed.has(id)) return;
     this.check(memoryBytes);
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
-    this.queue.set(id, { id, memoryBytes, turn, tell, told: '', enter: resolve });
+    const { promise, resolve, reject } = Promise.withResolvers<undefined>();
+    this.queue.set(id, { id, memoryBytes, turn, tell, told: '', enter: () => resolve(undefined) });
     const leave = (): void => {
       reject(signal.reason);
       if (this.queue.delete(id)) this.decide();
