@@ -28,14 +28,18 @@ export const migrations: readonly string[] = [
     name TEXT NOT NULL,
     prefix TEXT NOT NULL,
     scopes TEXT NOT NULL,
+    kind TEXT NOT NULL CHECK (kind IN ('named', 'single')),
     created_at INTEGER NOT NULL,
     expires_at INTEGER,
     last_used_at INTEGER
   ) STRICT;
+  CREATE INDEX sessions_by_user ON sessions (user);
+  CREATE INDEX tokens_by_user ON tokens (user);
   CREATE TABLE magic_links (
     hash TEXT PRIMARY KEY,
     browser TEXT NOT NULL,
     email TEXT NOT NULL,
+    next TEXT NOT NULL,
     expires_at INTEGER NOT NULL,
     used_at INTEGER
   ) STRICT;
@@ -43,6 +47,7 @@ export const migrations: readonly string[] = [
     n INTEGER PRIMARY KEY AUTOINCREMENT,
     at INTEGER NOT NULL,
     user TEXT,
+    login TEXT,
     address TEXT NOT NULL,
     action TEXT NOT NULL,
     subject TEXT NOT NULL,
