@@ -38,5 +38,7 @@ export interface ServerContext {
   audit: Audit;
   tasks: ServerTasks;
   log: Logger;
+  /** Of the server's program. */
+  version: string;
   now: () => number;
 }
