@@ -70,24 +70,23 @@ interface Queued extends Omit<Waiting, 'priority'> {
   enter: () => void;
 }
 
-export interface AdmissionOptions {
-  limits: AdmissionLimits;
-  /** Asked anew for each decision; 0 when it is not said. */
-  priorityOf?: (id: TaskId) => number;
-}
-
 /** The queue before the sandboxes: who has a place, and who waits for one. */
 export class Admission {
   private readonly limits: AdmissionLimits;
-  private readonly priorityOf: (id: TaskId) => number;
+  private priorityOf: (id: TaskId) => number = () => 0;
   private readonly placed = new Map<TaskId, Claim>();
   private readonly queue = new Map<TaskId, Queued>();
   private holds = 0;
   private turns = 0;
 
-  constructor({ limits, priorityOf = () => 0 }: AdmissionOptions) {
+  constructor(limits: AdmissionLimits) {
     this.limits = limits;
+  }
+
+  /** Sets where priorities come from; asked anew for each decision. Without it all tasks are equal. */
+  rankBy(priorityOf: (id: TaskId) => number): void {
     this.priorityOf = priorityOf;
+    this.decide();
   }
 
   /** How many wait. */

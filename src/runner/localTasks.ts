@@ -4,6 +4,7 @@ import { connectEngine } from '../engine/connect.ts';
 import { sandboxRecipe } from '../engine/imageRecipe.ts';
 import type { ForgeAccess, Upstream } from '../protocol/control.ts';
 import type { ModelService, TaskSpec } from '../protocol/task.ts';
+import type { Admission } from './admission.ts';
 import { openDataFolder } from './dataFolder.ts';
 import { examine } from './doctor.ts';
 import { readIsolation } from './isolation.ts';
@@ -38,6 +39,8 @@ export interface LocalTaskOptions {
   log: Logger;
   /** Longest log of a task, in bytes; a gibibyte when it is not said. */
   logBytes?: number;
+  /** The queue before the sandboxes; without one every task gets its sandbox at once. */
+  admission?: Admission;
 }
 
 /** Tasks on this machine's own engine. */
@@ -54,6 +57,7 @@ export async function createTaskService(options: LocalTaskOptions): Promise<Task
     forge: options.forge,
     log: options.log,
     logBytes: options.logBytes,
+    admission: options.admission,
   });
   return new RunnerTasks(runner, {
     quarantineRoot: data.quarantine,

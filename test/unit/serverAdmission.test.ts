@@ -87,10 +87,8 @@ describe('who gets a place', () => {
 describe('the queue before the sandboxes', () => {
   it('gives a place at once where there is one, and the others in order of priority and age', async () => {
     const priorities = new Map([['d', 5]]);
-    const queue = new Admission({
-      limits: { parallel: 1, memoryBytes: 10 },
-      priorityOf: (id) => priorities.get(id) ?? 0,
-    });
+    const queue = new Admission({ parallel: 1, memoryBytes: 10 });
+    queue.rankBy((id) => priorities.get(id) ?? 0);
     const came: string[] = [];
     for (const id of ['a', 'b', 'c', 'd'])
       void queue
@@ -108,10 +106,8 @@ describe('the queue before the sandboxes', () => {
 
   it('obeys a priority that is changed while a task waits', async () => {
     const priorities = new Map<string, number>();
-    const queue = new Admission({
-      limits: { parallel: 1, memoryBytes: 10 },
-      priorityOf: (id) => priorities.get(id) ?? 0,
-    });
+    const queue = new Admission({ parallel: 1, memoryBytes: 10 });
+    queue.rankBy((id) => priorities.get(id) ?? 0);
     queue.occupy({ id: 'running', memoryBytes: 1 });
     const told = new Map<string, string>();
     const came: string[] = [];
@@ -129,7 +125,7 @@ describe('the queue before the sandboxes', () => {
   });
 
   it('lets nobody in while it is not known who has a sandbox already', async () => {
-    const queue = new Admission({ limits: { parallel: 1, memoryBytes: 10 } });
+    const queue = new Admission({ parallel: 1, memoryBytes: 10 });
     const [first, second] = [queue.hold(), queue.hold()];
     const came: string[] = [];
     // Of before a restart, in the order in which they began and not in which they are found.
@@ -158,7 +154,7 @@ describe('the queue before the sandboxes', () => {
   });
 
   it('refuses what could never get a place, with a mend', async () => {
-    const queue = new Admission({ limits: { parallel: 1, memoryBytes: 2 * 2 ** 30 } });
+    const queue = new Admission({ parallel: 1, memoryBytes: 2 * 2 ** 30 });
     const refused = { code: 'invalid_input', message: /4 GiB.*2 GiB/, mend: /less memory/ };
     assert.throws(() => queue.check(4 * 2 ** 30), refused);
     await assert.rejects(queue.enter({ id: 'a', memoryBytes: 4 * 2 ** 30, turn: 1 }, silent, never), refused);
@@ -175,7 +171,8 @@ describe('the queue before the sandboxes', () => {
     await fc.assert(
       fc.asyncProperty(fc.array(step, { maxLength: 60 }), async (steps) => {
         const priorities = new Map<string, number>();
-        const queue = new Admission({ limits, priorityOf: (id) => priorities.get(id) ?? 0 });
+        const queue = new Admission(limits);
+        queue.rankBy((id) => priorities.get(id) ?? 0);
         const waiting = new Map<string, { memoryBytes: number; stop: AbortController }>();
         const placed = new Map<string, Claim>();
         let count = 0;
