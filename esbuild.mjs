@@ -85,6 +85,16 @@ const lazyTasks = {
   },
 };
 
+/** The server is a bundle of its own, that other commands do not read. */
+const lazyServer = {
+  name: 'lazy-server',
+  setup(b) {
+    b.onResolve({ filter: /\/server\/serve\.ts$/ }, (args) =>
+      args.kind === 'dynamic-import' ? { path: './server.js', external: true } : undefined,
+    );
+  },
+};
+
 /** The clients of clouds are large, and few use them: each is a bundle of its own, read at its first use. */
 const clouds = { aws: 'src/aws/bedrock.ts', google: 'src/google/vertex.ts' };
 const lazyClouds = {
@@ -110,9 +120,13 @@ const bundles = [
   {
     ...node,
     target: 'node22',
-    entryPoints: { runner: 'src/cli/main.ts', tasks: 'src/runner/localTasks.ts' },
+    entryPoints: {
+      runner: 'src/cli/main.ts',
+      server: 'src/server/serve.ts',
+      tasks: 'src/runner/localTasks.ts',
+    },
     outdir: 'dist',
-    plugins: [...shared.plugins, lazyClouds],
+    plugins: [...shared.plugins, lazyServer, lazyClouds],
   },
   { ...node, target: 'node22', entryPoints: clouds, outdir: 'dist' },
   {

@@ -16,9 +16,12 @@ import { credentialTable } from '../runner/modelSourcesTable.ts';
 import type { TaskService } from '../runner/taskService.ts';
 import { defaultPolicy } from '../runner/userPolicy.ts';
 
+const version = '0.1.0';
+
 const usage = `sallyport-runner headless --task PROMPT | --task-file FILE [options]
 sallyport-runner doctor [--call-model]
 sallyport-runner credentials
+sallyport-runner serve
 sallyport-runner budget TASK USD|none
 sallyport-runner allow TASK RULE
 
@@ -39,6 +42,9 @@ sallyport-runner allow TASK RULE
   --engine ADDRESS  socket path or URL of the container engine
   --call-model      let the doctor send the model a request for one token
   --verbose         diagnostics on stderr
+
+serve starts the runner's server: HTTP, WebSocket and a dashboard. It is configured by environment variables, which
+docs/runner.md lists; without any it listens on this machine's port 7334 only.
 `;
 
 /** Throws `invalid_input` with what is wrong. */
@@ -79,6 +85,7 @@ async function main(): Promise<number> {
     process.stdout.write(usage);
     return values.help ? 0 : 2;
   }
+  if (command === 'serve') return await runServer(values.verbose ? terminalLog : serverLog);
   const sources = createModelSources({
     env: process.env,
     homeFolder: homedir(),
@@ -143,6 +150,26 @@ async function main(): Promise<number> {
   }
 }
 
+/** Until a signal asks it to end; a second signal does not wait. */
+async function runServer(log: Logger): Promise<number> {
+  const { serve } = await import('../server/serve.ts');
+  const server = await serve({
+    env: process.env,
+    distFolder: __dirname,
+    containerFolder: resolve(__dirname, '..', 'container'),
+    version,
+    log,
+    print: (text) => process.stdout.write(text),
+  });
+  const signal = await new Promise<string>((asked) => {
+    for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(name, asked);
+  });
+  for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => process.exit(1));
+  process.stdout.write(`${signal}: the server ends; tasks go on in their sandboxes and are found again.\n`);
+  await server.close();
+  return 0;
+}
+
 /** For a task that runs, in whichever process. */
 async function decide(
   service: TaskService,
@@ -184,6 +211,7 @@ const terminalLog: Logger = {
   warn: (message) => write('warn', message),
   error: (message) => write('error', message),
 };
+const serverLog: Logger = { ...terminalLog, debug: () => undefined };
 const quiet: Logger = {
   ...terminalLog,
   debug: () => undefined,
