@@ -21,8 +21,6 @@ export interface Audit {
 export interface Auth extends Gate {
   /** True until the first administrator is made. */
   needsSetUp(): boolean;
-  /** For the server's own log only: who has it becomes the first administrator. Undefined when there is one. */
-  setUpLink(): string | undefined;
   /** The one-time link for that, with the secret in its fragment; undefined when there is an administrator. */
   setUpLink(): string | undefined;
   /** The user whom a principal stands for, read anew; undefined when the credential is not valid any more. */
