@@ -1,0 +1,177 @@
+import assert from 'node:assert/strict';
+import { claudeCode } from '../../src/agent/claudeCode.ts';
+import { defaultLimits, newTaskId } from '../../src/protocol/task.ts';
+import type { SandboxEvent } from '../../src/protocol/taskEvent.ts';
+import { aSpec } from '../support/specs.ts';
+import { ofType, Sandbox } from '../support/sandbox.ts';
+
+const result = 'echo "$OK"';
+const say = (text: string, id = newTaskId(Date.now())): object => ({ op: 'say', id, text });
+
+/** Resolves when so many turns are over. */
+const turns = (sandbox: Sandbox, count: number): Promise<SandboxEvent[]> =>
+  sandbox.until((events) => (ofType(events, 'turn').length >= count ? events : undefined));
+
+describe('supervisorConversation', () => {
+  let sandbox: Sandbox;
+  beforeEach(async () => {
+    sandbox = new Sandbox();
+    await sandbox.listen();
+  });
+  afterEach(() => sandbox.dispose());
+
+  const converse = (script: string, limits: object = {}): Promise<unknown> =>
+    sandbox.start(script, { conversation: true, limits: { ...defaultLimits, ...limits } });
+
+  it('goes on with the same process, turn by turn, each with its commits before its end', async () => {
+    await converse(`mine=1; git commit -q --allow-empty -m first; ${result}`);
+    await turns(sandbox, 1);
+    await sandbox.ask(
+      say(`echo mine=$mine; git commit -q --allow-empty -m second; ${result}`, 'message0002'),
+    );
+    await turns(sandbox, 2);
+    await sandbox.ask({ op: 'stop' });
+    await sandbox.supervisor.over;
+    const events = sandbox.events();
+    assert.deepEqual(
+      events
+        .filter(({ type }) => ['turn_began', 'turn', 'commit', 'result', 'ended'].includes(type))
+        .map((event) =>
+          event.type === 'turn_began' || event.type === 'turn'
+            ? [event.type, event.number]
+            : event.type === 'commit'
+              ? [event.type, event.commit.subject]
+              : [event.type],
+        )
+        // A commit may be seen at once, or only at the end of the turn.
+        .filter(([type]) => type !== 'result'),
+      [
+        ['turn_began', 1],
+        ['commit', 'first'],
+        ['turn', 1],
+        ['turn_began', 2],
+        ['commit', 'second'],
+        ['turn', 2],
+        ['ended'],
+      ],
+    );
+    assert.equal(ofType(events, 'turn_began')[1]?.message, 'message0002');
+    assert.deepEqual(
+      ofType(events, 'output').map(({ text }) => text),
+      ['mine=1'],
+    );
+    const [ended] = ofType(events, 'ended');
+    assert.equal(ended?.outcome, 'succeeded');
+    assert.match(ended.message, /was finished/);
+  });
+
+  it('keeps one message until the end of the turn, knows it when it comes twice, and refuses another', async () => {
+    await converse(`echo up; read -r -t 20 < <(sleep 0.4; echo) ; ${result}`);
+    await sandbox.until((events) => ofType(events, 'output')[0]);
+    await sandbox.ask(say(`echo next; ${result}`, 'message0001'));
+    await sandbox.ask(say(`echo next; ${result}`, 'message0001'));
+    await assert.rejects(sandbox.ask(say('echo more')), { code: 'busy' });
+    await turns(sandbox, 2);
+    await sandbox.ask(say(`echo next; ${result}`, 'message0001'));
+    await sandbox.ask({ op: 'stop' });
+    await sandbox.supervisor.over;
+    const events = sandbox.events();
+    assert.deepEqual(
+      ofType(events, 'output').map(({ text }) => text),
+      ['up', 'next'],
+    );
+    assert.deepEqual(
+      ofType(events, 'turn_began').map(({ message }) => message),
+      [undefined, 'message0001'],
+    );
+  });
+
+  it('is finished when no message comes for the idle time, with what is uncommitted kept', async () => {
+    await converse(`echo edit >> a.txt; ${result}`, { idleMs: 100 });
+    await sandbox.supervisor.over;
+    const events = sandbox.events();
+    assert.equal(ofType(events, 'leftovers')[0]?.files[0]?.path, 'a.txt');
+    assert.equal(ofType(events, 'ended')[0]?.outcome, 'succeeded');
+    assert.match(ofType(events, 'ended')[0].message, /no message came/);
+  });
+
+  it('does not count the time in which it waits as time of work', async () => {
+    await converse(result, { timeMs: 1500 });
+    await turns(sandbox, 1);
+    await new Promise((resolve) => setTimeout(resolve, 1800));
+    await sandbox.ask(say(result));
+    await turns(sandbox, 2);
+    await sandbox.ask(say('sleep 60'));
+    await sandbox.supervisor.over;
+    assert.equal(ofType(sandbox.events(), 'ended')[0]?.outcome, 'timed_out');
+  });
+
+  it('goes on after a turn that failed, and ends as the last turn did', async () => {
+    const fail = 'echo "${OK/false/true}"';
+    await converse(fail);
+    const [first] = ofType(await turns(sandbox, 1), 'turn');
+    assert.deepEqual([first?.outcome, first?.message, first?.mend], ['failed', 'Refused.', 'Mend it.']);
+    await sandbox.ask(say(result));
+    assert.equal(ofType(await turns(sandbox, 2), 'turn')[1]?.outcome, 'succeeded');
+    await sandbox.ask(say(fail));
+    await turns(sandbox, 3);
+    await sandbox.ask({ op: 'stop' });
+    await sandbox.supervisor.over;
+    const [ended] = ofType(sandbox.events(), 'ended');
+    assert.deepEqual([ended?.outcome, ended?.kind], ['failed', 'auth_refused']);
+  });
+
+  it('notices that the agent goes on by itself', async () => {
+    await converse(`(sleep 0.3; echo '{"type":"text","text":"by myself"}'; ${result}) & ${result}`);
+    const events = await turns(sandbox, 2);
+    const told = events.filter(({ type }) => ['turn_began', 'turn', 'text'].includes(type));
+    assert.deepEqual(
+      told.map(({ type }) => type),
+      ['turn_began', 'turn', 'turn_began', 'text', 'turn'],
+    );
+  });
+
+  it('tells a stop while the agent works, and an agent that dies while it waits', async () => {
+    await converse('echo up; sleep 1000');
+    await sandbox.until((events) => ofType(events, 'output')[0]);
+    await sandbox.ask({ op: 'stop' });
+    await sandbox.supervisor.over;
+    assert.equal(ofType(sandbox.events(), 'ended')[0]?.outcome, 'stopped');
+    await assert.rejects(sandbox.ask(say('echo more')), { code: 'conflict' });
+
+    sandbox.dispose();
+    sandbox = new Sandbox();
+    await sandbox.listen();
+    await converse(`(sleep 0.2; kill -9 $$) & ${result}`);
+    await sandbox.supervisor.over;
+    assert.equal(ofType(sandbox.events(), 'ended')[0]?.kind, 'killed');
+  });
+
+  it('refuses messages to a task that is no conversation, and those that are too long', async () => {
+    await sandbox.start('sleep 5');
+    await assert.rejects(sandbox.ask(say('echo more')), { code: 'conflict' });
+    await assert.rejects(sandbox.ask(say('x'.repeat(100_001))), { code: 'invalid_input' });
+  });
+
+  it('speaks to Claude Code in its own messages, and counts what each turn costs by itself', () => {
+    const spec = aSpec({
+      conversation: true,
+      prompt: '--help\n"x"',
+      model: { label: 'key', demonstration: false },
+    });
+    const place = { baseUrl: '', token: '', proxyUrl: '', home: '/h', workspace: '/w', path: '/bin' };
+    const { argv, stdin } = claudeCode.command(spec, place);
+    assert.ok(argv.join(' ').includes('--input-format stream-json'));
+    assert.deepEqual(JSON.parse(stdin), {
+      type: 'user',
+      message: { role: 'user', content: '--help\n"x"' },
+    });
+    assert.ok(stdin.endsWith('\n') && stdin.indexOf('\n') === stdin.length - 1);
+    const reader = claudeCode.reader(spec);
+    const costs = [0.5, 0.75, 0.75, 2].map((total_cost_usd) => {
+      const body = reader(JSON.stringify({ type: 'result', is_error: false, total_cost_usd }))?.bodies[0];
+      return body?.type === 'result' ? body.costUsd : undefined;
+    });
+    assert.deepEqual(costs, [0.5, 0.25, 0, 1.25]);
+  });
+});
