@@ -31,6 +31,32 @@ export interface ImportOptions {
   signal?: AbortSignal | undefined;
 }
 
+export interface ImportBaseOptions {
+  /** Of the bundle, in bytes. */
+  maxBytes: number;
+  timeoutMs: number;
+  signal?: AbortSignal | undefined;
+}
+
+/**
+ * What old tools wrote into histories that are in use, and what harms nobody: a mode with a zero before it, and authors
+ * and dates in odd forms. GitHub keeps such histories too.
+ */
+const oldDefects = [
+  'zeroPaddedFilemode',
+  'badDate',
+  'badEmail',
+  'badName',
+  'badTimezone',
+  'badTagName',
+  'missingEmail',
+  'missingNameBeforeEmail',
+  'missingSpaceBeforeDate',
+  'missingSpaceBeforeEmail',
+  'missingTaggerEntry',
+  'multipleAuthors',
+];
+
 /** The ref under which a snapshot's bundle names its commit. */
 export const snapshotRef = 'refs/sallyport/snapshot';
 
@@ -159,9 +185,7 @@ export class Quarantine implements Store {
             throw new Error(`the task has brought in ${used.bytes} bytes already, and no more are allowed`);
           if (used.tips + brought.length > limits.tips)
             throw new Error(`the task has made more than ${limits.tips} commits`);
-          const kinds = await objectKinds(header.prerequisites, this.options(signal));
-          const absent = header.prerequisites.find((sha) => kinds.get(sha) !== 'commit');
-          if (absent !== undefined) throw new Error(`it builds on commit ${absent}, which is not here`);
+          await this.checkPrerequisites(header.prerequisites, signal);
           const shas = brought.map((tip) => tip.sha);
           const maxBytes = Math.min(options.maxBytes ?? defaultMaxBytes, limits.bytes - used.bytes);
           size = await receivePack(this, pack, { strict: true, tips: shas, maxBytes, timeoutMs, signal });
@@ -173,8 +197,53 @@ export class Quarantine implements Store {
         return brought.map((tip) => tip.sha);
       });
     } catch (thrown) {
-      throw refusal(thrown);
+      throw refusal(
+        thrown,
+        'What the sandbox sent was not taken in',
+        'The log of the task shows what the agent did.',
+      );
     }
+  }
+
+  /**
+   * Takes in a commit that tasks are to start from, with its history, out of a bundle that somebody sent, and keeps it.
+   * All of it or nothing; checked as `importBundle` checks, but for what old histories have. The bundle names this commit and no
+   * other. Fails with `import_refused`.
+   */
+  async importBase(commit: string, bundle: ByteStream, options: ImportBaseOptions): Promise<void> {
+    const sha = check(Sha, commit, 'object name');
+    const { maxBytes, timeoutMs, signal } = options;
+    try {
+      await this.use(signal, async () => {
+        const { header, pack } = await readBundle(bundle);
+        try {
+          if (header.refs.length !== 1 || header.refs[0]?.sha !== sha)
+            throw new Error(`it has to name the commit ${sha} once, and nothing else`);
+          await this.checkPrerequisites(header.prerequisites, signal);
+          const limits = { maxBytes, timeoutMs, signal };
+          await receivePack(this, pack, { strict: true, tolerate: oldDefects, tips: [sha], ...limits });
+        } finally {
+          await pack.return(undefined);
+        }
+        await this.keep(sha, signal);
+      });
+    } catch (thrown) {
+      throw refusal(thrown, 'The bundle was not taken in', 'Check the repository with "git fsck".');
+    }
+  }
+
+  /** Those of the commits that are here. */
+  async known(shas: readonly string[], signal?: AbortSignal): Promise<string[]> {
+    for (const sha of shas) check(Sha, sha, 'object name');
+    if (!(await this.exists())) return [];
+    const kinds = await objectKinds(shas, this.options(signal));
+    return shas.filter((sha) => kinds.get(sha) === 'commit');
+  }
+
+  private async checkPrerequisites(shas: readonly string[], signal: AbortSignal | undefined): Promise<void> {
+    const kinds = await objectKinds(shas, this.options(signal));
+    const absent = shas.find((sha) => kinds.get(sha) !== 'commit');
+    if (absent !== undefined) throw new Error(`it builds on commit ${absent}, which is not here`);
   }
 
   /** Whether the object is here. */
@@ -415,7 +484,7 @@ function told(thrown: unknown, signal: AbortSignal | undefined): unknown {
 }
 
 /** What stands for the user when an import fails: what went wrong with the bundle, or what is wrong with the machine. */
-function refusal(thrown: unknown): SallyportError {
+function refusal(thrown: unknown, what: string, mend: string): SallyportError {
   if (thrown instanceof SallyportError && thrown.code !== 'git_failed') return thrown;
   if (typeof (thrown as NodeJS.ErrnoException).code === 'string' && !(thrown instanceof SallyportError)) {
     return asSallyportError(thrown);
@@ -426,8 +495,8 @@ function refusal(thrown: unknown): SallyportError {
     : raw;
   return new SallyportError(
     'import_refused',
-    `What the sandbox sent was not taken in: ${message}`,
-    'Nothing of it is in the quarantine. The log of the task shows what the agent did.',
+    `${what}: ${message}`,
+    `Nothing of it is in the quarantine. ${mend}`,
     { cause: thrown },
   );
 }

@@ -15,6 +15,8 @@ export interface Store {
 export interface ReceiveOptions {
   /** Checks every object as `git fsck` does; a warning of it is an error. */
   strict: boolean;
+  /** Findings of that check that are none, by git's names of them. */
+  tolerate?: readonly string[];
   /** Commits that must be there with all that they reach. */
   tips: readonly string[];
   /** Of the pack as it comes, and of what it takes in the store. */
@@ -37,7 +39,7 @@ export function alternate(...objects: string[]): { GIT_ALTERNATE_OBJECT_DIRECTOR
  * Resolves to the bytes that it takes in the store.
  */
 export async function receivePack(store: Store, pack: ByteStream, options: ReceiveOptions): Promise<number> {
-  const { strict, tips, maxBytes, timeoutMs, signal } = options;
+  const { strict, tolerate = [], tips, maxBytes, timeoutMs, signal } = options;
   const deadline = timeoutMs === undefined ? undefined : performance.now() + timeoutMs;
   const incoming = await mkdtemp(join(store.objects, 'tmp_objdir-sallyport-'));
   const base = (): GitOptions => ({
@@ -53,7 +55,9 @@ export async function receivePack(store: Store, pack: ByteStream, options: Recei
       'index-pack',
       '--stdin',
       '--fix-thin',
-      ...(strict ? ['--strict'] : []),
+      ...(strict
+        ? [['--strict', tolerate.map((id) => `${id}=ignore`).join()].filter(Boolean).join('=')]
+        : []),
       ...(maxBytes === undefined ? [] : [`--max-input-size=${maxBytes}`]),
     ];
     const input = strict ? countedPack(pack, shapeLimits.objects) : pack;

@@ -11,7 +11,8 @@ import { readIsolation } from './isolation.ts';
 import { LocalRunner } from './localRunner.ts';
 import type { ModelSources } from './modelSources.ts';
 import { RunnerTasks } from './runnerTasks.ts';
-import type { ResolvedModel, TaskService } from './taskService.ts';
+import type { ServedTasks } from './servedTasks.ts';
+import type { ResolvedModel } from './taskService.ts';
 import type { UserPolicy } from './userPolicy.ts';
 import { WorkspaceStore } from './workspaceStore.ts';
 
@@ -44,7 +45,7 @@ export interface LocalTaskOptions {
 }
 
 /** Tasks on this machine's own engine. */
-export async function createTaskService(options: LocalTaskOptions): Promise<TaskService> {
+export async function createTaskService(options: LocalTaskOptions): Promise<ServedTasks> {
   const data = await openDataFolder(options.dataFolder);
   const workspaces = new WorkspaceStore(data.workspaces);
   const runner = new LocalRunner({

@@ -1,3 +1,4 @@
+import { dirname } from 'node:path';
 import { SallyportError } from '../base/errors.ts';
 import { acceptAsBranch } from '../git/accept.ts';
 import { blob, changedFiles, patch, type DetailedChange } from '../git/diff.ts';
@@ -14,21 +15,16 @@ import {
   type Snapshot,
   type TaskSpec,
 } from '../protocol/task.ts';
+import type { ByteStream } from '../protocol/runner.ts';
 import type { TaskEvent } from '../protocol/taskEvent.ts';
 import type { TaskState } from '../protocol/taskState.ts';
 import { checkAnswer, policyFor } from './egressAnswers.ts';
 import { checkMountPoints, type IsolationWish } from './isolation.ts';
 import { needsNetwork } from './sandboxNames.ts';
 import { SecretsFound } from './secretsFound.ts';
+import type { ServedTasks, SnapshotRequest } from './servedTasks.ts';
 import type { TaskRunner } from './taskRunner.ts';
-import type {
-  DoctorCheck,
-  EgressAnswer,
-  Range,
-  SubmitRequest,
-  TaskService,
-  WorkspaceSettings,
-} from './taskService.ts';
+import type { DoctorCheck, EgressAnswer, Range, SubmitRequest, WorkspaceSettings } from './taskService.ts';
 import type { UserPolicy } from './userPolicy.ts';
 import type { WorkspaceStore } from './workspaceStore.ts';
 
@@ -50,7 +46,7 @@ const patchBytes = 8 << 20;
 const blobBytes = 64 << 20;
 
 /** Tasks of any runner: puts it together with repositories and quarantines of this machine. */
-export class RunnerTasks implements TaskService {
+export class RunnerTasks implements ServedTasks {
   private readonly runner: TaskRunner;
   private readonly around: TaskSurroundings;
   private readonly workspaces: WorkspaceStore;
@@ -86,14 +82,7 @@ export class RunnerTasks implements TaskService {
     signal: AbortSignal = new AbortController().signal,
   ): Promise<TaskState> {
     checkPrompt(request.prompt);
-    const branch = request.branch ?? this.freeBranchName();
-    if (!isBranchName(branch)) {
-      throw new SallyportError(
-        'invalid_branch',
-        `"${branch}" is not a valid branch name.`,
-        'Choose another, such as claude/my-task.',
-      );
-    }
+    const branch = this.branchName(request.branch);
     const policy = this.around.policy();
     const budgetUsd = request.budgetUsd ?? policy.budgetUsd;
     if (budgetUsd !== undefined) checkBudget(budgetUsd);
@@ -140,6 +129,62 @@ export class RunnerTasks implements TaskService {
     return await this.runner.submit(spec, () => quarantine.snapshotBundle(snapshot), signal);
   }
 
+  async submitSnapshot(
+    request: SnapshotRequest,
+    signal: AbortSignal = new AbortController().signal,
+  ): Promise<TaskState> {
+    const { id, prompt, snapshot, repository, identity, limits } = request;
+    checkPrompt(prompt);
+    const branch = this.branchName(request.branch);
+    const policy = this.around.policy();
+    const budgetUsd = request.budgetUsd ?? policy.budgetUsd;
+    if (budgetUsd !== undefined) checkBudget(budgetUsd);
+    const isolation = await this.around.isolation(policy.isolation, dirname(this.around.quarantineRoot));
+    const egress = policyFor(policy.egress, await this.workspaces.read(repository.id), request.egress);
+    const model = await this.around.model('', request.model, signal);
+    const quarantine = this.quarantine(repository.id);
+    if (!(await quarantine.has(snapshot.commit, signal))) {
+      throw new SallyportError(
+        'not_found',
+        `The commit ${snapshot.commit} of ${repository.name} is not here.`,
+        'Upload it first, then submit the task.',
+      );
+    }
+    await checkMountPoints(isolation?.mounts ?? [], quarantine.options(signal), snapshot.commit);
+    const spec: TaskSpec = {
+      id,
+      title: request.title ?? titleOf(prompt),
+      prompt,
+      agent: {
+        kind: 'claude-code',
+        ...(request.model === undefined ? {} : { model: request.model }),
+        ...(request.agentArgs === undefined ? {} : { args: request.agentArgs }),
+        ...(request.instructions === undefined ? {} : { instructions: request.instructions }),
+      },
+      repository: { ...repository, path: '' },
+      snapshot,
+      branch,
+      identity,
+      limits,
+      model,
+      egress,
+      ...(budgetUsd === undefined ? {} : { budgetUsd }),
+      ...(isolation === undefined ? {} : { isolation }),
+      ...(request.forge === true ? { forge: true } : {}),
+      ...(request.conversation === true ? { conversation: true } : {}),
+      createdAt: Date.now(),
+    };
+    return await this.runner.submit(spec, () => quarantine.snapshotBundle(snapshot), signal);
+  }
+
+  quarantine(repositoryId: string): Quarantine {
+    return Quarantine.open(this.around.quarantineRoot, repositoryId);
+  }
+
+  bundle(id: TaskId, have: readonly string[]): Promise<ByteStream> {
+    return this.runner.bundle(id, have);
+  }
+
   private async checkSecrets(
     repositoryId: string,
     quarantine: Quarantine,
@@ -156,6 +201,16 @@ export class RunnerTasks implements TaskService {
       ...settings,
       acceptedSecrets: [...new Set([...settings.acceptedSecrets, ...fingerprints])],
     }));
+  }
+
+  private branchName(wanted: string | undefined): string {
+    const branch = wanted ?? this.freeBranchName();
+    if (isBranchName(branch)) return branch;
+    throw new SallyportError(
+      'invalid_branch',
+      `"${branch}" is not a valid branch name.`,
+      'Choose another, such as claude/my-task.',
+    );
   }
 
   /** By the second, and counted on where two tasks begin within one. */
