@@ -10,6 +10,7 @@ import type {
   ContainerState,
   Engine,
   EngineInfo,
+  EngineTerminal,
   Exec,
   ImageFacts,
   ImageRecipe,
@@ -20,6 +21,7 @@ import { Creator } from './create.ts';
 import { buildImage, describeImage, hasImage, imageFacts, pullImage } from './image.ts';
 import { openLog } from './logs.ts';
 import { accept, ContainerList, Inspection, VolumeList } from './schemas.ts';
+import { openTerminal } from './terminal.ts';
 import { changedFiles, writtenBytes } from './written.ts';
 
 /** What both engines take for a container's or a volume's name. */
@@ -279,6 +281,12 @@ export class DockerEngine implements Engine {
     checkName(id);
     const inspect = (): Promise<ContainerState | undefined> => this.inspect(id);
     return runExec(this.docker, id, argv, { ...options, inspect, signal: this.live(options.signal) });
+  }
+
+  terminal(id: string, argv: string[], options: Parameters<Engine['terminal']>[2]): Promise<EngineTerminal> {
+    checkName(id);
+    const inspect = (): Promise<ContainerState | undefined> => this.inspect(id);
+    return openTerminal(this.docker, id, argv, { ...options, inspect, signal: this.live(options.signal) });
   }
 
   dispose(): void {

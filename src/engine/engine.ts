@@ -1,4 +1,5 @@
 import type { ByteStream } from '../protocol/runner.ts';
+import type { TerminalSize } from '../protocol/terminal.ts';
 
 /** What answers on an engine's socket. */
 export interface EngineInfo {
@@ -73,6 +74,17 @@ export interface Exec {
    * does not tell it.
    */
   done: Promise<{ exitCode: number; stderr: string }>;
+}
+
+/** A program of a container's that has a terminal of its own. */
+export interface EngineTerminal {
+  /** What the program prints, both streams in one. It waits for a reader that does not take it. Read once. */
+  output: ByteStream;
+  /** What is typed. Resolves when there is room for more, or nobody reads it any more. */
+  write(data: Uint8Array): Promise<void>;
+  resize(size: TerminalSize): Promise<void>;
+  /** Resolves when the program has ended and its output is through: its exit code, -1 where the engine does not tell it. */
+  ended: Promise<number>;
 }
 
 /** Everything an image is built from. The tag holds a hash of the rest, so that a changed recipe is a new image. */
@@ -155,5 +167,21 @@ export interface Engine {
     argv: string[],
     options?: { stdin?: ByteStream; user?: string; signal?: AbortSignal },
   ): Promise<Exec>;
+  /**
+   * Runs a program in a running container, on a terminal. No shell. When `signal` aborts the streams break; the program
+   * itself is left to its fate.
+   */
+  terminal(
+    id: string,
+    argv: string[],
+    options: {
+      size: TerminalSize;
+      user?: string;
+      /** On top of the container's own environment. */
+      env?: Record<string, string>;
+      workingDir?: string;
+      signal?: AbortSignal;
+    },
+  ): Promise<EngineTerminal>;
   dispose(): void;
 }

@@ -40,8 +40,16 @@ export async function runExec(
   argv: string[],
   options: ExecOptions,
 ): Promise<Exec> {
-  const { stdin, signal } = options;
-  const { exec, socket } = await begin(docker, id, argv, options);
+  const { stdin, user, signal } = options;
+  const wanted = {
+    AttachStdin: stdin !== undefined,
+    AttachStdout: true,
+    AttachStderr: true,
+    Tty: false,
+    Cmd: argv,
+    ...(user === undefined ? {} : { User: user }),
+  };
+  const { exec, socket } = await beginExec(docker, id, wanted, options);
 
   const stdout = new Readable({ highWaterMark: stdoutBuffer, read: () => socket.resume() });
   // Told to whoever reads; without a reader it is no crash.
@@ -96,27 +104,18 @@ export async function runExec(
 }
 
 /** Starts the program; in a container that is paused, as soon as it goes on. */
-async function begin(
+export async function beginExec(
   docker: Docker,
   id: string,
-  argv: string[],
-  { stdin, user, signal, inspect }: ExecOptions,
+  wanted: Docker.ExecCreateOptions & { AttachStdin: boolean; Tty: boolean },
+  { signal, inspect }: Pick<ExecOptions, 'signal' | 'inspect'>,
 ): Promise<{ exec: Docker.Exec; socket: Duplex }> {
   for (;;) {
     signal.throwIfAborted();
     try {
-      const exec = await docker.getContainer(id).exec({
-        AttachStdin: stdin !== undefined,
-        AttachStdout: true,
-        AttachStderr: true,
-        Tty: false,
-        Cmd: argv,
-        ...(user === undefined ? {} : { User: user }),
-      });
-      return {
-        exec,
-        socket: await exec.start({ hijack: true, stdin: stdin !== undefined, Detach: false, Tty: false }),
-      };
+      const exec = await docker.getContainer(id).exec(wanted);
+      const { AttachStdin: stdin, Tty } = wanted;
+      return { exec, socket: await exec.start({ hijack: true, stdin, Detach: false, Tty }) };
     } catch (thrown) {
       if (statusOf(thrown) === undefined) throw engineFailure(thrown, doing);
       const state = await inspect();
@@ -150,7 +149,7 @@ async function feed(socket: Duplex, stdin: ByteStream): Promise<void> {
  * The exit code of a program whose output has ended. Podman can lose the exit of a program, whose session then counts as
  * running for ever: after `lostAfterMs` the code is `unknownExit`.
  */
-async function exitCodeOf(exec: Docker.Exec, signal: AbortSignal): Promise<number> {
+export async function exitCodeOf(exec: Docker.Exec, signal: AbortSignal): Promise<number> {
   for (let waited = 0, step = exitPoll; ; step = Math.min(step * 2, 250)) {
     const state = accept(ExecInspection, await exec.inspect(), 'exec inspect');
     if (!state.Running && state.ExitCode !== null && state.ExitCode !== undefined) return state.ExitCode;
@@ -161,11 +160,11 @@ async function exitCodeOf(exec: Docker.Exec, signal: AbortSignal): Promise<numbe
   }
 }
 
-function isBrokenPipe(error: Error): boolean {
+export function isBrokenPipe(error: Error): boolean {
   return codeOf(error) === 'EPIPE' || codeOf(error) === 'ECONNRESET';
 }
 
-function abortReason(signal: AbortSignal): Error {
+export function abortReason(signal: AbortSignal): Error {
   const reason: unknown = signal.reason;
   return reason instanceof Error ? reason : new DOMException('Aborted', 'AbortError');
 }

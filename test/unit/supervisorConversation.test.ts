@@ -92,7 +92,7 @@ describe('supervisorConversation', () => {
     const events = sandbox.events();
     assert.equal(ofType(events, 'leftovers')[0]?.files[0]?.path, 'a.txt');
     assert.equal(ofType(events, 'ended')[0]?.outcome, 'succeeded');
-    assert.match(ofType(events, 'ended')[0].message, /no message came/);
+    assert.match(ofType(events, 'ended')[0]!.message, /no message came/);
   });
 
   it('does not count the time in which it waits as time of work', async () => {

@@ -1,0 +1,207 @@
+import assert from 'node:assert/strict';
+import type { TaskEvent } from '../../src/protocol/taskEvent.ts';
+import { defaultPolicy } from '../../src/runner/userPolicy.ts';
+import { engineKinds, engines } from '../support/engines.ts';
+import { assertWhole, bash, Bench, gitIn, only, type Turns } from '../support/tasks.ts';
+
+const commit = (word: string): string =>
+  `echo ${word} > ${word}.txt && git add . && git commit -qm "Add ${word}"`;
+
+/** Waits for a file that no one makes before `go`. */
+const waitFor = (file: string): string => `until [ -e ${file} ]; do sleep 0.1; done`;
+
+const twoTurns: Turns = [
+  bash(commit('one')),
+  { text: 'The first is done.' },
+  bash(`${commit('two')}; echo edit >> README.md`),
+  { text: 'The second is done.' },
+];
+
+for (const name of engineKinds) {
+  describe(`conversation on ${name}`, function () {
+    this.timeout('2m');
+    let bench: Bench;
+    let repositoryPath: string;
+
+    before(async () => {
+      bench = await Bench.open((await engines())[name]);
+      bench.policy = { ...defaultPolicy, egress: { mode: 'closed', rules: [] } };
+      repositoryPath = await bench.repository();
+      const { spec } = await bench.submit([{ text: 'ready' }], { repositoryPath });
+      assert.equal(only(await bench.events(spec.id), 'ended')[0]?.outcome, 'succeeded', bench.log.join('\n'));
+    });
+    after(() => bench.close());
+
+    const converse = async (turns: Turns, limits: object = {}): Promise<string> => {
+      const { spec } = await bench.submit(turns, { repositoryPath, conversation: true, limits });
+      return spec.id;
+    };
+    const turn = (id: string, number: number): Promise<TaskEvent[]> =>
+      bench.events(id, (event) => event.type === 'turn' && event.number === number);
+
+    async function inSandbox(id: string, ...argv: string[]): Promise<void> {
+      const engine = await bench.engine();
+      try {
+        const labels = { 'dev.sallyport.task': id, 'dev.sallyport.role': 'sandbox' };
+        const [sandbox] = await engine.list(labels);
+        assert.ok(sandbox);
+        const { stdout, done } = await engine.exec(sandbox.id, argv);
+        for await (const _ of stdout);
+        assert.equal((await done).exitCode, 0);
+      } finally {
+        engine.dispose();
+      }
+    }
+
+    it('makes two turns with a commit in each, waits in between, and is finished with its leftovers', async () => {
+      const id = await converse(twoTurns);
+      await turn(id, 1);
+      assert.equal(bench.state(id).phase, 'waiting');
+      assert.deepEqual(
+        bench.state(id).commits.map(({ subject }) => subject),
+        ['Add one'],
+      );
+      await assert.rejects(bench.service.send(id, '  '), { code: 'prompt_empty' });
+      await bench.service.send(id, 'Go on, please.', { by: 'Ada' });
+      await turn(id, 2);
+      await bench.service.stop(id);
+      const events = await bench.events(id);
+      assertWhole(events);
+      const [ended] = only(events, 'ended');
+      assert.equal(ended?.outcome, 'succeeded', ended?.message);
+      assert.deepEqual(
+        only(events, 'said').map(({ text, by, queued }) => ({ text, by, queued })),
+        [{ text: 'Go on, please.', by: 'Ada', queued: false }],
+      );
+      assert.deepEqual(
+        only(events, 'turn').map(({ number, outcome }) => [number, outcome]),
+        [
+          [1, 'succeeded'],
+          [2, 'succeeded'],
+        ],
+      );
+      // One process and one session for both.
+      assert.equal(new Set(only(events, 'session').map(({ sessionId }) => sessionId)).size, 1);
+      const state = bench.state(id);
+      assert.deepEqual(
+        state.commits.map(({ subject }) => subject),
+        ['Add one', 'Add two'],
+      );
+      assert.deepEqual(
+        state.leftovers?.files.map(({ path }) => path),
+        ['README.md'],
+      );
+      assert.equal(state.pendingImports.length, 0);
+      const branch = `claude/accepted-${id}`;
+      await bench.service.acceptAsBranch(id, branch);
+      assert.equal(await gitIn(repositoryPath, 'show', `${branch}:two.txt`), 'two');
+      await assert.rejects(bench.service.send(id, 'More.'), { code: 'conflict' });
+      assert.deepEqual(await bench.remains(), []);
+    });
+
+    it('keeps a message that comes while the agent works, and only one', async () => {
+      const id = await converse([
+        bash(`echo up; ${waitFor('/tmp/go')}`),
+        { text: 'First.' },
+        bash('echo second turn'),
+        { text: 'Second.' },
+      ]);
+      await bench.events(id, (event) => event.type === 'tool_use');
+      await bench.service.send(id, 'Then the second.');
+      await assert.rejects(bench.service.send(id, 'And a third.'), { code: 'task_busy' });
+      assert.equal(bench.state(id).conversation?.undelivered.length, 1);
+      await inSandbox(id, 'touch', '/tmp/go');
+      const events = await turn(id, 2);
+      assert.equal(only(events, 'said')[0]?.queued, true);
+      const order = events.map(({ type }) => type);
+      assert.ok(order.indexOf('said') < order.indexOf('turn'));
+      assert.deepEqual(bench.state(id).conversation?.undelivered, []);
+      await bench.service.stop(id);
+      assert.equal(only(await bench.events(id), 'ended')[0]?.outcome, 'succeeded');
+    });
+
+    it('is found again by another process while it waits and while it works, and goes on', async () => {
+      const id = await converse([
+        bash(commit('one')),
+        { text: 'First.' },
+        bash(`echo up; ${waitFor('/tmp/go')}; ${commit('two')}`),
+        { text: 'Second.' },
+        bash(commit('three')),
+        { text: 'Third.' },
+      ]);
+      await turn(id, 1);
+      await bench.reopen();
+      assert.equal(bench.state(id).phase, 'waiting');
+      await bench.service.send(id, 'The second.');
+      await bench.events(id, (event) => event.type === 'turn_began' && event.number === 2);
+      await bench.service.send(id, 'The third.');
+      await bench.reopen();
+      await inSandbox(id, 'touch', '/tmp/go');
+      await turn(id, 3);
+      await bench.service.stop(id);
+      const events = await bench.events(id);
+      assertWhole(events);
+      assert.deepEqual(
+        bench.state(id).commits.map(({ subject }) => subject),
+        ['Add one', 'Add two', 'Add three'],
+      );
+      // Each message reached the agent once.
+      assert.equal(only(events, 'turn').length, 3);
+      assert.deepEqual(
+        only(events, 'turn_began').flatMap(({ message = [] }) => message),
+        only(events, 'said').map(({ id: message }) => message),
+      );
+      assert.equal(only(events, 'ended')[0]?.outcome, 'succeeded');
+    });
+
+    if (name !== 'docker') return;
+
+    it('takes messages from a window that does not attend to it', async () => {
+      const id = await converse(twoTurns);
+      await turn(id, 1);
+      const other = await bench.another();
+      try {
+        await other.open();
+        await other.send(id, 'From aside.');
+        await turn(id, 2);
+        await other.stop(id);
+        assert.equal(only(await bench.events(id), 'ended')[0]?.outcome, 'succeeded');
+      } finally {
+        other.dispose();
+      }
+    });
+
+    it('is finished by itself when no message comes, and its clock stands still meanwhile', async () => {
+      const id = await converse(twoTurns, { idleMs: 3000, timeMs: 20_000 });
+      await turn(id, 1);
+      await bench.service.send(id, 'Go on.');
+      const events = await bench.events(id);
+      const [ended] = only(events, 'ended');
+      assert.equal(ended?.outcome, 'succeeded');
+      assert.match(ended.message, /no message came for 3 s/);
+    });
+
+    it('pauses for a budget in the middle of a turn, and goes on', async () => {
+      const usage = { inputTokens: 0, outputTokens: 100_000, cacheReadTokens: 0, cacheWriteTokens: 0 };
+      const dear = { model: 'claude-sonnet-4-5', usage };
+      const turns = [{ text: 'First.', ...dear }, bash('echo second'), { text: 'Second.', ...dear }];
+      bench.upstream = { kind: 'scripted', turns };
+      const { spec } = await bench.submit(turns, { repositoryPath, conversation: true, budgetUsd: 1 });
+      await turn(spec.id, 1);
+      await bench.service.send(spec.id, 'Go on.');
+      await bench.events(spec.id, ({ type }) => type === 'paused');
+      await bench.service.setBudget(spec.id, null);
+      await turn(spec.id, 2);
+      assert.equal(bench.state(spec.id).phase, 'waiting');
+      await bench.service.stop(spec.id);
+      assert.equal(only(await bench.events(spec.id), 'ended')[0]?.outcome, 'succeeded');
+    });
+
+    it('takes no messages when it is none', async () => {
+      const { spec } = await bench.submit([bash('tail -f /dev/null')], { repositoryPath });
+      await assert.rejects(bench.service.send(spec.id, 'Hello?'), { code: 'conflict' });
+      await bench.service.stop(spec.id);
+      await bench.events(spec.id);
+    });
+  });
+}
