@@ -69,6 +69,11 @@ export const migrations: readonly string[] = [
     pushed_branch TEXT,
     pull_request TEXT,
     retry_of TEXT,
+    url TEXT,
+    pushed_commit TEXT,
+    fetched TEXT,
+    finds TEXT,
+    removing INTEGER NOT NULL DEFAULT 0,
     created_at INTEGER NOT NULL
   ) STRICT;
   CREATE INDEX tasks_by_owner ON tasks (owner, id);
