@@ -22,6 +22,7 @@ const usage = `sallyport-runner headless --task PROMPT | --task-file FILE [optio
 sallyport-runner doctor [--call-model]
 sallyport-runner credentials
 sallyport-runner serve
+sallyport-runner health
 sallyport-runner budget TASK USD|none
 sallyport-runner allow TASK RULE
 
@@ -86,6 +87,7 @@ async function main(): Promise<number> {
     return values.help ? 0 : 2;
   }
   if (command === 'serve') return await runServer(values.verbose ? terminalLog : serverLog);
+  if (command === 'health') return await health();
   const sources = createModelSources({
     env: process.env,
     homeFolder: homedir(),
@@ -168,6 +170,34 @@ async function runServer(log: Logger): Promise<number> {
   process.stdout.write(`${signal}: the server ends; tasks go on in their sandboxes and are found again.\n`);
   await server.close();
   return 0;
+}
+
+/** Whether the server on this machine answers; what a container engine asks now and then. */
+async function health(): Promise<number> {
+  const port = process.env['SALLYPORT_PORT'] || process.env['PORT'] || '7334';
+  const { request } = process.env['SALLYPORT_TLS_CERT']
+    ? await import('node:https')
+    : await import('node:http');
+  return await new Promise((done) => {
+    // Its own certificate need not be for this name.
+    const asked = request(
+      {
+        host: '127.0.0.1',
+        port,
+        path: '/api/v1/version',
+        rejectUnauthorized: false,
+        timeout: 4000,
+        headers: { host: `localhost:${port}` },
+      },
+      (answer) => {
+        answer.resume();
+        done(answer.statusCode === 200 ? 0 : 1);
+      },
+    );
+    asked.on('timeout', () => asked.destroy());
+    asked.on('error', () => done(1));
+    asked.end();
+  });
 }
 
 /** For a task that runs, in whichever process. */
