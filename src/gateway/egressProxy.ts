@@ -1,9 +1,9 @@
 import { chmodSync, rmSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
+import { classify, type Classify } from '../base/addresses.ts';
 import type { Disposable } from '../base/disposable.ts';
 import type { NetworkWay } from '../protocol/control.ts';
 import type { EgressPolicy } from '../protocol/egress.ts';
-import { classify, type Classify } from './egress/addresses.ts';
 import { BodyServer } from './egress/bodyServer.ts';
 import { finish } from './egress/client.ts';
 import { readPolicy, type ReadPolicy } from './egress/decision.ts';

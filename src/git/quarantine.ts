@@ -25,6 +25,8 @@ export interface ImportOptions {
   tips: readonly Tip[];
   /** Of the bundle, in bytes. */
   maxBytes?: number;
+  /** Of what stands before the pack, in bytes. */
+  maxHeaderBytes?: number;
   timeoutMs?: number;
   /** For the task as a whole: 8 GiB and 50,000 commits by default. */
   limits?: TaskLimits;
@@ -164,6 +166,32 @@ export class Quarantine implements Store {
     yield* this.pack(`${commit}\n`, ['--window=0'], [['pack.compression', '1']], signal);
   }
 
+  /** The same for a way that is long: as small as can be, without what the commits of `have` reach. All of them must be here. */
+  async *thinSnapshotBundle(
+    snapshot: Pick<Snapshot, 'commit'>,
+    have: readonly string[],
+    signal?: AbortSignal,
+  ): ByteStream {
+    const commit = check(Sha, snapshot.commit, 'object name');
+    const prerequisites = have.map((sha) => check(Sha, sha, 'object name'));
+    yield encodeBundleHeader({ prerequisites, refs: [{ sha: commit, name: snapshotRef }] });
+    const revisions = [commit, ...prerequisites.map((sha) => `^${sha}`)].map((line) => `${line}\n`).join('');
+    yield* this.pack(revisions, ['--thin'], [], signal);
+  }
+
+  /**
+   * Commits that a receiver may have of a snapshot's history, newest first and ever further apart: at most 1000, the
+   * snapshot itself among them.
+   */
+  async landmarks(snapshot: Pick<Snapshot, 'commit'>, signal?: AbortSignal): Promise<string[]> {
+    const commit = check(Sha, snapshot.commit, 'object name');
+    const { stdout } = await git(['rev-list', '--first-parent', commit], this.options(signal));
+    const all = stdout.toString().trimEnd().split('\n');
+    return all
+      .filter((_, index) => index < 500 || index % 2 ** Math.ceil(Math.log2(index / 25)) === 0)
+      .slice(0, 1000);
+  }
+
   /**
    * Takes in what a task made: all of it or nothing. Everything is checked: the bundle's form, its size, every object by
    * git's fsck, and that the tips are whole. Resolves to those of the tips that the bundle names; a task can have lost
@@ -175,7 +203,7 @@ export class Quarantine implements Store {
     for (const { sha } of tips) check(Sha, sha, 'object name');
     try {
       return await this.use(signal, async () => {
-        const { header, pack } = await readBundle(bundle);
+        const { header, pack } = await readBundle(bundle, options.maxHeaderBytes);
         const named = new Set(header.refs.map((ref) => ref.sha));
         const brought = tips.filter((tip) => named.has(tip.sha));
         const used = await this.usedBy(id);
@@ -215,7 +243,7 @@ export class Quarantine implements Store {
     const { maxBytes, timeoutMs, signal } = options;
     try {
       await this.use(signal, async () => {
-        const { header, pack } = await readBundle(bundle);
+        const { header, pack } = await readBundle(bundle, options.maxHeaderBytes);
         try {
           if (header.refs.length !== 1 || header.refs[0]?.sha !== sha)
             throw new Error(`it has to name the commit ${sha} once, and nothing else`);
@@ -379,7 +407,8 @@ export class Quarantine implements Store {
     );
   }
 
-  private async bases(signal: AbortSignal | undefined): Promise<string[]> {
+  /** The commits that tasks start from. */
+  async bases(signal?: AbortSignal): Promise<string[]> {
     return (await this.refs('refs/bases/', signal)).map(({ sha }) => sha);
   }
 

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import { checkAddresses, classify } from '../../src/gateway/egress/addresses.ts';
+import { classify } from '../../src/base/addresses.ts';
+import { checkAddresses } from '../../src/gateway/egress/addresses.ts';
 import { readAuthority } from '../../src/gateway/egress/authority.ts';
 import { decide, decodePath, readPolicy, type Wanted } from '../../src/gateway/egress/decision.ts';
 import { isRefusal } from '../../src/gateway/egress/refusal.ts';

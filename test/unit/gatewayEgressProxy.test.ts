@@ -4,7 +4,7 @@ import { createServer, type IncomingMessage, type RequestListener, type Server }
 import { connect, type Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import fc from 'fast-check';
-import { classify } from '../../src/gateway/egress/addresses.ts';
+import { classify } from '../../src/base/addresses.ts';
 import { systemResolver } from '../../src/gateway/egress/resolver.ts';
 import { helloMessage, inRecords, serverName } from '../support/clientHello.ts';
 import { EgressBench, type RequestEvent } from '../support/egress.ts';

@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net';
 import type { NetworkWay } from '../../protocol/control.ts';
-import { checkAddresses, type Classify } from './addresses.ts';
+import type { Classify } from '../../base/addresses.ts';
+import { checkAddresses } from './addresses.ts';
 import type { Allowed, Wanted } from './decision.ts';
 import type { Limits } from './limits.ts';
 import { dial, dialProxy, proxyFor, tunnelThrough, type CompanyProxy } from './networkWay.ts';
