@@ -8,8 +8,8 @@ export interface BundleHeader {
   refs: { sha: string; name: string }[];
 }
 
-/** Longest header that is read, in bytes: room for some 10,000 lines. */
-const maxHeaderBytes = 1 << 20;
+/** Longest header that is read when nobody says otherwise, in bytes: room for some 10,000 lines. */
+const defaultHeaderBytes = 1 << 20;
 const signature = '# v2 git bundle';
 
 export function encodeBundleHeader(header: BundleHeader): Uint8Array {
@@ -29,6 +29,7 @@ export function encodeBundleHeader(header: BundleHeader): Uint8Array {
  */
 export async function readBundle(
   source: ByteStream,
+  maxHeaderBytes = defaultHeaderBytes,
 ): Promise<{ header: BundleHeader; pack: AsyncGenerator<Uint8Array> }> {
   const iterator = source[Symbol.asyncIterator]();
   const leave = async (): Promise<void> => {
