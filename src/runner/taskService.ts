@@ -6,9 +6,11 @@ import type { SecretFinding } from '../git/secretScan.ts';
 import type { Upstream } from '../protocol/control.ts';
 import type { TaskId } from '../protocol/grammar.ts';
 import type { EgressMode } from '../protocol/egress.ts';
+import type { Switches } from '../protocol/runnerApi.ts';
 import type { Limits, ModelService, SnapshotMode } from '../protocol/task.ts';
 import type { TaskEvent } from '../protocol/taskEvent.ts';
 import type { TaskState } from '../protocol/taskState.ts';
+import type { Terminal, TerminalSize } from '../protocol/terminal.ts';
 import type { IsolationWish } from './isolation.ts';
 
 /** Where the model's answers come from, decided on the host. `upstream` holds the credential and is never stored. */
@@ -44,6 +46,8 @@ export interface SubmitRequest {
   isolation?: IsolationWish;
   /** After each turn the agent waits for the next message (`send`), instead of ending. */
   conversation?: boolean;
+  /** What the runner does by itself with the task's commits. Only a runner with a server does. */
+  switches?: Partial<Switches>;
   /**
    * What to do about likely keys in what the sandbox would get: `ask` throws `SecretsFound`, `send` goes on, and
    * `accept` goes on and never asks about these findings in this repository again.
@@ -98,6 +102,8 @@ export interface TaskService extends Disposable {
   submit(request: SubmitRequest, signal?: AbortSignal): Promise<TaskState>;
   /** As of `Runner.send`. */
   send(id: TaskId, text: string, options?: { by?: string | undefined }): Promise<void>;
+  /** As of `Runner.terminal`. */
+  terminal(id: TaskId, size: TerminalSize, signal?: AbortSignal): Promise<Terminal>;
   stop(id: TaskId): Promise<void>;
   remove(id: TaskId, options?: { force?: boolean }): Promise<void>;
   /** In batches: what the log holds after number `after`, then live. */
