@@ -54,6 +54,8 @@ export const SupervisorRequest = z.discriminatedUnion('op', [
   z.object({ op: z.literal('say'), id: MessageId, text: z.string().check(z.maxLength(maxPromptLength)) }),
   /** Stops the clock of the time limit while the user is asked for something, and starts it again. */
   z.object({ op: z.literal('clock'), running: z.boolean() }),
+  /** How a shell for the user is to be run beside the agent; the answer is `shell`. */
+  z.object({ op: z.literal('shell') }),
   /** Whether it was told a task since its container was started; the answer is `busy`. */
   z.object({ op: z.literal('status') }),
 ]);
@@ -168,11 +170,24 @@ export const GatewayRequest = z.discriminatedUnion('op', [
 ]);
 export type GatewayRequest = z.infer<typeof GatewayRequest>;
 
+/** A shell of the sandbox's, and what its environment has besides the container's. It is run there and nowhere else. */
+export const Shell = z.object({
+  path: z.string().check(z.regex(/^\/(?:usr\/(?:local\/)?)?bin\/(?:bash|sh)$/)),
+  env: z
+    .record(
+      z.string().check(z.regex(/^[A-Za-z_][A-Za-z0-9_]{0,199}$/)),
+      z.string().check(z.maxLength(32 << 10), z.regex(/^[^\0]*$/)),
+    )
+    .check(z.refine((env) => Object.keys(env).length <= 500, 'too many variables')),
+});
+export type Shell = z.infer<typeof Shell>;
+
 export const Reply = z.discriminatedUnion('ok', [
   z.object({
     ok: z.literal(true),
     missing: z.optional(z.array(Sha)),
     busy: z.optional(z.boolean()),
+    shell: z.optional(Shell),
   }),
   z.object({ ok: z.literal(false), code: z.string(), message: z.string() }),
 ]);

@@ -2,6 +2,7 @@ import type { TaskId } from './grammar.ts';
 import type { TaskSpec } from './task.ts';
 import type { TaskEvent } from './taskEvent.ts';
 import type { TaskState } from './taskState.ts';
+import type { Terminal, TerminalSize } from './terminal.ts';
 
 /** Bytes that come in pieces. */
 export type ByteStream = AsyncIterable<Uint8Array>;
@@ -29,6 +30,13 @@ export interface Runner {
    * @param options.by who says it, where several people use the runner
    */
   send(id: TaskId, text: string, options?: { by?: string | undefined }): Promise<void>;
+  /**
+   * A shell in the sandbox beside the agent, as the agent's user in its workspace, with no more rights than the agent has.
+   * All viewers share one; it begins with the first, and ends by itself or with the sandbox. Throws `conflict` when no
+   * sandbox runs.
+   * @param signal aborts the opening, and later leaves the terminal
+   */
+  terminal(id: TaskId, size: TerminalSize, signal?: AbortSignal): Promise<Terminal>;
   /**
    * Ends the agent's work, in whatever state; what it committed or left is still brought in. A conversation that waits for
    * its user is finished by it, and ends as its last turn did. Idempotent.

@@ -19,6 +19,13 @@ export const TerminalRequest = z.discriminatedUnion('type', [
 export type TerminalEnd =
   { reason: 'exit'; code: number } | { reason: 'gone' } | { reason: 'slow' } | { reason: 'left' };
 
+/** What a server says as text, at last; what the terminal shows comes as bytes. */
+export const TerminalMessage = z.discriminatedUnion('reason', [
+  z.object({ type: z.literal('end'), reason: z.literal('exit'), code: z.int() }),
+  z.object({ type: z.literal('end'), reason: z.enum(['gone', 'slow', 'left']) }),
+]);
+export type TerminalMessage = z.infer<typeof TerminalMessage>;
+
 /** One viewer's view of a shell in a task's sandbox. All viewers of a task see and write to the same. */
 export interface Terminal {
   /** First what was printed last (at most 256 KiB), then what comes. Ends with the terminal. Read once. */

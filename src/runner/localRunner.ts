@@ -12,6 +12,7 @@ import type { ByteStream } from '../protocol/runner.ts';
 import { newTaskId, TaskSpec } from '../protocol/task.ts';
 import type { TaskEvent } from '../protocol/taskEvent.ts';
 import { hasEnded, type TaskState } from '../protocol/taskState.ts';
+import type { Terminal, TerminalSize } from '../protocol/terminal.ts';
 import type { Admission } from './admission.ts';
 import { leaveAsk, type Ask } from './asks.ts';
 import { allowanceOf } from './budget.ts';
@@ -29,6 +30,7 @@ import { asksFolder, foldAll, TaskLife, type Surroundings } from './taskLife.ts'
 import { TaskLog } from './taskLog.ts';
 import type { TaskRunner } from './taskRunner.ts';
 import type { ResolvedModel } from './taskService.ts';
+import { Terminals } from './terminals.ts';
 import type { UserPolicy } from './userPolicy.ts';
 
 export interface LocalRunnerOptions {
@@ -76,6 +78,7 @@ export class LocalRunner implements TaskRunner {
   private imageTag: string | undefined;
   private readonly ledger: SpendLedger;
   private readonly spendWatch: NodeJS.Timeout;
+  private readonly terminals: Terminals;
   private spentSeen = 0;
   private disposed = false;
 
@@ -87,6 +90,7 @@ export class LocalRunner implements TaskRunner {
   constructor(options: LocalRunnerOptions) {
     this.options = options;
     this.ledger = new SpendLedger(options.data.spend);
+    this.terminals = new Terminals(() => this.engine(), options.data.id);
     this.spendWatch = setInterval(() => void this.watchSpending(), spendWatchMs);
     this.spendWatch.unref();
     this.imageWork = new SharedWork(async (report, signal) => {
@@ -403,6 +407,11 @@ export class LocalRunner implements TaskRunner {
     if (state.conversation?.said.includes(message) !== true) checkMayTalk(state);
   }
 
+  async terminal(id: TaskId, size: TerminalSize, signal?: AbortSignal): Promise<Terminal> {
+    await this.open();
+    return await this.terminals.view(this.entry(id).state, size, signal);
+  }
+
   /** Leaves it to the process that attends to the task, and waits until the log says that it is done. */
   private async askOwner(entry: Entry, ask: Ask): Promise<void> {
     if (isDone(entry.state, ask)) return;
@@ -482,6 +491,7 @@ export class LocalRunner implements TaskRunner {
     if (this.disposed) return;
     this.disposed = true;
     clearInterval(this.spendWatch);
+    this.terminals.dispose();
     for (const entry of this.entries.values()) {
       entry.life?.dispose();
       entry.leaving.abort();

@@ -18,6 +18,7 @@ import {
 import type { ByteStream } from '../protocol/runner.ts';
 import type { TaskEvent } from '../protocol/taskEvent.ts';
 import type { TaskState } from '../protocol/taskState.ts';
+import type { Terminal, TerminalSize } from '../protocol/terminal.ts';
 import { checkAnswer, policyFor } from './egressAnswers.ts';
 import { checkMountPoints, type IsolationWish } from './isolation.ts';
 import { needsNetwork } from './sandboxNames.ts';
@@ -226,6 +227,10 @@ export class RunnerTasks implements ServedTasks {
   async send(id: TaskId, text: string, options?: { by?: string | undefined }): Promise<void> {
     checkPrompt(text);
     await this.runner.send(id, text, options);
+  }
+
+  terminal(id: TaskId, size: TerminalSize, signal?: AbortSignal): Promise<Terminal> {
+    return this.runner.terminal(id, size, signal);
   }
 
   stop(id: TaskId): Promise<void> {

@@ -12,6 +12,9 @@ export const labelNames = {
   tools: 'dev.sallyport.tools',
 } as const;
 
+/** Whoever works in a sandbox: the agent, and the user's shell beside it. */
+export const sandboxUser = '1000:1000';
+
 /** `volumes` fills the volumes of a sandbox in an image of the user's, and is gone before it starts. */
 export type Role = 'sandbox' | 'gateway' | 'volumes';
 
@@ -59,7 +62,7 @@ export function sandboxContainer(spec: TaskSpec, home: string, place: string | O
     name: containerName(spec, 'sandbox'),
     image: typeof place === 'string' ? place : place.image,
     command: [`${paths.toolsBin}/tini`, '-g', '--', ...supervisorCommand],
-    user: '1000:1000',
+    user: sandboxUser,
     env: own?.env ?? {},
     labels: labels(spec, home, 'sandbox'),
     network: 'none',

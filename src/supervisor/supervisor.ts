@@ -19,6 +19,7 @@ import { failed, outcome } from './outcome.ts';
 import { imageEnvironment, problemWithOwnImage } from './ownImage.ts';
 import { proxyEnvironment, writeProxyFiles } from './proxyEnvironment.ts';
 import { startRelay, type Relay } from './relay.ts';
+import { shellFor } from './shell.ts';
 import { prepareWorkspace } from './workspace.ts';
 
 export interface SupervisorOptions {
@@ -63,6 +64,8 @@ export class Supervisor implements Disposable {
   private timer: PausableTimer | undefined;
   private clockRuns = true;
   private conversation: Conversation | undefined;
+  /** What the agent's environment has from the image, and for the network. */
+  private surroundings: Readonly<Record<string, string>> = {};
   /** Ends the preparation. */
   private readonly preparing = new AbortController();
   /** Settles when the task is over; for tests and for an orderly exit. */
@@ -107,6 +110,8 @@ export class Supervisor implements Disposable {
         this.clockRuns = request.running;
         this.setClock();
         return { ok: true };
+      case 'shell':
+        return { ok: true, shell: await shellFor(this.options, this.surroundings) };
       case 'status':
         return { ok: true, busy: this.spec !== undefined };
     }
@@ -213,6 +218,7 @@ export class Supervisor implements Disposable {
     await writeProxyFiles(proxy.files);
     const command = adapter.command(spec, { baseUrl, token, proxyUrl, home, path, workspace });
     const below = own ? imageEnvironment(this.options.environment ?? {}) : {};
+    this.surroundings = { ...below, ...proxy.env };
     // The gateway asks for the task's token there too, which is worth nothing elsewhere.
     const forge = { SALLYPORT_FORGE_URL: `${baseUrl}/forge`, SALLYPORT_FORGE_TOKEN: token };
     const env = { ...below, ...proxy.env, ...command.env, ...(spec.forge === true ? forge : {}) };

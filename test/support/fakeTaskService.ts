@@ -85,6 +85,10 @@ export class FakeTaskService implements TaskService {
     return Promise.resolve();
   }
 
+  terminal(): Promise<never> {
+    return Promise.reject(new SallyportError('conflict', 'No sandbox runs.', 'Start a task.'));
+  }
+
   stop(id: string): Promise<void> {
     this.stopped.push(id);
     return Promise.resolve();
