@@ -2,7 +2,7 @@ import * as z from 'zod/mini';
 import { EgressMode, EgressRuleText } from './egress.ts';
 import { BranchName, maxPromptLength, Sha, TaskId } from './grammar.ts';
 import { Identity, Snapshot } from './task.ts';
-import type { TaskEvent } from './taskEvent.ts';
+import { FileChange, type TaskEvent } from './taskEvent.ts';
 import type { TaskState } from './taskState.ts';
 
 /**
@@ -205,6 +205,24 @@ export const TaskPage = z.object({
   counts: z.object({ all: z.int(), queued: z.int(), running: z.int(), succeeded: z.int(), failed: z.int() }),
 });
 export type TaskPage = z.infer<typeof TaskPage>;
+
+const Mode = z.string().check(z.regex(/^[0-7]{6}$/));
+
+/** A file that differs between two commits of a task, with what git knows of both sides. */
+export const ChangeView = z.object({
+  ...FileChange.shape,
+  /** Octal, as git writes it; 000000 where there is no file. */
+  oldMode: Mode,
+  newMode: Mode,
+  /** Object names; all zeros where there is no file. */
+  oldBlob: Sha,
+  newBlob: Sha,
+  binary: z.boolean(),
+  /** The bytes of the names in base64, where they are no UTF-8. */
+  rawPath: z.optional(z.string()),
+  rawFrom: z.optional(z.string()),
+});
+export type ChangeView = z.infer<typeof ChangeView>;
 
 /** Body of `POST /api/v1/uploads`: a git bundle that is to come. */
 export const UploadRequest = z.object({

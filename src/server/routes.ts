@@ -1,8 +1,9 @@
 import type { ServerContext } from './context.ts';
 import type { Router } from './http/router.ts';
+import { streamRoutes } from './streams/routes.ts';
 
 /** Every part of the server, and what it answers. */
-const parts: readonly ((router: Router, context: ServerContext) => void)[] = [];
+const parts: readonly ((router: Router, context: ServerContext) => void)[] = [streamRoutes];
 
 export function addRoutes(router: Router, context: ServerContext): void {
   for (const add of parts) add(router, context);
