@@ -5,6 +5,7 @@ import { SallyportError } from '../../base/errors.ts';
 import type { Logger } from '../../base/logger.ts';
 import type { ServerConfig } from '../config.ts';
 import { notFound, problemOf } from './problem.ts';
+import { retryAfterOf } from './tooMany.ts';
 
 /** Largest JSON body, in bytes: a prompt of 100,000 characters and all that can stand beside it. */
 const bodyLimit = 2 << 20;
@@ -71,6 +72,9 @@ export async function createApp(config: ServerConfig, log: Logger): Promise<Fast
     if (problem.status >= 500)
       log.error(`${request.method} ${request.routeOptions.url ?? ''}: ${String(error)}`);
     if (reply.sent) return;
+    const retryAfter = retryAfterOf(error);
+    if (retryAfter !== undefined) void reply.header('retry-after', retryAfter);
+    if (problem.status === 401) void reply.header('www-authenticate', 'Bearer');
     void reply.status(problem.status).type(problemType).send(problem);
   });
   app.setNotFoundHandler((_request, reply) => {

@@ -33,6 +33,8 @@ export interface Route<
   query?: Q;
   /** Of a JSON body. A route with `rawBody` reads `call.request.raw` itself. */
   body?: B;
+  /** Largest body, in bytes; the server's own when it is not said. */
+  bodyLimit?: number;
   rawBody?: string;
   /** Status and schema of the answer, or its media type when it is not JSON. */
   answer: { status?: number; schema?: Schema; type?: string };
@@ -97,6 +99,7 @@ export class Router {
     this.app.route({
       method: route.method,
       url: route.url,
+      ...(route.bodyLimit === undefined ? {} : { bodyLimit: route.bodyLimit }),
       ...(socket === undefined
         ? {}
         : {
