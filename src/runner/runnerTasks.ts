@@ -127,7 +127,9 @@ export class RunnerTasks implements ServedTasks {
       ...(request.conversation === true ? { conversation: true } : {}),
       createdAt: now,
     };
-    return await this.runner.submit(spec, () => quarantine.snapshotBundle(snapshot), signal);
+    const { switches } = request;
+    const wishes = switches === undefined ? {} : { switches };
+    return await this.runner.submit(spec, () => quarantine.snapshotBundle(snapshot), signal, wishes);
   }
 
   async submitSnapshot(

@@ -3,13 +3,22 @@ import type { SallyportError } from '../base/errors.ts';
 import type { Event } from '../base/event.ts';
 import type { Quarantine } from '../git/quarantine.ts';
 import type { TaskId } from '../protocol/grammar.ts';
-import type { Runner } from '../protocol/runner.ts';
+import type { ByteStream, Runner } from '../protocol/runner.ts';
+import type { Switches } from '../protocol/runnerApi.ts';
+import type { TaskSpec } from '../protocol/task.ts';
 import type { TaskEvent } from '../protocol/taskEvent.ts';
 import type { TaskState } from '../protocol/taskState.ts';
 import type { Ask } from './asks.ts';
 
 /** A runner that keeps logs and commits of its tasks on this machine: as they come about, or as a mirror of another's. */
 export interface TaskRunner extends Runner, Disposable {
+  /** @param wishes what the runner is to do by itself with the commits, where it can */
+  submit(
+    spec: TaskSpec,
+    snapshot: () => ByteStream,
+    signal?: AbortSignal,
+    wishes?: { switches?: Partial<Switches> },
+  ): Promise<TaskState>;
   /** The new state of a task, after each batch of its events. */
   readonly onDidChange: Event<TaskState>;
   readonly onDidRemove: Event<TaskId>;

@@ -1,0 +1,19 @@
+import * as z from 'zod/mini';
+import type { TaskId } from '../protocol/grammar.ts';
+
+/** Where things are on a runner, below its address. */
+export const paths = {
+  version: 'api/v1/version',
+  me: 'api/v1/me',
+  tasks: 'api/v1/tasks',
+  budgets: 'api/v1/budgets',
+  task: (id: TaskId) => `api/v1/tasks/${id}`,
+  cancel: (id: TaskId) => `api/v1/tasks/${id}/cancel`,
+  egress: (id: TaskId) => `api/v1/tasks/${id}/egress`,
+  budget: (id: TaskId) => `api/v1/tasks/${id}/budget`,
+  messages: (id: TaskId) => `api/v1/tasks/${id}/messages`,
+  terminal: (id: TaskId) => `api/v1/tasks/${id}/terminal`,
+  bundle: (id: TaskId) => `api/v1/tasks/${id}/bundle`,
+};
+
+export const SpentToday = z.object({ spentToday: z.number() });
