@@ -146,7 +146,10 @@ ${cut}${more > 0 ? `\n[${more} more characters]` : ''}
 ${boundary}`;
 }
 
-/** Waits until the task is over and what it has committed is in. Stops it when `signal` aborts because of a user. */
+/**
+ * Waits until the task is over and what it has committed is in. When the wait is over because of its time the task is
+ * stopped; else it is left as it is, to be followed again after a restart.
+ */
 async function settled(
   service: FinderParts['service'],
   task: TaskId,
