@@ -82,6 +82,8 @@ export async function openTerminal(
         await exec.resize({ h: rows, w: cols });
         return;
       } catch (thrown) {
+        // Podman's word for done, which dockerode does not expect.
+        if (statusOf(thrown) === 201) return;
         // It has not begun, or has ended meanwhile, which each engine says in its own words.
         if (statusOf(thrown) === undefined || tries >= resizeTries) throw engineFailure(thrown, doing);
         await pause(resizePause, signal);

@@ -1,5 +1,6 @@
 import * as z from 'zod/mini';
 import type { ByteStream } from './runner.ts';
+import { Problem } from './runnerApi.ts';
 
 const Cells = z.int().check(z.minimum(1), z.maximum(1000));
 
@@ -19,10 +20,13 @@ export const TerminalRequest = z.discriminatedUnion('type', [
 export type TerminalEnd =
   { reason: 'exit'; code: number } | { reason: 'gone' } | { reason: 'slow' } | { reason: 'left' };
 
-/** What a server says as text, at last; what the terminal shows comes as bytes. */
-export const TerminalMessage = z.discriminatedUnion('reason', [
+/** What a server says as text: `opened` first, or why not; and `end` before it closes the socket. What the terminal shows comes as bytes. */
+export const TerminalMessage = z.union([
+  z.object({ type: z.literal('opened') }),
   z.object({ type: z.literal('end'), reason: z.literal('exit'), code: z.int() }),
-  z.object({ type: z.literal('end'), reason: z.enum(['gone', 'slow', 'left']) }),
+  z.object({ type: z.literal('end'), reason: z.enum(['gone', 'left']) }),
+  /** It could not be opened. */
+  z.object({ type: z.literal('problem'), problem: Problem }),
 ]);
 export type TerminalMessage = z.infer<typeof TerminalMessage>;
 

@@ -44,7 +44,7 @@ export async function openTerminal(
     agent.destroy();
   });
   await new Promise<void>((resolve, reject) => {
-    socket.on('open', () => resolve());
+    terminal.opened.then(resolve, reject);
     socket.on('error', (error) => reject(unreachable(url, error)));
     socket.on('unexpected-response', (request, answer) => {
       void readAll(answer, maxProblemBytes, url)
@@ -69,6 +69,8 @@ function closedAtOnce(code: number): SallyportError {
 
 class RemoteTerminal implements Terminal {
   readonly ended: Promise<TerminalEnd>;
+  /** Resolves when the shell is there. */
+  readonly opened: Promise<void>;
   readonly output;
   private readonly socket: WebSocket;
   private readonly waiting: Uint8Array[] = [];
@@ -76,10 +78,17 @@ class RemoteTerminal implements Terminal {
   private over = false;
   private wake: (() => void) | undefined;
   private end: (end: TerminalEnd) => void = () => undefined;
+  private open: () => void = () => undefined;
+  private refuse: (error: Error) => void = () => undefined;
 
   constructor(socket: WebSocket) {
     this.socket = socket;
     this.ended = new Promise((resolve) => (this.end = resolve));
+    this.opened = new Promise((resolve, reject) => {
+      this.open = resolve;
+      this.refuse = reject;
+    });
+    this.opened.catch(() => undefined);
     this.output = this.read();
     socket.on('message', (data: Buffer, isBinary: boolean) => {
       if (isBinary) this.take(data);
@@ -102,6 +111,15 @@ class RemoteTerminal implements Terminal {
     const message = TerminalMessage.safeParse(parseJson(Buffer.from(text)));
     if (!message.success) return;
     const { data } = message;
+    if (data.type === 'opened') {
+      this.open();
+      return;
+    }
+    if (data.type === 'problem') {
+      this.refuse(failureOf(data.problem.status, data.problem));
+      this.dispose();
+      return;
+    }
     this.finish(data.reason === 'exit' ? { reason: 'exit', code: data.code } : { reason: data.reason });
     this.socket.close();
   }

@@ -28,6 +28,7 @@ export class SharedTerminal implements Disposable {
   private size: TerminalSize;
   private end: TerminalEnd | undefined;
   private moved: (() => void) | undefined;
+  private resizing: Promise<void> | undefined;
   /** Resolves when it is over. Never rejects. */
   readonly over: Promise<void>;
 
@@ -125,8 +126,16 @@ export class SharedTerminal implements Disposable {
     const rows = Math.min(...sizes.map((size) => size.rows));
     if (cols === this.size.cols && rows === this.size.rows) return;
     this.size = { cols, rows };
-    // A terminal that is gone says so by its end.
-    this.source.resize(this.size).catch(() => undefined);
+    this.resizing ??= this.resize().finally(() => (this.resizing = undefined));
+  }
+
+  /** One at a time: the last one counts, and two on their way could overtake each other. */
+  private async resize(): Promise<void> {
+    for (let told: TerminalSize | undefined; told !== this.size && this.end === undefined;) {
+      told = this.size;
+      // A terminal that is gone says so by its end.
+      await this.source.resize(told).catch(() => undefined);
+    }
   }
 
   private finish(end: TerminalEnd): void {

@@ -1,5 +1,6 @@
 import type { Disposable } from '../base/disposable.ts';
 import { SallyportError } from '../base/errors.ts';
+import { pause } from '../base/pause.ts';
 import type { Engine } from '../engine/engine.ts';
 import { paths } from '../protocol/control.ts';
 import { hasEnded, type TaskState } from '../protocol/taskState.ts';
@@ -10,6 +11,8 @@ import { SharedTerminal } from './sharedTerminal.ts';
 
 /** How long the sandbox may take to say what shell it has, in milliseconds. */
 const answerPatience = 15_000;
+/** How long a sandbox may take to die after its programs, in milliseconds. */
+const dyingMs = 2000;
 
 /** The terminals of a runner's tasks: one for each, for all its viewers. */
 export class Terminals implements Disposable {
@@ -67,8 +70,12 @@ export class Terminals implements Disposable {
       signal: this.leaving.signal,
     });
     const judge = async (code: number): Promise<TerminalEnd> => {
-      const running = (await engine.inspect(sandbox.id))?.status === 'running';
-      return running ? { reason: 'exit', code } : { reason: 'gone' };
+      // Whoever kills a sandbox kills its programs first.
+      const wasKilled = code > 128 || code < 0;
+      for (const end = Date.now() + (wasKilled ? dyingMs : 0); ; await pause(100, this.leaving.signal)) {
+        if ((await engine.inspect(sandbox.id))?.status !== 'running') return { reason: 'gone' };
+        if (Date.now() >= end) return { reason: 'exit', code };
+      }
     };
     return new SharedTerminal(source, size, judge);
   }

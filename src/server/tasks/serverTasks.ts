@@ -11,6 +11,7 @@ import type {
 } from '../../protocol/runnerApi.ts';
 import type { TaskEvent } from '../../protocol/taskEvent.ts';
 import type { TaskState } from '../../protocol/taskState.ts';
+import type { Terminal, TerminalSize } from '../../protocol/terminal.ts';
 import type { Range } from '../../runner/taskService.ts';
 import type { DetailedChange } from '../../git/diff.ts';
 import type { User } from '../principal.ts';
@@ -63,6 +64,8 @@ export interface ServerTasks extends Disposable {
   remove(user: User, id: string, force: boolean): Promise<void>;
   /** A message to the agent of a conversation that waits, or a follow-up to a task that is over. */
   send(user: User, id: string, text: string): Promise<TaskView>;
+  /** A shell in the task's sandbox. Throws `conflict` when none runs. */
+  terminal(user: User, id: string, size: TerminalSize, signal?: AbortSignal): Promise<Terminal>;
   answerEgress(user: User, id: string, answer: EgressAnswerBody): Promise<void>;
   setBudget(user: User, id: string, usd: number | null): Promise<void>;
   spentToday(): Promise<number>;

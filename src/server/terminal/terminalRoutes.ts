@@ -1,0 +1,71 @@
+import * as z from 'zod/mini';
+import { SallyportError } from '../../base/errors.ts';
+import { TaskId } from '../../protocol/grammar.ts';
+import { TerminalSize } from '../../protocol/terminal.ts';
+import type { ServerContext } from '../context.ts';
+import type { Router } from '../http/router.ts';
+import { type TerminalLimits, terminalLimits, TerminalSocket } from './terminalSocket.ts';
+
+const Cells = z.pipe(z.string().check(z.regex(/^[0-9]{1,4}$/)), z.transform(Number));
+
+/** As of a terminal that was never given another size. */
+const usual: TerminalSize = { cols: 80, rows: 24 };
+
+/** A shell in the sandbox of a task, over a WebSocket: bytes are what is typed and shown, text is JSON. */
+export function terminalRoutes(
+  router: Router,
+  context: ServerContext,
+  limits: TerminalLimits = terminalLimits,
+): void {
+  const open = new Map<string, number>();
+  router.socket({
+    url: '/api/v1/tasks/:id/terminal',
+    summary:
+      'A shell in the sandbox of a task that is under way: binary frames are what is typed and shown; text frames are JSON, to the server {"type":"resize","cols":…,"rows":…}, from it {"type":"opened"} first and {"type":"end",…} at last.',
+    tag: 'tasks',
+    access: 'tasks:write',
+    params: z.object({ id: TaskId }),
+    query: z.object({ cols: z.optional(Cells), rows: z.optional(Cells) }),
+    handle: async (socket, call) => {
+      const { params, principal, query, request, signal } = call;
+      if (principal === undefined)
+        throw new SallyportError(
+          'unauthorized',
+          'This needs a credential.',
+          'Sign in, or send an API token.',
+        );
+      const { user } = principal;
+      const mine = open.get(user.id) ?? 0;
+      if (mine >= limits.perUser) {
+        throw new SallyportError(
+          'too_many_requests',
+          `You have ${mine} terminals open already.`,
+          'Close one of them.',
+        );
+      }
+      open.set(user.id, mine + 1);
+      try {
+        const size = TerminalSize.safeParse({ ...usual, ...query });
+        if (!size.success) {
+          throw new SallyportError(
+            'invalid_input',
+            'A terminal has 1 to 1000 columns and rows.',
+            'Give a size like ?cols=80&rows=24.',
+          );
+        }
+        const address = context.auth.address(request);
+        const opened = (): void =>
+          context.audit.record({ user: user.id, address, action: 'terminal', subject: params.id });
+        await new TerminalSocket(socket, { context, limits, principal, opened }).serve(
+          params.id,
+          size.data,
+          signal,
+        );
+      } finally {
+        const left = (open.get(user.id) ?? 1) - 1;
+        if (left > 0) open.set(user.id, left);
+        else open.delete(user.id);
+      }
+    },
+  });
+}
