@@ -160,10 +160,23 @@ async function settled(
     if (state?.spec.id === task && isSettled(state)) resolve(state);
   };
   const listening = service.onDidChange(look);
-  const abort = (): void =>
+  const abort = (): void => {
+    const late = signal.reason instanceof DOMException && signal.reason.name === 'TimeoutError';
+    if (late) void service.stop(task).catch(() => undefined);
     reject(
-      new SallyportError('cancelled', 'The search was cancelled.', 'Submit the task again when you like.'),
+      late
+        ? new SallyportError(
+            'repository_not_found',
+            'The search for the repository took too long.',
+            'Name the repository, then submit the task again.',
+          )
+        : new SallyportError(
+            'cancelled',
+            'The search was cancelled.',
+            'Submit the task again when you like.',
+          ),
     );
+  };
   signal.addEventListener('abort', abort, { once: true });
   try {
     if (signal.aborted) abort();
