@@ -276,7 +276,11 @@ const hubs = new WeakMap<object, StreamHub>();
 
 /** The hub of a server, made when it is first asked for. */
 export function streamsOf(context: ServerContext): StreamHub {
-  const hub = hubs.get(context) ?? new StreamHub(context);
+  return hubs.get(context) ?? adoptHub(context, new StreamHub(context));
+}
+
+/** Gives a server its hub, where it is to be another than the usual one. */
+export function adoptHub(context: ServerContext, hub: StreamHub): StreamHub {
   hubs.set(context, hub);
   return hub;
 }

@@ -82,9 +82,14 @@ export class SocketClient implements StreamClient {
   }
 
   /** Says why, and ends it in any case after a while. */
-  close({ code, reason }: Farewell): void {
+  close(farewell: Farewell): void {
     if (this.leaving !== undefined || this.gone.signal.aborted) return;
+    const { code, reason } = farewell;
     this.gone.abort();
+    if (farewell === farewells.silent) {
+      this.socket.terminate();
+      return;
+    }
     this.leaving = setTimeout(() => this.socket.terminate(), this.hub.limits.graceMs);
     this.socket.close(code, reason);
   }
