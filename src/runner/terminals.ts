@@ -72,9 +72,11 @@ export class Terminals implements Disposable {
     const judge = async (code: number): Promise<TerminalEnd> => {
       // Whoever kills a sandbox kills its programs first.
       const wasKilled = code > 128 || code < 0;
-      for (const end = Date.now() + (wasKilled ? dyingMs : 0); ; await pause(100, this.leaving.signal)) {
+      const end = Date.now() + (wasKilled ? dyingMs : 0);
+      for (;;) {
         if ((await engine.inspect(sandbox.id))?.status !== 'running') return { reason: 'gone' };
         if (Date.now() >= end) return { reason: 'exit', code };
+        await pause(100, this.leaving.signal);
       }
     };
     return new SharedTerminal(source, size, judge);
