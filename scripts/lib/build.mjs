@@ -37,7 +37,8 @@ export async function ensureBuilt() {
 export async function build() {
   say('Building the bundles (esbuild) into dist/.');
   // Pieces of an earlier build have other names, and would be packaged with this one.
-  rmSync(join(root, 'dist', 'webview'), { recursive: true, force: true });
+  for (const folder of ['webview', 'dashboard'])
+    rmSync(join(root, 'dist', folder), { recursive: true, force: true });
   const code = await run([process.execPath, 'esbuild.mjs'], { cwd: root });
   if (code !== 0) throw new Refusal('The build failed.', 'What is wrong stands above.');
 }

@@ -177,6 +177,16 @@ export class TaskPage extends LitElement {
     this.host.send({ type: 'ready', after: 0 });
   }
 
+  /** An event that has come, by its number. */
+  event(number: number): TaskEvent | undefined {
+    return this.model.events.find(({ n }) => n === number);
+  }
+
+  /** The requests of the task, as far as they have come. */
+  get requests(): Ledger {
+    return this.ledger;
+  }
+
   /** For good: a page that is taken away is made anew when it is wanted again. */
   dispose(): void {
     this.gone.abort();

@@ -21,6 +21,10 @@ const shapes = {
   blocked: svg`<circle cx="8" cy="8" r="6"/><path d="M3.8 3.8l8.4 8.4"/>`,
   pause: svg`<path d="M5.5 3.5v9M10.5 3.5v9"/>`,
   export: svg`<path d="M8 10V2.5M4.8 5.5L8 2.3l3.2 3.2M2.5 9.5v4h11v-4"/>`,
+  list: svg`<path d="M2.5 4h.4M2.5 8h.4M2.5 12h.4M5.8 4h7.7M5.8 8h7.7M5.8 12h7.7"/>`,
+  plus: svg`<path d="M8 3v10M3 8h10"/>`,
+  key: svg`<circle cx="5" cy="11" r="2.8"/><path d="M7 9l6-6M11 5l2 2M9.2 6.8l1.4 1.4"/>`,
+  people: svg`<circle cx="6" cy="5.5" r="2.4"/><path d="M1.5 13.5c.3-2.8 2.1-4.2 4.5-4.2s4.2 1.4 4.5 4.2"/><path d="M10.5 3.4a2.3 2.3 0 0 1 0 4.3M12 9.6c1.5.5 2.4 1.8 2.6 3.9"/>`,
   stop: svg`<rect x="4" y="4" width="8" height="8" rx="1"/>`,
 } as const;
 

@@ -17,6 +17,7 @@ const statusOf: Partial<Record<ErrorCode, number>> = {
   too_many_requests: 429,
   runner_version: 426,
   disk_full: 507,
+  server_misconfigured: 503,
   engine_absent: 503,
   engine_not_running: 503,
   engine_forbidden: 503,
