@@ -256,8 +256,13 @@ async function feed(request: http.ClientRequest, body: AsyncIterable<Uint8Array>
     if (request.destroyed) return;
     if (!request.write(chunk)) {
       await new Promise<void>((resolve) => {
-        request.once('drain', resolve);
-        request.once('close', resolve);
+        const go = (): void => {
+          request.off('drain', go);
+          request.off('close', go);
+          resolve();
+        };
+        request.on('drain', go);
+        request.on('close', go);
       });
     }
   }
