@@ -233,9 +233,6 @@ export class AccountPage extends Page {
       </form>
       <h2>Sessions</h2>
       ${this.list()}
-      <div class="d-actions">
-        <button class="d-button" @click=${() => void this.shell.signOut()}>Sign out</button>
-      </div>
     </div>`;
   }
 

@@ -55,7 +55,7 @@ export class Api {
     const response = await this.send(method, path, options);
     const { schema } = options;
     if (schema === undefined || response.status === 204) {
-      await response.body?.cancel();
+      await response.arrayBuffer();
       return undefined as z.output<S>;
     }
     const parsed = schema.safeParse(await response.json().catch(() => undefined));

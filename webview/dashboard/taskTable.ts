@@ -48,6 +48,8 @@ export function statusOf(task: TaskView): Status {
         : { group: 'running', label: 'Preparing', waits };
     case 'running':
       return { group: 'running', label: waits ? 'Waits for you' : 'Running', waits };
+    case 'waiting':
+      return { group: 'running', label: 'Waits for your message', waits: true };
     case 'stopping':
       return { group: 'running', label: 'Stopping', waits: false };
     case 'succeeded':

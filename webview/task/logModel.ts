@@ -21,6 +21,7 @@ const quiet: ReadonlySet<TaskEvent['type']> = new Set([
   'spend',
   'spend_paused',
   'spend_resumed',
+  'turn_began',
 ]);
 
 /** Notes of the agent's about itself say nothing to a reader; the raw log has them. */

@@ -275,6 +275,26 @@ function eventRow(event: TaskEvent, actions: RowActions): TemplateResult {
       );
     case 'continued':
       return said('check', event.t, html`The task goes on.`);
+    case 'said':
+      return row(
+        'person',
+        'prompt',
+        event.by === undefined ? 'You' : safeLine(event.by, 60),
+        event.t,
+        html`${long(event.n, event.text, actions)}${event.queued ? html`<div class="dim small">Handed over at the end of the agent's turn.</div>` : nothing}`,
+      );
+    case 'turn':
+      return event.outcome === 'succeeded'
+        ? said('check', event.t, html`The agent has ended its turn, and waits for your message.`)
+        : row(
+            'cross',
+            'failed',
+            nothing,
+            event.t,
+            html`<div class="line"><strong>The turn failed.</strong></div>
+              ${event.message === undefined ? nothing : pre(event.message.slice(0, maxCharacters), '')}
+              ${event.mend === undefined ? nothing : html`<div class="mend">${safeText(event.mend)}</div>`}`,
+          );
     case 'credential_wanted':
       return row(
         'warning',
@@ -495,7 +515,7 @@ function spans(text: string): TemplateResult[] | string {
 function row(
   name: IconName,
   classes: string,
-  label: string | typeof nothing,
+  label: unknown,
   t: number,
   content: TemplateResult,
 ): TemplateResult {
