@@ -27,6 +27,8 @@ export interface ImportOptions {
   maxBytes?: number;
   /** Of what stands before the pack, in bytes. */
   maxHeaderBytes?: number;
+  /** What the task started from comes along, with what old histories have. */
+  withHistory?: boolean;
   timeoutMs?: number;
   /** For the task as a whole: 8 GiB and 50,000 commits by default. */
   limits?: TaskLimits;
@@ -159,6 +161,46 @@ export class Quarantine implements Store {
     await git(['update-ref', `refs/bases/${check(Sha, sha, 'object name')}`, sha], this.options(signal));
   }
 
+  /** As `keep`, of a commit that may not be here: says whether it is. */
+  async keepKnown(sha: string, signal?: AbortSignal): Promise<boolean> {
+    return await this.use(signal, async () => {
+      const isHere = (await this.known([sha], signal)).length > 0;
+      if (isHere) await this.keep(sha, signal);
+      return isHere;
+    });
+  }
+
+  /** Whether all of these are reached from `by`, or are it. */
+  async reaches(by: string, shas: readonly string[], signal?: AbortSignal): Promise<boolean> {
+    for (const sha of [by, ...shas]) check(Sha, sha, 'object name');
+    if ((await this.known([by, ...shas], signal)).length <= shas.length) return false;
+    const input = [...shas, `^${by}`].map((line) => `${line}\n`).join('');
+    const { stdout } = await git(['rev-list', '--max-count=1', '--stdin'], {
+      ...this.options(signal),
+      input,
+    });
+    return stdout.length === 0;
+  }
+
+  /** Whether a commit, tree or file is part of one of these commits or of their history. */
+  async holds(commits: readonly string[], oid: string, signal?: AbortSignal): Promise<boolean> {
+    for (const sha of [oid, ...commits]) check(Sha, sha, 'object name');
+    const listing = gitStream(
+      ['rev-list', '--objects', '--in-commit-order', '--no-object-names', '--stdin'],
+      {
+        ...this.options(signal),
+        input: commits.map((line) => `${line}\n`).join(''),
+      },
+    );
+    let rest = '';
+    for await (const chunk of listing.stdout) {
+      const lines = `${rest}${Buffer.from(chunk).toString('latin1')}`.split('\n');
+      rest = lines.pop() ?? '';
+      if (lines.includes(oid)) return true;
+    }
+    return false;
+  }
+
   /** A git bundle with the full history of a snapshot. Sizes matter less than time: the way into a sandbox is short. */
   async *snapshotBundle(snapshot: Pick<Snapshot, 'commit'>, signal?: AbortSignal): ByteStream {
     const commit = check(Sha, snapshot.commit, 'object name');
@@ -216,7 +258,15 @@ export class Quarantine implements Store {
           await this.checkPrerequisites(header.prerequisites, signal);
           const shas = brought.map((tip) => tip.sha);
           const maxBytes = Math.min(options.maxBytes ?? defaultMaxBytes, limits.bytes - used.bytes);
-          size = await receivePack(this, pack, { strict: true, tips: shas, maxBytes, timeoutMs, signal });
+          const tolerate = options.withHistory === true ? oldDefects : [];
+          size = await receivePack(this, pack, {
+            strict: true,
+            tolerate,
+            tips: shas,
+            maxBytes,
+            timeoutMs,
+            signal,
+          });
         } finally {
           await pack.return(undefined);
         }
@@ -243,7 +293,7 @@ export class Quarantine implements Store {
     const { maxBytes, timeoutMs, signal } = options;
     try {
       await this.use(signal, async () => {
-        const { header, pack } = await readBundle(bundle, options.maxHeaderBytes);
+        const { header, pack } = await readBundle(bundle);
         try {
           if (header.refs.length !== 1 || header.refs[0]?.sha !== sha)
             throw new Error(`it has to name the commit ${sha} once, and nothing else`);

@@ -3,10 +3,12 @@ import type { ServerContext } from './context.ts';
 import { dashboardRoutes } from './dashboard/dashboardRoutes.ts';
 import type { Router } from './http/router.ts';
 import { streamRoutes } from './streams/routes.ts';
+import { taskRoutes } from './tasks/routes.ts';
 
 /** Every part of the server, and what it answers. */
 const parts: readonly ((router: Router, context: ServerContext) => void)[] = [
   authRoutes,
+  taskRoutes,
   streamRoutes,
   dashboardRoutes,
 ];

@@ -1,0 +1,1041 @@
+import { join } from 'node:path';
+import type { DatabaseSync, StatementSync } from 'node:sqlite';
+import * as z from 'zod/mini';
+import { DisposableStore, type Disposable } from '../../base/disposable.ts';
+import { asSallyportError, SallyportError } from '../../base/errors.ts';
+import { Emitter } from '../../base/event.ts';
+import type { Logger } from '../../base/logger.ts';
+import { emptyTree, type DetailedChange } from '../../git/diff.ts';
+import { readRemoteUrl } from '../../git/remoteUrl.ts';
+import type { TaskId } from '../../protocol/grammar.ts';
+import type { ByteStream } from '../../protocol/runner.ts';
+import {
+  FoundRepository,
+  Role,
+  type EgressAnswerBody,
+  type PullRequestView,
+  type Submission,
+  type TaskPage,
+  type TaskView,
+  type UploadRequest,
+  type UploadState,
+} from '../../protocol/runnerApi.ts';
+import { newTaskId } from '../../protocol/task.ts';
+import type { Terminal, TerminalSize } from '../../protocol/terminal.ts';
+import type { TaskEvent } from '../../protocol/taskEvent.ts';
+import { hasEnded, type TaskState } from '../../protocol/taskState.ts';
+import type { Admission } from '../../runner/admission.ts';
+import type { ServedTasks } from '../../runner/servedTasks.ts';
+import type { Range } from '../../runner/taskService.ts';
+import type { ServerConfig } from '../config.ts';
+import type { Audit } from '../context.ts';
+import type { User } from '../principal.ts';
+import { createForgeParts, type ForgeParts } from './forgeParts.ts';
+import { IdempotencyKeys } from './idempotency.ts';
+import { Pipeline, repositoryOf } from './pipeline.ts';
+import { mayExpire } from './retention.ts';
+import type { Publishable, PublishedTasks } from './seams.ts';
+import type { ServerTasks, TaskChange, TaskQuery } from './serverTasks.ts';
+import { checkRule, checkSubmission, hashOf, limitsOf, repositoryId } from './submissions.ts';
+import { TaskRows, type TaskRow } from './taskRows.ts';
+import {
+  afterCursor,
+  commitsOf,
+  countsOf,
+  cursorOf,
+  kindOf,
+  matches,
+  newestFirst,
+  switchesOf,
+  viewOf,
+  type Known,
+} from './taskViews.ts';
+import { Uploads, type UploadLimits } from './uploads.ts';
+
+export interface ServerTaskOptions {
+  config: Pick<ServerConfig, 'dataFolder' | 'queue' | 'limits' | 'retentionMs' | 'privateForges' | 'forge'>;
+  store: DatabaseSync;
+  /** Of the server's own data folder, with `admission` as its queue. */
+  service: ServedTasks;
+  admission: Admission;
+  audit: Audit;
+  log: Logger;
+  now: () => number;
+  /** What fetches, finds and pushes; made from the configuration when it is not given. */
+  forge?: ForgeParts;
+  uploadLimits?: Partial<UploadLimits>;
+}
+
+/** Several changes of a task within this time are told once, in milliseconds. */
+const gatherMs = 100;
+const sweepMs = 60 * 60_000;
+/** How many tasks a user may have that are not over. */
+const maxOpen = 2000;
+const maxKeyLength = 200;
+
+const StoredUser = z.object({ id: z.string(), login: z.string(), name: z.string(), role: Role });
+
+/**
+ * The tasks of a server. Resolves when what an earlier server has left is consistent again, and goes on with what it had
+ * begun.
+ */
+export async function createServerTasks(options: ServerTaskOptions): Promise<ServerTasks> {
+  await options.service.open();
+  const tasks = new Tasks(options, options.forge ?? createForgeParts(options));
+  await tasks.begin();
+  return tasks;
+}
+
+class Tasks implements ServerTasks {
+  private readonly options: ServerTaskOptions;
+  private readonly forge: ForgeParts;
+  private readonly service: ServedTasks;
+  private readonly rows: TaskRows;
+  private readonly userById: StatementSync;
+  private readonly keys: IdempotencyKeys;
+  private readonly uploads: Uploads;
+  private readonly pipeline: Pipeline;
+  private readonly changed = new Emitter<TaskView>();
+  private readonly removed = new Emitter<string>();
+  private readonly publishable = new Emitter<Publishable>();
+  /** Who waits for a change of a task's row, its beginning or its end. */
+  private readonly waiters = new Map<TaskId, Set<() => void>>();
+  /** Tasks whose log has begun. */
+  private readonly begun = new Set<TaskId>();
+  /** Logs that are nobody's; it is told once. */
+  private readonly strays = new Set<TaskId>();
+  private readonly dirty = new Set<TaskId>();
+  private gathering: NodeJS.Timeout | undefined;
+  private readonly sweeping: NodeJS.Timeout;
+  /** Submissions that are being answered. */
+  private readonly submitting = new Map<TaskId, Promise<void>>();
+  private readonly removals = new Map<TaskId, Promise<void>>();
+  /** Repositories from which something was removed, and those that are pruned now. */
+  private readonly prunable = new Set<string>();
+  private readonly pruning = new Map<string, Promise<unknown>>();
+  private readonly listening = new DisposableStore();
+  private closing: Promise<void> | undefined;
+  private swept: Promise<void> = Promise.resolve();
+
+  readonly onDidChange = this.changed.event;
+  readonly onDidRemove = this.removed.event;
+
+  constructor(options: ServerTaskOptions, forge: ForgeParts) {
+    this.options = options;
+    this.forge = forge;
+    const { service, store, config, log, now, admission } = options;
+    this.service = service;
+    this.rows = new TaskRows(store);
+    this.userById = store.prepare('SELECT id, login, name, role FROM users WHERE id = ?');
+    this.keys = new IdempotencyKeys(store, now);
+    this.uploads = new Uploads({
+      store,
+      folder: join(config.dataFolder, 'uploads'),
+      quarantine: (user, repository) => service.quarantine(repositoryId(user, 'snapshot', repository)),
+      log,
+      now,
+      limits: options.uploadLimits,
+    });
+    this.pipeline = new Pipeline({
+      rows: this.rows,
+      service,
+      config,
+      user: (id) => this.user(id),
+      fetchCommit: forge.fetchCommit,
+      finder: forge.finder,
+      changed: (id) => this.move(id),
+      reported: (parent, task) => this.addFinding(parent, task),
+      log,
+    });
+    admission.rankBy((id) => this.rows.get(id)?.priority ?? 0);
+    this.listening.add(service.onDidChange((state) => this.heard(state)));
+    this.sweeping = setInterval(() => void this.sweep(), sweepMs);
+    this.sweeping.unref();
+  }
+
+  /** Makes rows and logs fit each other, as far as a server that was killed has left them apart. */
+  async begin(): Promise<void> {
+    const ready: TaskId[] = [];
+    for (const row of [...this.rows.all()]) {
+      const state = this.service.task(row.id);
+      const isOrphan = row.finds !== undefined && this.rows.get(row.finds) === undefined;
+      if (row.removing || isOrphan) {
+        // Whoever was removing it may have been refused: a sandbox can hold the only copy of a commit.
+        await this.removeNow(row.id, isOrphan).catch((thrown: unknown) => this.warn(row.id, thrown));
+      } else if (row.stage === 'task' && state === undefined && row.finds === undefined) {
+        this.rows.change(row.id, { stage: 'failed', problem: logLost });
+      } else if (row.stage === 'fetching' && state !== undefined) this.rows.change(row.id, { stage: 'task' });
+      else if (row.stage === 'fetching' || row.stage === 'finding') ready.push(row.id);
+    }
+    for (const state of this.service.tasks()) this.adopt(state);
+    for (const id of ready) void this.pipeline.run(id);
+    this.forge.publisher.attach(this.publishedTasks());
+    void this.sweep();
+  }
+
+  /** A log without a row is of a store that was restored from an older backup: it is the first administrator's. */
+  private adopt({ spec, startedAt }: TaskState): void {
+    if (this.rows.get(spec.id) !== undefined) return;
+    const found = this.options.store
+      .prepare("SELECT id FROM users WHERE role = 'admin' ORDER BY created_at, id LIMIT 1")
+      .get();
+    if (typeof found?.['id'] !== 'string') {
+      if (!this.strays.has(spec.id))
+        this.options.log.warn(`The task ${spec.id} is nobody's, and there is no administrator yet.`);
+      this.strays.add(spec.id);
+      return;
+    }
+    const { repository, snapshot, prompt, title, branch } = spec;
+    this.rows.insert({
+      ...blankRow,
+      id: spec.id,
+      owner: found['id'],
+      stage: 'task',
+      submission: {
+        prompt,
+        title,
+        branch,
+        source: {
+          kind: 'snapshot',
+          repository: { id: repository.id, name: repository.name || 'repository' },
+          snapshot,
+        },
+        priority: 0,
+        shared: false,
+        conversation: spec.conversation === true,
+      },
+      createdAt: startedAt,
+    });
+    this.options.log.warn(`The task ${spec.id} has a log and was in no list: it is the administrator's now.`);
+    this.move(spec.id);
+  }
+
+  /** The row of the orchestrator's task. */
+  private addFinding(parent: Readonly<TaskRow>, task: TaskId): void {
+    if (this.rows.get(task) !== undefined) return;
+    this.rows.insert({
+      ...blankRow,
+      id: task,
+      owner: parent.owner,
+      priority: parent.priority,
+      stage: 'task',
+      submission: parent.submission,
+      finds: parent.id,
+      createdAt: this.options.now(),
+    });
+  }
+
+  mayRead(user: User, { owner, shared }: Pick<TaskView, 'owner' | 'shared'>): boolean {
+    return user.role === 'admin' || owner.id === user.id || shared;
+  }
+
+  async submit(user: User, submission: Submission, idempotencyKey?: string): Promise<TaskView> {
+    return await this.take(user, { owner: user, submission, key: idempotencyKey });
+  }
+
+  /** @param task `owner`: for whom; `url`: of the repository that the snapshot was fetched from */
+  private async take(
+    user: User,
+    task: {
+      owner: Pick<User, 'id'>;
+      submission: Submission;
+      key?: string | undefined;
+      retryOf?: TaskId;
+      url?: string | undefined;
+    },
+  ): Promise<TaskView> {
+    this.checkOpen();
+    checkWriter(user);
+    const { owner, submission, key, retryOf } = task;
+    const { config, admission, now } = this.options;
+    checkSubmission(user, submission, this.forge.finder !== undefined);
+    const { source } = submission;
+    if (source.kind === 'url') readRemoteUrl(source.url, config.privateForges);
+    admission.check(limitsOf(submission, config).memoryBytes);
+    const { id: wanted, ...rest } = submission;
+    const hash = hashOf(submission);
+    const again = this.repeated(user, submission, hash, key);
+    if (again !== undefined) {
+      await this.submitting.get(again);
+      return this.get(user, again);
+    }
+    this.checkRoom(owner.id);
+    const id = wanted ?? this.newId();
+    const row: TaskRow = {
+      ...blankRow,
+      id,
+      owner: owner.id,
+      shared: submission.shared,
+      stage: source.kind === 'find' ? 'finding' : 'fetching',
+      priority: submission.priority,
+      submission: rest,
+      url: task.url ?? (source.kind === 'url' ? source.url : undefined),
+      retryOf,
+      createdAt: now(),
+    };
+    this.rows.insert(row, () => {
+      if (key !== undefined) this.keys.remember(user.id, key, hash, id);
+    });
+    if (source.kind === 'snapshot') {
+      const done = this.submitNow(row);
+      this.submitting.set(id, done);
+      done.catch(() => undefined).finally(() => this.submitting.delete(id));
+      await done;
+    } else void this.pipeline.run(id);
+    this.move(id);
+    return this.get(user, id);
+  }
+
+  /** A task that cannot begin is none: whoever submits it is told why. */
+  private async submitNow({ id }: TaskRow): Promise<void> {
+    try {
+      await this.unpruned(id);
+      await this.pipeline.submitNow(id);
+    } catch (thrown) {
+      // What a server leaves undone that is being shut down is done by the next one.
+      if (this.closing === undefined && this.service.task(id) === undefined) {
+        this.keys.forgetTask(id);
+        this.rows.delete(id);
+      }
+      throw thrown;
+    }
+  }
+
+  /** Waits until nothing is deleted from the repository of a task. */
+  private async unpruned(id: TaskId): Promise<void> {
+    const row = this.rows.get(id);
+    if (row !== undefined) await this.pruning.get(repositoryOf(row).id);
+  }
+
+  /** The task that the same user has made of the same submission. Throws `conflict` for an id or a key that is taken. */
+  private repeated(
+    user: User,
+    submission: Submission,
+    hash: string,
+    key: string | undefined,
+  ): TaskId | undefined {
+    if (key !== undefined) {
+      if (key.length === 0 || key.length > maxKeyLength || !/^[\x21-\x7e]+$/.test(key))
+        throw new SallyportError(
+          'invalid_input',
+          `An idempotency key has 1 to ${maxKeyLength} visible characters.`,
+          'Use a random one, such as a UUID.',
+        );
+      const known = this.keys.find(user.id, key, hash);
+      if (known !== undefined) {
+        if (this.rows.get(known) !== undefined) return known;
+        throw new SallyportError(
+          'conflict',
+          'The idempotency key was used for a task that is removed by now.',
+          'Use a new key.',
+        );
+      }
+    }
+    const { id } = submission;
+    if (id === undefined) return undefined;
+    const known = this.rows.get(id);
+    if (known === undefined && this.service.task(id) === undefined) return undefined;
+    // Whose it is makes no difference to what is said.
+    const same =
+      known?.owner === user.id &&
+      known.finds === undefined &&
+      hashOf({ ...known.submission, title: undefined }) ===
+        hashOf({ ...submission, id: undefined, title: undefined });
+    if (same) return id;
+    throw new SallyportError('conflict', 'The id of the task is taken.', 'Choose another, or leave it out.');
+  }
+
+  private newId(): TaskId {
+    for (;;) {
+      const id = newTaskId(this.options.now());
+      if (this.rows.get(id) === undefined && this.service.task(id) === undefined) return id;
+    }
+  }
+
+  private checkRoom(owner: string): void {
+    let open = 0;
+    for (const row of this.rows.all()) {
+      if (row.owner !== owner || row.finds !== undefined) continue;
+      const kind = kindOf(this.known(row));
+      if (kind === 'queued' || kind === 'running') open += 1;
+    }
+    if (open < maxOpen) return;
+    throw new SallyportError(
+      'too_many_requests',
+      `There are ${open} tasks of yours that are not over.`,
+      'Wait for some of them, or cancel them.',
+    );
+  }
+
+  list(user: User, query: TaskQuery): TaskPage {
+    const visible = this.visible(user).filter((known) => matches(known, query));
+    const counts = countsOf(visible);
+    visible.sort((a, b) => newestFirst(a.row, b.row));
+    const { cursor, limit } = query;
+    const isAfter = cursor === undefined ? () => true : afterCursor(cursor);
+    const rest = visible.filter(({ row }) => isAfter(row));
+    const page = rest.slice(0, limit);
+    const last = page.at(-1);
+    return {
+      tasks: page.map((known) => this.view(known)),
+      ...(last === undefined || rest.length <= limit ? {} : { next: cursorOf(last.row) }),
+      counts,
+    };
+  }
+
+  all(user: User): TaskView[] {
+    return this.visible(user)
+      .sort((a, b) => newestFirst(b.row, a.row))
+      .map((known) => this.view(known));
+  }
+
+  private visible(user: User): Known[] {
+    return [...this.rows.all()]
+      .filter((row) => row.finds === undefined && !row.removing && this.isReadable(user, row))
+      .map((row) => this.known(row));
+  }
+
+  get(user: User, id: string): TaskView {
+    return this.view(this.readable(user, id), true);
+  }
+
+  state(user: User, id: string): TaskState {
+    const { state } = this.readable(user, id);
+    if (state !== undefined) return state;
+    throw new SallyportError(
+      'conflict',
+      'The task has not begun yet, so there is nothing of it to show.',
+      'Wait until its stage is "task".',
+    );
+  }
+
+  change(user: User, id: string, { shared, priority, title }: TaskChange): TaskView {
+    const { row } = this.writable(user, id);
+    this.rows.change(id, {
+      ...(shared === undefined ? {} : { shared }),
+      ...(priority === undefined ? {} : { priority }),
+      ...(title === undefined ? {} : { submission: { ...row.submission, title } }),
+    });
+    if (priority !== undefined) {
+      const looksFor = row.finding?.task;
+      if (looksFor !== undefined) this.rows.change(looksFor, { priority });
+      this.options.admission.decide();
+    }
+    this.move(id);
+    return this.get(user, id);
+  }
+
+  async cancel(user: User, id: string): Promise<TaskView> {
+    const { row } = this.writable(user, id);
+    await this.submitting.get(id)?.catch(() => undefined);
+    await this.pipeline.cancel(id);
+    const looksFor = row.finding?.task ?? this.rows.get(id)?.finding?.task;
+    if (looksFor !== undefined && this.service.task(looksFor) !== undefined)
+      await this.service.stop(looksFor);
+    const now = this.rows.get(id);
+    if (now?.stage === 'task') {
+      if (this.service.task(id) !== undefined) await this.service.stop(id);
+    } else if (now !== undefined && now.stage !== 'failed') {
+      this.rows.change(id, { stage: 'cancelled' });
+      this.move(id);
+    }
+    return this.get(user, id);
+  }
+
+  async retry(user: User, id: string): Promise<TaskView> {
+    const { row, state } = this.writable(user, id);
+    if (!isOver({ row, state }))
+      throw new SallyportError('task_busy', 'The task is not over yet.', 'Wait for its end, or cancel it.');
+    const { source } = row.submission;
+    return await this.take(user, {
+      owner: { id: row.owner },
+      submission: { ...row.submission, shared: row.shared, priority: row.priority },
+      retryOf: id,
+      // What was fetched for an earlier task of a conversation is here.
+      url: source.kind === 'snapshot' ? row.url : undefined,
+    });
+  }
+
+  async confirm(
+    user: User,
+    id: string,
+    { repository, branch }: { repository?: string | undefined; branch?: string | undefined },
+  ): Promise<TaskView> {
+    this.checkOpen();
+    this.writable(user, id);
+    await this.pipeline.idle(id);
+    const { row } = this.writable(user, id);
+    const found = row.finding?.found;
+    if (row.stage !== 'confirming' || found === undefined)
+      throw new SallyportError(
+        'conflict',
+        'The task does not wait for a choice of its repository.',
+        'Look at its stage.',
+      );
+    const other = repository !== undefined && repository !== found.repository;
+    const { branch: foundBranch, prompt, ...rest } = found;
+    const chosen = FoundRepository.safeParse({
+      ...rest,
+      ...(other ? { repository, reason: 'Chosen by the user.' } : {}),
+      // A branch and a wording were found for the repository that was found.
+      ...(branch !== undefined
+        ? { branch }
+        : other || foundBranch === undefined
+          ? {}
+          : { branch: foundBranch }),
+      ...(prompt === undefined || other ? {} : { prompt }),
+    });
+    if (!chosen.success || /^\.+\/|\/\.+$/.test(chosen.data.repository))
+      throw new SallyportError(
+        'invalid_input',
+        'That is no repository of a forge.',
+        'Name it as owner/name.',
+      );
+    this.rows.change(id, {
+      stage: 'fetching',
+      finding: { ...row.finding, found: chosen.data },
+      url: this.pipeline.urlOf(chosen.data),
+    });
+    this.move(id);
+    void this.pipeline.run(id);
+    return this.get(user, id);
+  }
+
+  async remove(user: User, id: string, force: boolean): Promise<void> {
+    const { row, state } = this.writable(user, id);
+    if (!force && !isOver({ row, state }))
+      throw new SallyportError('task_busy', 'The task is not over yet.', 'Cancel it first, then remove it.');
+    await this.removeNow(id, force);
+  }
+
+  /** Every trace of a task, and of the search for its repository. */
+  private removeNow(id: TaskId, force: boolean): Promise<void> {
+    const under = this.removals.get(id);
+    if (under !== undefined) return under;
+    const done = this.removeParts(id, force).finally(() => this.removals.delete(id));
+    this.removals.set(id, done);
+    return done;
+  }
+
+  private async removeParts(id: TaskId, force: boolean): Promise<void> {
+    await this.submitting.get(id)?.catch(() => undefined);
+    await this.pipeline.cancel(id);
+    const row = this.rows.change(id, { removing: true });
+    if (row === undefined) return;
+    try {
+      if (this.service.task(id) !== undefined) await this.service.remove(id, { force });
+    } catch (thrown) {
+      this.rows.change(id, { removing: false });
+      throw thrown;
+    }
+    for (const one of [...this.rows.all()].filter(({ finds }) => finds === id)) {
+      if (this.service.task(one.id) !== undefined) await this.service.remove(one.id, { force: true });
+      this.rows.delete(one.id);
+    }
+    this.keys.forgetTask(id);
+    this.rows.delete(id);
+    this.prunable.add(repositoryOf(row).id);
+    this.dirty.delete(id);
+    this.begun.delete(id);
+    this.wake(id);
+    this.removed.fire(id);
+  }
+
+  async send(user: User, id: string, text: string): Promise<TaskView> {
+    this.checkOpen();
+    const { row, state } = this.writable(user, id);
+    if (state === undefined || row.stage !== 'task')
+      throw new SallyportError(
+        'conflict',
+        'The task has not begun, so that its agent takes no message.',
+        'Wait until it runs, or submit a new task.',
+      );
+    if (hasEnded(state)) return await this.followUp(user, row, state, text);
+    await this.service.send(id, text, { by: user.name });
+    return this.get(user, id);
+  }
+
+  /** A new task from where the one that is over has come to. */
+  private async followUp(
+    user: User,
+    row: Readonly<TaskRow>,
+    { spec, pendingImports }: TaskState,
+    text: string,
+  ): Promise<TaskView> {
+    if (pendingImports.length > 0)
+      throw new SallyportError(
+        'conflict',
+        'The last commits of the task are not here yet.',
+        'Send the message again in a moment.',
+      );
+    const commit = this.service.result(row.id)?.to ?? spec.snapshot.commit;
+    const { headBranch } = spec.snapshot;
+    const { source, title: _title, branch: _branch, ...rest } = row.submission;
+    const repository =
+      source.kind === 'snapshot'
+        ? source.repository
+        : { id: repositoryOf(row).id, name: spec.repository.name || 'repository' };
+    return await this.take(user, {
+      owner: { id: row.owner },
+      submission: {
+        ...rest,
+        prompt: text,
+        shared: row.shared,
+        priority: row.priority,
+        source: {
+          kind: 'snapshot',
+          repository,
+          snapshot: {
+            mode: 'head',
+            commit,
+            head: commit,
+            ...(headBranch === undefined ? {} : { headBranch }),
+          },
+        },
+      },
+      retryOf: row.id,
+      url: row.url,
+    });
+  }
+
+  async terminal(user: User, id: string, size: TerminalSize, signal?: AbortSignal): Promise<Terminal> {
+    this.withLog(user, id);
+    return await this.service.terminal(id, size, signal);
+  }
+
+  async answerEgress(user: User, id: string, answer: EgressAnswerBody): Promise<void> {
+    this.withLog(user, id);
+    if ('rule' in answer) checkRule(user, answer.rule);
+    await this.service.answerEgress(id, answer);
+  }
+
+  async setBudget(user: User, id: string, usd: number | null): Promise<void> {
+    this.withLog(user, id);
+    await this.service.setBudget(id, usd);
+  }
+
+  spentToday(): Promise<number> {
+    return this.service.spentToday();
+  }
+
+  async *events(
+    user: User,
+    id: string,
+    after: number,
+    signal: AbortSignal,
+  ): AsyncGenerator<TaskEvent[], void> {
+    const gone = new AbortController();
+    const either = AbortSignal.any([signal, gone.signal]);
+    const watching = this.watch(id, () => {
+      if (this.rows.get(id) === undefined) gone.abort();
+    });
+    try {
+      for (;;) {
+        const { row, state } = this.readable(user, id);
+        if (row.stage === 'failed' || row.stage === 'cancelled') return;
+        if (row.stage === 'task' && state !== undefined) break;
+        await this.nextMove(id, either);
+        if (either.aborted) return;
+      }
+      for await (const batch of this.service.events(id, after, either)) {
+        // Shared is only what still is.
+        this.readable(user, id);
+        yield batch;
+      }
+    } finally {
+      watching.dispose();
+    }
+  }
+
+  /** Resolves at the next change of a task, or when `signal` aborts. */
+  private async nextMove(id: TaskId, signal: AbortSignal): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<undefined>();
+    const go = (): void => resolve(undefined);
+    const watching = this.watch(id, go);
+    signal.addEventListener('abort', go, { once: true });
+    try {
+      if (!signal.aborted) await promise;
+    } finally {
+      watching.dispose();
+      signal.removeEventListener('abort', go);
+    }
+  }
+
+  private watch(id: TaskId, heard: () => void): Disposable {
+    const all = this.waiters.get(id) ?? new Set();
+    this.waiters.set(id, all);
+    all.add(heard);
+    return {
+      dispose: () => {
+        all.delete(heard);
+        if (all.size === 0 && this.waiters.get(id) === all) this.waiters.delete(id);
+      },
+    };
+  }
+
+  private wake(id: TaskId): void {
+    for (const heard of [...(this.waiters.get(id) ?? [])]) heard();
+  }
+
+  async bundle(user: User, id: string, have: readonly string[]): Promise<ByteStream> {
+    const state = this.state(user, id);
+    const { row } = this.readable(user, id);
+    const isOwner = row.owner === user.id;
+    // What else the owner has in the repository is nobody's to find out.
+    const own = commitsIn(state);
+    const stream = await this.service.bundle(id, isOwner ? have : have.filter((sha) => own.has(sha)));
+    const commits = commitsOf(state);
+    return isOwner && commits !== undefined ? this.noted(id, commits, stream) : stream;
+  }
+
+  /** The same bytes. Once all of them were taken, the owner has a copy of the commits. */
+  private async *noted(id: TaskId, commits: string, bytes: ByteStream): ByteStream {
+    yield* bytes;
+    this.rows.change(id, { fetched: commits });
+  }
+
+  result(user: User, id: string): Range | undefined {
+    this.state(user, id);
+    return this.service.result(id);
+  }
+
+  async changes(user: User, id: string, range?: Range): Promise<DetailedChange[]> {
+    this.checkRange(user, id, range);
+    return await this.service.changes(id, range);
+  }
+
+  async patch(user: User, id: string, range?: Range): Promise<{ text: string; truncated: boolean }> {
+    this.checkRange(user, id, range);
+    return await this.service.patch(id, range);
+  }
+
+  async blob(user: User, id: string, oid: string): Promise<Uint8Array> {
+    const state = this.state(user, id);
+    const { row } = this.readable(user, id);
+    const quarantine = this.service.quarantine(state.spec.repository.id);
+    // Who may read the task may not read all that its owner has brought for others.
+    const isFree = row.owner === user.id || user.role === 'admin';
+    if (!isFree && !(await quarantine.holds([...commitsIn(state)], oid))) {
+      throw new SallyportError(
+        'not_found',
+        'The task has no such file.',
+        'Take the name from the list of changes.',
+      );
+    }
+    return await this.service.blob(id, oid);
+  }
+
+  /** A repository can hold what other tasks have made, and what others were never shown. */
+  private checkRange(user: User, id: string, range: Range | undefined): void {
+    const state = this.state(user, id);
+    const own = commitsIn(state);
+    if (range === undefined || [range.from, range.to].every((sha) => own.has(sha) || sha === emptyTree))
+      return;
+    throw new SallyportError(
+      'not_found',
+      'The task has no such commits, or they are not here yet.',
+      'Take those that its state names.',
+    );
+  }
+
+  async knownCommits(user: User, repository: string, commits: readonly string[]): Promise<string[]> {
+    checkWriter(user);
+    return await this.uploads.known(user.id, repository, commits);
+  }
+
+  async beginUpload(user: User, request: UploadRequest): Promise<UploadState> {
+    checkWriter(user);
+    return await this.uploads.begin(user.id, request);
+  }
+
+  async uploadState(user: User, id: string): Promise<UploadState> {
+    checkWriter(user);
+    return await this.uploads.state(user.id, id);
+  }
+
+  async continueUpload(user: User, id: string, offset: number, data: ByteStream): Promise<UploadState> {
+    checkWriter(user);
+    return await this.uploads.continue(user.id, id, offset, data);
+  }
+
+  counts(): { queued: number; running: number; all: number } {
+    const all = [...this.rows.all()].filter(({ finds }) => finds === undefined);
+    const { queued, running } = countsOf(all.map((row) => this.known(row)));
+    return { queued, running, all: all.length };
+  }
+
+  close(): Promise<void> {
+    this.closing ??= (async () => {
+      clearInterval(this.sweeping);
+      await Promise.all([
+        this.pipeline.close(),
+        this.uploads.close(),
+        ...[...this.submitting.values(), ...this.removals.values()].map((work) =>
+          work.catch(() => undefined),
+        ),
+      ]);
+      await this.swept;
+      this.forge.publisher.dispose();
+      this.listening.dispose();
+      this.flush();
+      this.changed.dispose();
+      this.removed.dispose();
+    })();
+    return this.closing;
+  }
+
+  dispose(): void {
+    void this.close();
+  }
+
+  /** What is removed by itself: what nobody wants any more, and what nobody goes on with. */
+  private sweep(): Promise<void> {
+    this.swept = this.swept.then(async () => {
+      try {
+        this.keys.sweep();
+        await this.uploads.sweep();
+        await this.expire();
+        await this.prune();
+      } catch (thrown) {
+        this.options.log.warn(`Clearing up: ${asSallyportError(thrown).message}`);
+      }
+    });
+    return this.swept;
+  }
+
+  private async expire(): Promise<void> {
+    const { config, now, audit } = this.options;
+    const { retentionMs } = config;
+    if (retentionMs === undefined) return;
+    for (const row of [...this.rows.all()]) {
+      if (this.closing !== undefined) return;
+      if (row.finds !== undefined) continue;
+      const known = this.known(row);
+      const may = mayExpire(known, now(), retentionMs);
+      if (may === 'no' || (may === 'if pushed' && !(await this.isPushed(known)))) continue;
+      try {
+        await this.removeNow(row.id, false);
+        audit.record({ address: '', action: 'task.expired', subject: row.id });
+      } catch (thrown) {
+        this.warn(row.id, thrown);
+      }
+    }
+  }
+
+  private async isPushed({ row, state }: Known): Promise<boolean> {
+    if (row.pushedCommit === undefined || state === undefined) return false;
+    return await this.service.quarantine(state.spec.repository.id).reaches(row.pushedCommit, state.imported);
+  }
+
+  /** Deletes what no task and no upload needs any more of the repositories from which something was removed. */
+  private async prune(): Promise<void> {
+    for (const id of [...this.prunable]) {
+      if (this.closing !== undefined) return;
+      // What is being fetched is kept by nobody yet.
+      if ([...this.rows.all()].some((row) => row.stage === 'fetching' && repositoryOf(row).id === id))
+        continue;
+      this.prunable.delete(id);
+      const done = this.service
+        .quarantine(id)
+        .prune(this.basesOf(id))
+        .catch((thrown: unknown) =>
+          this.options.log.warn(`Pruning ${id}: ${asSallyportError(thrown).message}`),
+        );
+      this.pruning.set(id, done);
+      // What was in use is pruned another time.
+      if ((await done) === false) this.prunable.add(id);
+      this.pruning.delete(id);
+    }
+  }
+
+  private basesOf(repository: string): string[] {
+    const bases: string[] = [];
+    for (const row of this.rows.all()) {
+      const { source } = row.submission;
+      const snapshot =
+        this.service.task(row.id)?.spec.snapshot ?? ('snapshot' in source ? source.snapshot : undefined);
+      if (snapshot !== undefined && repositoryOf(row).id === repository) bases.push(snapshot.commit);
+    }
+    for (const one of this.uploads.recent())
+      if (repositoryId(one.user, 'snapshot', one.repository) === repository) bases.push(one.commit);
+    return bases;
+  }
+
+  private publishedTasks(): PublishedTasks {
+    const say = (id: TaskId, change: Partial<TaskRow>): void => {
+      if (this.rows.change(id, change) !== undefined) this.move(id);
+    };
+    return {
+      onDidChange: this.publishable.event,
+      all: () => [...this.rows.all()].flatMap((row) => this.publishableOf(row) ?? []),
+      quarantineOf: (id) => {
+        const row = this.rows.get(id);
+        if (row === undefined) throw unknownTask(id);
+        return this.service.quarantine(repositoryOf(row).id);
+      },
+      pushed: (id, pushedBranch, pushedCommit) => say(id, { pushedBranch, pushedCommit }),
+      pullRequest: (id, pullRequest: PullRequestView) => say(id, { pullRequest }),
+      problem: (id, problem) => say(id, { problem }),
+    };
+  }
+
+  private publishableOf(row: Readonly<TaskRow>): Publishable | undefined {
+    const state = this.service.task(row.id);
+    const owner = this.user(row.owner);
+    const switches = switchesOf(row);
+    if (state === undefined || owner === undefined || row.url === undefined || row.removing) return undefined;
+    if (row.stage !== 'task' || row.finds !== undefined || !switches.autoPush) return undefined;
+    return {
+      state,
+      url: row.url,
+      base: state.spec.snapshot.headBranch,
+      switches,
+      owner,
+      pushedBranch: row.pushedBranch,
+      pushedCommit: row.pushedCommit,
+      pullRequest: row.pullRequest,
+    };
+  }
+
+  private heard(state: TaskState): void {
+    const { id } = state.spec;
+    // Those that were taken up from their sandboxes are found after the start.
+    if (this.rows.get(id) === undefined && !this.removals.has(id)) this.adopt(state);
+    if (!this.begun.has(id)) {
+      this.begun.add(id);
+      this.wake(id);
+    }
+    this.gather(id);
+  }
+
+  /** A row was changed. */
+  private move(id: TaskId): void {
+    this.wake(id);
+    this.gather(id);
+  }
+
+  private gather(id: TaskId): void {
+    this.dirty.add(id);
+    this.gathering ??= setTimeout(() => this.flush(), gatherMs);
+  }
+
+  private flush(): void {
+    clearTimeout(this.gathering);
+    this.gathering = undefined;
+    const ids = [...this.dirty];
+    this.dirty.clear();
+    for (const id of ids) {
+      const row = this.rows.get(id);
+      if (row === undefined || row.finds !== undefined || row.removing) continue;
+      this.changed.fire(this.view(this.known(row)));
+      const publishable = this.publishableOf(row);
+      if (publishable !== undefined) this.publishable.fire(publishable);
+    }
+  }
+
+  private known(row: Readonly<TaskRow>): Known {
+    return { row, state: this.service.task(row.id) };
+  }
+
+  private view(known: Known, withState = false): TaskView {
+    return viewOf(known, this.user(known.row.owner)?.name ?? '', withState);
+  }
+
+  private user(id: string): User | undefined {
+    const found = StoredUser.safeParse(this.userById.get(id));
+    return found.success ? found.data : undefined;
+  }
+
+  private isReadable(user: User, row: Readonly<TaskRow>): boolean {
+    // A search is shown to whom its task is shown.
+    const { owner, shared } = (row.finds === undefined ? undefined : this.rows.get(row.finds)) ?? row;
+    return this.mayRead(user, { owner: { id: owner, name: '' }, shared });
+  }
+
+  /** Throws `task_unknown` alike for a task that is not there and for one that this user may not see. */
+  private readable(user: User, id: string): Known {
+    const row = this.rows.get(id);
+    if (row === undefined || row.removing || !this.isReadable(user, row)) throw unknownTask(id);
+    return this.known(row);
+  }
+
+  /** Throws `forbidden` for a task that this user may only read. */
+  private writable(user: User, id: string): Known {
+    const known = this.readable(user, id);
+    checkWriter(user);
+    if (user.role === 'admin' || known.row.owner === user.id) return known;
+    throw new SallyportError(
+      'forbidden',
+      'The task is shared with you to be read, and it is not yours.',
+      'Ask its owner, or an administrator of this runner.',
+    );
+  }
+
+  /** As `writable`, of a task that has a log. */
+  private withLog(user: User, id: string): Known {
+    const known = this.writable(user, id);
+    this.state(user, id);
+    return known;
+  }
+
+  private checkOpen(): void {
+    if (this.closing === undefined) return;
+    throw new SallyportError('conflict', 'The runner is shutting down.', 'Try again in a moment.');
+  }
+
+  private warn(id: TaskId, thrown: unknown): void {
+    this.options.log.warn(`Task ${id}: ${asSallyportError(thrown).message}`);
+  }
+}
+
+const blankRow = {
+  shared: false,
+  priority: 0,
+  finding: undefined,
+  problem: undefined,
+  pushedBranch: undefined,
+  pushedCommit: undefined,
+  pullRequest: undefined,
+  retryOf: undefined,
+  url: undefined,
+  fetched: undefined,
+  finds: undefined,
+  removing: false,
+} satisfies Partial<TaskRow>;
+
+const logLost = {
+  code: 'log_damaged',
+  message: 'The log of the task is not in the data folder any more.',
+  mend: 'Restore it from a backup, or submit the task again.',
+};
+
+function isOver({ row, state }: Known): boolean {
+  if (row.stage === 'failed' || row.stage === 'cancelled') return true;
+  return row.stage === 'task' && state !== undefined && hasEnded(state);
+}
+
+/** What a task may show of its repository: where it began, and what it brought, by the host's own knowledge of it. */
+function commitsIn({ spec, imported, commits }: TaskState): Set<string> {
+  const own = new Set([spec.snapshot.commit, ...imported]);
+  const brought = new Set(imported);
+  // Parents are read by the host as soon as a commit is here; before that they are a claim of the sandbox's.
+  for (const { sha, parents } of commits) if (brought.has(sha)) for (const parent of parents) own.add(parent);
+  return own;
+}
+
+function checkWriter({ role }: User): void {
+  if (role !== 'viewer') return;
+  throw new SallyportError(
+    'forbidden',
+    'Your role lets you look at tasks, and not change them.',
+    'Ask an administrator of this runner for another role.',
+  );
+}
+
+function unknownTask(id: string): SallyportError {
+  return new SallyportError(
+    'task_unknown',
+    `There is no task ${id}, or you may not see it.`,
+    'Look at the list of tasks.',
+  );
+}
