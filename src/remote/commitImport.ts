@@ -75,22 +75,25 @@ export class CommitImport {
 
   private async fetch(known: Set<string>, signal: AbortSignal): Promise<void> {
     const base = this.spec.snapshot.commit;
-    const have = [
-      ...((await this.quarantine.has(base, signal)) ? [base] : []),
-      ...[...known].slice(-maxHaves),
-    ];
+    const hasBase = await this.quarantine.has(base, signal);
+    const have = [...(hasBase ? [base] : []), ...[...known].slice(-maxHaves)];
     await mkdir(this.source.spool, { recursive: true, mode: 0o700 });
     const path = join(this.source.spool, randomBytes(8).toString('hex'));
     try {
       // First to the disk: a bundle that broke off on its way is no bad bundle.
       await spool(await this.source.bundle(have, signal), path);
-      await this.take(path, known, signal);
+      await this.take(path, known, !hasBase, signal);
     } finally {
       await rm(path, { force: true });
     }
   }
 
-  private async take(path: string, known: Set<string>, signal: AbortSignal): Promise<void> {
+  private async take(
+    path: string,
+    known: Set<string>,
+    withHistory: boolean,
+    signal: AbortSignal,
+  ): Promise<void> {
     const { header, pack } = await readBundle(createReadStream(path), maxHeaderBytes).catch(
       (thrown: unknown) => {
         throw refused(thrown instanceof Error ? thrown.message : 'it cannot be read', thrown);
@@ -108,6 +111,7 @@ export class CommitImport {
         tips,
         maxBytes: maxBundleBytes,
         maxHeaderBytes,
+        withHistory,
         timeoutMs: importMs,
         signal,
       });
