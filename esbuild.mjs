@@ -113,6 +113,27 @@ const strictDiffs = {
   },
 };
 
+/** The terminal likewise: it sets styles by the object model. */
+const strictTerminal = {
+  name: 'strict-terminal',
+  setup(b) {
+    const places = [
+      [/\w+(?:\.\w+)?\.createElement\("style"\)/g, 'styleElement()'],
+      ['t.setAttribute("style",`${t.getAttribute("style")||""}${e};`)', 't.style.cssText+=`${e};`'],
+    ];
+    const helpers = resolve('webview/dashboard/strictStyles.ts');
+    b.onLoad({ filter: /\/@xterm\/xterm\/lib\/xterm\.mjs$/ }, async ({ path }) => {
+      let contents = await readFile(path, 'utf8');
+      for (const [from, to] of places) {
+        const changed = contents.replace(from, to);
+        if (changed === contents) return { errors: [{ text: `xterm.js has no ${from} any more.` }] };
+        contents = changed;
+      }
+      return { contents: `import { styleElement } from ${JSON.stringify(helpers)};\n${contents}` };
+    });
+  },
+};
+
 const shared = {
   bundle: true,
   minify: production,
@@ -130,6 +151,16 @@ const lazyTasks = {
   setup(b) {
     b.onResolve({ filter: /\/runner\/localTasks\.ts$/ }, (args) =>
       args.kind === 'dynamic-import' ? { path: './tasks.js', external: true } : undefined,
+    );
+  },
+};
+
+/** The client of remote runners likewise, read when the first one is used. */
+const lazyRemote = {
+  name: 'lazy-remote',
+  setup(b) {
+    b.onResolve({ filter: /\/runnerAccess\.ts$/ }, (args) =>
+      args.kind === 'dynamic-import' ? { path: './remote.js', external: true } : undefined,
     );
   },
 };
@@ -164,8 +195,9 @@ const bundles = [
     external: ['vscode'],
     entryPoints: { extension: 'src/vscode/extension.ts' },
     outdir: 'dist',
-    plugins: [...shared.plugins, lazyTasks],
+    plugins: [...shared.plugins, lazyTasks, lazyRemote],
   },
+  { ...node, target: 'node22', entryPoints: { remote: 'src/vscode/runnerAccess.ts' }, outdir: 'dist' },
   {
     ...node,
     target: 'node22',
@@ -208,7 +240,7 @@ const bundles = [
     },
     // Not in dist/webview, which goes into the extension.
     outdir: 'dist/dashboard',
-    plugins: [...shared.plugins, slimColours, strictDiffs],
+    plugins: [...shared.plugins, slimColours, strictDiffs, strictTerminal],
   },
 ];
 

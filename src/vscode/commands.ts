@@ -17,8 +17,12 @@ import { editNetworkRules } from './networkRules.ts';
 import { newTask, newTaskFromEditor, readArguments } from './newTask.ts';
 import type { TaskPanels } from './panels.ts';
 import { showProblem } from './problems.ts';
+import { runnerCommands } from './runnerCommands.ts';
+import type { RunnerStore } from './runnerStore.ts';
 import type { CredentialStore } from './secrets.ts';
+import type { SignIn } from './signIn.ts';
 import type { Tasks } from './tasks.ts';
+import { openTerminal } from './terminals.ts';
 import type { TextDocuments } from './texts.ts';
 import { folderPaths } from './workspace.ts';
 
@@ -32,6 +36,10 @@ export interface CommandSurroundings {
   texts: TextDocuments;
   /** What the welcome view says about the model may be out of date. */
   modelChanged: () => void;
+  /** Of the workspace that is open. */
+  memory: vscode.Memento;
+  store: RunnerStore;
+  signIn: SignIn;
 }
 
 /** What a command is called with: a node of the tree, an id, or nothing from the palette. */
@@ -53,7 +61,7 @@ export function registerCommands(around: CommandSurroundings): vscode.Disposable
     const page = vscode.Uri.joinPath(around.extensionUri, 'media', 'credentials.md');
     await vscode.commands.executeCommand('markdown.showPreview', page);
   };
-  const choosing = { tasks, models, store: credentials, openDocs };
+  const choosing = { tasks, models, store: credentials, openDocs, memory: around.memory };
   const register = (name: string, run: (argument: unknown) => Promise<unknown>): vscode.Disposable =>
     vscode.commands.registerCommand(`sallyport.${name}`, async (argument: unknown) => {
       const attempt = async (): Promise<unknown> => {
@@ -188,6 +196,13 @@ export function registerCommands(around: CommandSurroundings): vscode.Disposable
       log.show();
       return Promise.resolve();
     }),
+    onTask(
+      'openTerminal',
+      'Open a terminal in the sandbox of which task?',
+      (state) => !hasEnded(state),
+      ({ state }) => openTerminal(tasks, state),
+    ),
+    ...Object.entries(runnerCommands(around)).map(([name, run]) => register(name, run)),
   ];
 }
 
@@ -227,7 +242,9 @@ async function choose(
   const picked = await vscode.window.showQuickPick(
     candidates.map((state) => ({
       label: safeLine(state.spec.title),
-      description: `${phaseLabel(state)} · ${summary(state, now)}`,
+      description: [tasks.whereabouts(state.spec.id)?.runner, phaseLabel(state), summary(state, now)]
+        .filter((text) => text !== undefined)
+        .join(' · '),
       state,
     })),
     { placeHolder: ask, matchOnDescription: true },

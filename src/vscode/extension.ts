@@ -11,6 +11,10 @@ import { watchPromptDocuments } from './newTask.ts';
 import { Notifications } from './notifications.ts';
 import { TaskPanels } from './panels.ts';
 import { showProblem } from './problems.ts';
+import { RunnerNotices } from './runnerNotices.ts';
+import { Runners } from './runners.ts';
+import { RunnerStore } from './runnerStore.ts';
+import { SignIn } from './signIn.ts';
 import { CredentialStore } from './secrets.ts';
 import { readPolicy, readSettings } from './settings.ts';
 import { StatusBar } from './statusBar.ts';
@@ -27,6 +31,8 @@ export interface TestSeam {
   tasks: Tasks;
   tree: TaskTree;
   credentials: CredentialStore;
+  runners: RunnerStore;
+  signIn: SignIn;
   /** From now on this is the task service, as long as none was asked for. */
   useService: (make: () => Promise<TaskService>) => void;
   /** The same for what finds credentials. */
@@ -55,8 +61,25 @@ export function activate(context: vscode.ExtensionContext): TestSeam | undefined
     return service;
   };
 
-  const tasks = new Tasks(() => make());
   const onProblem = (thrown: unknown): void => void showProblem(thrown, log);
+  const store = new RunnerStore(context.globalState, context.secrets);
+  const runners = new Runners({
+    store,
+    make: async (record) => {
+      const { createRemoteTaskService } = await import('./runnerAccess.ts');
+      return await createRemoteTaskService({
+        url: record.url,
+        token: () => store.token(record),
+        dataFolder: dataRoot(),
+        policy: readPolicy,
+        log,
+      });
+    },
+    log,
+    onProblem,
+  });
+  const signIn = new SignIn(context.extension.id, log);
+  const tasks = new Tasks(() => make(), runners);
   const tree = new TaskTree(tasks, onProblem);
   const texts = new TextDocuments();
   const panels = new TaskPanels({
@@ -91,6 +114,11 @@ export function activate(context: vscode.ExtensionContext): TestSeam | undefined
     }),
     credentials,
     credentials.onDidChange(modelChanged),
+    store,
+    runners,
+    new RunnerNotices(runners),
+    signIn,
+    signIn.register(),
     watchPromptDocuments(),
     tasks.onTrouble(onProblem),
     vscode.workspace.onDidChangeWorkspaceFolders(look),
@@ -117,6 +145,9 @@ export function activate(context: vscode.ExtensionContext): TestSeam | undefined
       log,
       modelChanged,
       extensionUri: context.extensionUri,
+      memory: context.workspaceState,
+      store,
+      signIn,
     }),
   );
   if (view.visible) look();
@@ -127,6 +158,8 @@ export function activate(context: vscode.ExtensionContext): TestSeam | undefined
     tasks,
     tree,
     credentials,
+    runners: store,
+    signIn,
     useService: (other) => {
       make = other;
     },
@@ -136,10 +169,13 @@ export function activate(context: vscode.ExtensionContext): TestSeam | undefined
   };
 }
 
-/** Takes tasks up again that were running when the editor was closed. Without any, this is one look into a folder. */
+/**
+ * Takes tasks up again that were running when the editor was closed, and connects to the runners that the user has. Without
+ * any of either, this is one look into a folder.
+ */
 async function reopenTasks(root: string, tasks: Tasks, log: vscode.LogOutputChannel): Promise<void> {
   const entries = await readdir(join(root, 'tasks')).catch(() => []);
-  if (entries.length === 0) return;
+  if (entries.length === 0 && tasks.runners.isEmpty) return;
   await tasks
     .open()
     .catch((thrown: unknown) => log.warn(thrown instanceof Error ? thrown.message : String(thrown)));

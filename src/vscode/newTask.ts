@@ -2,6 +2,8 @@ import * as vscode from 'vscode';
 import * as z from 'zod/mini';
 import { SallyportError } from '../base/errors.ts';
 import { EgressMode, EgressRuleText } from '../protocol/egress.ts';
+import { Switches } from '../protocol/runnerApi.ts';
+import { safeLine } from '../protocol/safeText.ts';
 import { SnapshotMode } from '../protocol/task.ts';
 import type { TaskState } from '../protocol/taskState.ts';
 import { SecretsFound } from '../runner/secretsFound.ts';
@@ -14,8 +16,19 @@ import { toSignal } from './signals.ts';
 import type { Tasks } from './tasks.ts';
 import { countUncommitted } from './uncommitted.ts';
 import { egressChoices, networkLine } from './view/egressChoices.ts';
+import {
+  abilitiesOf,
+  awayWords,
+  defaultPlace,
+  findPlace,
+  type Place,
+  placeIcon,
+  placeWords,
+  thisMachinePlace,
+} from './view/places.ts';
 import { problemWithPrompt } from './view/prompt.ts';
 import { snapshotChoices } from './view/snapshotChoices.ts';
+import { anySwitch, switchChoices, switchesOf, uploadWords } from './view/taskOptions.ts';
 import { pickFolder } from './workspace.ts';
 
 /** What other extensions, keybindings and tests can say instead of being asked. */
@@ -27,6 +40,9 @@ const NewTaskArguments = z.object({
   branch: z.optional(z.string()),
   egress: z.optional(z.object({ mode: z.optional(EgressMode), rules: z.optional(z.array(EgressRuleText)) })),
   budgetUsd: z.optional(z.number().check(z.positive())),
+  /** Id, name or address. */
+  runner: z.optional(z.string()),
+  switches: z.optional(z.partial(Switches)),
 });
 export type NewTaskArguments = z.infer<typeof NewTaskArguments>;
 
@@ -44,9 +60,17 @@ export function readArguments(argument: unknown): NewTaskArguments {
   throw new SallyportError(
     'invalid_input',
     `The arguments of sallyport.newTask do not fit: ${issue?.path.join('.') ?? ''}: ${issue?.message ?? ''}.`,
-    'They are prompt, snapshot, folder, model, branch, egress and budgetUsd, all optional.',
+    'They are prompt, snapshot, folder, model, branch, egress, budgetUsd, runner and switches, all optional.',
   );
 }
+
+export interface NewTaskSurroundings extends CredentialSurroundings {
+  /** Of the workspace that is open. */
+  memory: vscode.Memento;
+}
+
+/** Where the last task of this workspace ran. */
+const placeKey = 'sallyport.runner';
 
 /** Prompts of tasks that could not be started, by folder: they are there when the next one is written. */
 const drafts = new Map<string, string>();
@@ -56,7 +80,7 @@ const drafts = new Map<string, string>();
  * another try does not ask for it again.
  */
 export async function newTask(
-  around: CredentialSurroundings,
+  around: NewTaskSurroundings,
   said: NewTaskArguments,
 ): Promise<TaskState | undefined> {
   if (!vscode.workspace.isTrusted) {
@@ -71,8 +95,18 @@ export async function newTask(
   readPolicy();
   const folder = (said.folder ??= await pickFolder('New Task: which repository?'));
   if (folder === undefined) return undefined;
-  said.prompt ??= await askPrompt(folder, said);
+  checkPlace(around, said);
+  said.prompt ??= await askPrompt(around, folder, said);
   if (said.prompt === undefined) return undefined;
+  const place = placeFor(around, said);
+  const abilities = abilitiesOf(place);
+  if (anySwitch(said.switches) && !abilities.switches) {
+    throw new SallyportError(
+      'invalid_input',
+      'On this machine nothing is done with the commits by itself.',
+      'Choose a remote runner for the task, or leave the switches out.',
+    );
+  }
   const { prompt } = said;
   const { checkPrompt } = await import('../runner/localTasks.ts');
   checkPrompt(prompt);
@@ -81,10 +115,12 @@ export async function newTask(
   said.snapshot ??= settings.snapshot === 'ask' ? await askSnapshot(folder) : settings.snapshot;
   if (said.snapshot === undefined) return undefined;
   const model = said.model ?? (settings.modelName === '' ? undefined : settings.modelName);
-  const chosen = await confirmedModel(around, folder, model);
+  const chosen = abilities.needsCredential
+    ? await confirmedModel(around, folder, model)
+    : { model: undefined };
   if (chosen === undefined) return undefined;
   const named = said.model ?? chosen.model ?? model;
-  const state = await submit(around.tasks, {
+  const state = await submit(around.tasks, place, {
     repositoryPath: folder,
     prompt,
     snapshot: said.snapshot,
@@ -94,6 +130,9 @@ export async function newTask(
     ...(said.branch === undefined ? {} : { branch: said.branch }),
     ...(said.egress === undefined ? {} : { egress: egressOf(said.egress) }),
     ...(said.budgetUsd === undefined ? {} : { budgetUsd: said.budgetUsd }),
+    ...(anySwitch(said.switches) ? { switches: switchesOf(said.switches) } : {}),
+    // The container is the runner's own affair; what is set for this machine's means nothing there.
+    ...(abilities.needsCredential ? {} : { isolation: { readonlyRoot: false } }),
   });
   if (state !== undefined) drafts.delete(folder);
   else tellOfDraft(folder, prompt);
@@ -107,8 +146,25 @@ function egressOf({
   return { ...(mode === undefined ? {} : { mode }), ...(rules === undefined ? {} : { rules }) };
 }
 
+/** Throws `not_found` for a runner that somebody meant and that is not there. */
+function checkPlace({ tasks }: NewTaskSurroundings, { runner }: NewTaskArguments): void {
+  if (runner === undefined || findPlace(tasks.runners.places(), runner) !== undefined) return;
+  throw new SallyportError(
+    'not_found',
+    `There is no runner ${safeLine(runner, 100)}.`,
+    'Connect to it first, or name another one.',
+  );
+}
+
+function placeFor({ tasks, memory }: NewTaskSurroundings, { runner }: NewTaskArguments): Place {
+  const remembered = memory.get<unknown>(placeKey);
+  const places = tasks.runners.places();
+  const last = typeof remembered === 'string' ? remembered : undefined;
+  return defaultPlace(places, runner, last, readSettings().defaultRunner) ?? thisMachinePlace;
+}
+
 /** Undefined when the user does not want to send what was found. */
-async function submit(tasks: Tasks, request: SubmitRequest): Promise<TaskState | undefined> {
+async function submit(tasks: Tasks, place: Place, request: SubmitRequest): Promise<TaskState | undefined> {
   try {
     return await vscode.window.withProgress(
       {
@@ -116,12 +172,20 @@ async function submit(tasks: Tasks, request: SubmitRequest): Promise<TaskState |
         title: 'Sallyport: taking a snapshot of the repository…',
         cancellable: true,
       },
-      async (_progress, token) => (await tasks.open()).submit(request, toSignal(token)),
+      async (progress, token) => {
+        const service = await tasks.open();
+        const following = tasks.runners.onProgress((now) => progress.report({ message: uploadWords(now) }));
+        try {
+          return await service.submitTo(place.id, request, toSignal(token));
+        } finally {
+          following.dispose();
+        }
+      },
     );
   } catch (thrown) {
     if (!(thrown instanceof SecretsFound) || request.secrets !== 'ask') throw thrown;
     const secrets = await askAboutSecrets(thrown, request.repositoryPath);
-    return secrets === undefined ? undefined : await submit(tasks, { ...request, secrets });
+    return secrets === undefined ? undefined : await submit(tasks, place, { ...request, secrets });
   }
 }
 
@@ -135,7 +199,7 @@ function tellOfDraft(folder: string, prompt: string): void {
 }
 
 /** Starts a task from the prompt in the active editor. */
-export async function newTaskFromEditor(around: CredentialSurroundings): Promise<TaskState | undefined> {
+export async function newTaskFromEditor(around: NewTaskSurroundings): Promise<TaskState | undefined> {
   const editor = vscode.window.activeTextEditor;
   if (editor === undefined) return undefined;
   const { document } = editor;
@@ -189,44 +253,76 @@ async function openPromptDocument(folder: string, text: string): Promise<void> {
   await vscode.commands.executeCommand('setContext', 'sallyport.promptOpen', true);
 }
 
-/** One line in the input box. Its buttons choose the network, and move what is written to an editor, where a prompt can be long. */
-async function askPrompt(folder: string, said: NewTaskArguments): Promise<string | undefined> {
+/** One line in the input box. Its buttons choose the runner and the network, and move what is written to an editor, where a prompt can be long. */
+async function askPrompt(
+  around: NewTaskSurroundings,
+  folder: string,
+  said: NewTaskArguments,
+): Promise<string | undefined> {
   for (let value = drafts.get(folder) ?? ''; ;) {
-    const step = await promptBox(value, said.egress?.mode);
+    const place = placeFor(around, said);
+    const places = around.tasks.runners.places();
+    const step = await promptBox(value, said, place, places.length > 1);
     if (step === undefined || step.do === 'start') return step?.value;
     value = step.value;
-    if (step.do === 'edit') {
-      await openPromptDocument(folder, value);
-      return undefined;
+    switch (step.do) {
+      case 'edit':
+        await openPromptDocument(folder, value);
+        return undefined;
+      case 'network': {
+        const mode = await askMode(said.egress?.mode);
+        if (mode !== undefined) said.egress = { ...said.egress, mode };
+        break;
+      }
+      case 'runner': {
+        const chosen = await askPlace(places, place);
+        if (chosen === undefined) break;
+        said.runner = chosen.id;
+        await around.memory.update(placeKey, chosen.id);
+        break;
+      }
+      case 'options':
+        said.switches = (await askSwitches(said.switches)) ?? said.switches;
+        break;
     }
-    const mode = await askMode(said.egress?.mode);
-    if (mode !== undefined) said.egress = { ...said.egress, mode };
   }
 }
 
+type Step = { do: 'start' | 'edit' | 'network' | 'runner' | 'options'; value: string };
+
 function promptBox(
   value: string,
-  mode: EgressMode | undefined,
-): Promise<{ do: 'start' | 'edit' | 'network'; value: string } | undefined> {
+  { egress, switches }: NewTaskArguments,
+  place: Place,
+  several: boolean,
+): Promise<Step | undefined> {
   const box = vscode.window.createInputBox();
-  const inEditor: vscode.QuickInputButton = {
-    iconPath: new vscode.ThemeIcon('edit'),
-    tooltip: 'Write in an Editor',
-  };
-  const used = mode ?? readSettings().policy.mode;
-  const network: vscode.QuickInputButton = {
-    iconPath: new vscode.ThemeIcon(used === 'closed' ? 'lock' : used === 'open' ? 'unlock' : 'globe'),
-    tooltip: 'Network of This Task…',
-  };
-  box.title = 'New Task';
+  const used = egress?.mode ?? readSettings().policy.mode;
+  const button = (icon: string, tooltip: string): vscode.QuickInputButton => ({
+    iconPath: new vscode.ThemeIcon(icon),
+    tooltip,
+  });
+  const what: (readonly [Step['do'], vscode.QuickInputButton])[] = [];
+  if (several) what.push(['runner', button(placeIcon(place), 'Runner of This Task…')]);
+  if (abilitiesOf(place).switches)
+    what.push(['options', button(anySwitch(switches) ? 'settings' : 'settings-gear', 'Task Options…')]);
+  what.push(
+    [
+      'network',
+      button(used === 'closed' ? 'lock' : used === 'open' ? 'unlock' : 'globe', 'Network of This Task…'),
+    ],
+    ['edit', button('edit', 'Write in an Editor')],
+  );
+  const away = abilitiesOf(place).needsCredential
+    ? ''
+    : `Runs on ${safeLine(place.name, 60)}${awayWords(place)}. `;
+  box.title = several ? `New Task on ${safeLine(place.name, 60)}` : 'New Task';
   box.value = value;
   box.placeholder = 'What is to be done? The agent works on a private copy.';
-  box.prompt = `${networkLine(used)} Enter starts the task; for a long prompt use the pencil.`;
-  box.buttons = [network, inEditor];
+  box.prompt = `${away}${networkLine(used)} Enter starts the task; for a long prompt use the pencil.`;
+  box.buttons = what.map(([, shown]) => shown);
   box.ignoreFocusOut = true;
-  const { promise, resolve } = Promise.withResolvers<
-    { do: 'start' | 'edit' | 'network'; value: string } | undefined
-  >();
+  const { promise, resolve } = Promise.withResolvers<Step | undefined>();
   box.onDidChangeValue((text) => {
     box.validationMessage = text.trim() === '' ? undefined : problemWithPrompt(text);
   });
@@ -237,8 +333,10 @@ function promptBox(
       box.hide();
     } else box.validationMessage = problem;
   });
-  box.onDidTriggerButton((button) => {
-    resolve({ do: button === network ? 'network' : 'edit', value: box.value });
+  box.onDidTriggerButton((pressed) => {
+    const step = what.find(([, shown]) => shown === pressed)?.[0];
+    if (step === undefined) return;
+    resolve({ do: step, value: box.value });
     box.hide();
   });
   box.onDidHide(() => {
@@ -247,6 +345,41 @@ function promptBox(
   });
   box.show();
   return promise;
+}
+
+async function askPlace(places: readonly Place[], current: Place): Promise<Place | undefined> {
+  const now = Date.now();
+  const items = places.map((place) => {
+    const { description } = placeWords(place, now);
+    const words = [place.id === current.id ? 'chosen' : '', description].filter((text) => text !== '');
+    return {
+      label: `$(${placeIcon(place)}) ${safeLine(place.name, 60)}`,
+      description: words.join(' · '),
+      detail: place.url === undefined ? 'The container engine of this machine.' : safeLine(place.url, 200),
+      place,
+    };
+  });
+  const picked = await vscode.window.showQuickPick(items, {
+    title: 'New Task: where does it run?',
+    placeHolder: 'Remembered for this workspace.',
+    ignoreFocusOut: true,
+  });
+  return picked?.place;
+}
+
+async function askSwitches(
+  current: NewTaskArguments['switches'],
+): Promise<NewTaskArguments['switches'] | undefined> {
+  const picked = await vscode.window.showQuickPick(
+    switchChoices(current).map((choice) => ({ ...choice })),
+    {
+      title: 'Task Options: what does the runner do by itself?',
+      placeHolder: 'With the commits of this one task. Nothing, unless you check it.',
+      canPickMany: true,
+      ignoreFocusOut: true,
+    },
+  );
+  return picked === undefined ? undefined : Object.fromEntries(picked.map(({ key }) => [key, true]));
 }
 
 async function askMode(current: EgressMode | undefined): Promise<EgressMode | undefined> {

@@ -1,7 +1,8 @@
 import * as vscode from 'vscode';
 import { DisposableStore } from '../base/disposable.ts';
-import { hasEnded, type TaskState } from '../protocol/taskState.ts';
+import type { TaskState } from '../protocol/taskState.ts';
 import type { Tasks } from './tasks.ts';
+import { newsOf, type Stage, stage } from './view/news.ts';
 import { endNotice, firstCommitNotice, type Notice } from './view/notices.ts';
 
 /** Says what needs the user, once: a first commit to look at, and the end. Nothing while the task's panel is seen. */
@@ -10,7 +11,7 @@ export class Notifications implements vscode.Disposable {
   private readonly isVisible: (id: string) => boolean;
   private readonly tasks: Tasks;
   /** What was known of a task when it was last heard of. */
-  private readonly known = new Map<string, { ended: boolean; commits: boolean }>();
+  private readonly known = new Map<string, Stage>();
 
   constructor(tasks: Tasks, isVisible: (id: string) => boolean) {
     this.tasks = tasks;
@@ -26,20 +27,20 @@ export class Notifications implements vscode.Disposable {
 
   private takeStock(): void {
     for (const state of this.tasks.list())
-      if (!this.known.has(state.spec.id)) this.known.set(state.spec.id, stage(state));
+      if (!this.known.has(state.spec.id)) this.known.set(state.spec.id, stage(state, undefined));
   }
 
   private changed(state: TaskState): void {
     const { id } = state.spec;
-    const before = this.known.get(id) ?? { ended: false, commits: false };
-    const now = stage(state);
+    const before = this.known.get(id);
+    const now = stage(state, before?.since);
     this.known.set(id, now);
     // While the tasks are loaded they change too, and nothing of that is news.
     if (!this.tasks.isOpen || this.isVisible(id)) return;
-    if (now.ended && !before.ended) {
-      const notice = endNotice(state);
-      if (notice !== undefined) void this.show(notice, id);
-    } else if (now.commits && !before.commits && !now.ended) void this.show(firstCommitNotice(state), id);
+    const news = newsOf(state, before, now);
+    const notice =
+      news === 'end' ? endNotice(state) : news === 'commit' ? firstCommitNotice(state) : undefined;
+    if (notice !== undefined) void this.show(notice, id);
   }
 
   private async show(notice: Notice, id: string): Promise<void> {
@@ -52,8 +53,4 @@ export class Notifications implements vscode.Disposable {
     const action = notice.actions.find(({ title }) => title === picked);
     if (action !== undefined) await vscode.commands.executeCommand(action.command, id);
   }
-}
-
-function stage(state: TaskState): { ended: boolean; commits: boolean } {
-  return { ended: hasEnded(state), commits: state.imported.length > 0 };
 }

@@ -25,6 +25,8 @@ export interface Settings {
     sessionPolicy: string;
   };
   vertex: { project: string; region: string };
+  /** Name or address of a runner; empty for none. */
+  defaultRunner: string;
   policy: PolicySettings;
 }
 
@@ -46,6 +48,7 @@ const schemas = {
   'bedrock.sessionPolicy': text,
   'vertex.project': text,
   'vertex.region': text,
+  'runner.default': text,
   'task.snapshot': z.catch(z.enum(['ask', ...SnapshotMode.options]), 'ask'),
   'task.timeLimitMinutes': within(1, 1440, defaultLimits.timeMs / 60_000),
   'task.memoryGiB': within(0.5, 1024, defaultLimits.memoryBytes / 2 ** 30),
@@ -96,6 +99,7 @@ export function readSettings(): Settings {
       sessionPolicy: read('bedrock.sessionPolicy').trim(),
     },
     vertex: { project: read('vertex.project').trim(), region: read('vertex.region').trim() },
+    defaultRunner: read('runner.default').trim(),
     policy: {
       mode: read('egress.mode'),
       rules: read('egress.rules'),

@@ -3,16 +3,21 @@ import { Emitter } from '../base/event.ts';
 import type { SallyportError } from '../base/errors.ts';
 import type { TaskId } from '../protocol/grammar.ts';
 import type { TaskState } from '../protocol/taskState.ts';
+import { JoinedTasks } from '../runner/joinedTasks.ts';
 import type { TaskService } from '../runner/taskService.ts';
+import type { Runners } from './runners.ts';
+import { type Place, silentSince, thisMachine } from './view/places.ts';
+import type { Whereabouts } from './view/taskView.ts';
 
 /**
- * The task service, made when it is first needed: what only registers itself must not load it. Before that there are
- * no tasks to be seen.
+ * The tasks of all runners, made when they are first needed: what only registers itself must not load them. Before that
+ * there are no tasks to be seen.
  */
 export class Tasks implements Disposable {
   private readonly make: () => Promise<TaskService>;
-  private opening: Promise<TaskService> | undefined;
-  private service: TaskService | undefined;
+  readonly runners: Runners;
+  private opening: Promise<JoinedTasks> | undefined;
+  private service: JoinedTasks | undefined;
   private disposed = false;
   private readonly changed = new Emitter<TaskState>();
   private readonly removed = new Emitter<TaskId>();
@@ -25,8 +30,10 @@ export class Tasks implements Disposable {
   /** The tasks were loaded, or could not be. */
   readonly onDidOpen = this.opened.event;
 
-  constructor(make: () => Promise<TaskService>) {
+  /** @param make the tasks of this machine */
+  constructor(make: () => Promise<TaskService>, runners: Runners) {
     this.make = make;
+    this.runners = runners;
   }
 
   /** True when the service was asked for; it may still be loading. */
@@ -39,7 +46,7 @@ export class Tasks implements Disposable {
   }
 
   /** The service, with its tasks loaded. A failure is not kept: the next call tries again. */
-  open(): Promise<TaskService> {
+  open(): Promise<JoinedTasks> {
     this.opening ??= this.load().catch((thrown: unknown) => {
       this.opening = undefined;
       throw thrown;
@@ -52,12 +59,30 @@ export class Tasks implements Disposable {
     return this.service?.tasks() ?? [];
   }
 
+  /** Those of one runner. */
+  listOf(place: string): readonly TaskState[] {
+    return this.service?.tasksOf(place) ?? [];
+  }
+
   get(id: TaskId): TaskState | undefined {
     return this.service?.task(id);
   }
 
   hasResult(id: TaskId): boolean {
     return this.service?.result(id) !== undefined;
+  }
+
+  /** The runner of a task. */
+  placeOf(id: TaskId): Place | undefined {
+    return this.runners.place(this.service?.placeOf(id));
+  }
+
+  /** What is to be said of where a task runs: nothing while there is only this machine. */
+  whereabouts(id: TaskId): Whereabouts | undefined {
+    const place = this.runners.isEmpty ? undefined : this.placeOf(id);
+    if (place === undefined) return undefined;
+    const since = silentSince(place);
+    return { runner: place.name, ...(since === undefined ? {} : { since }) };
   }
 
   dispose(): void {
@@ -70,12 +95,14 @@ export class Tasks implements Disposable {
     this.opened.dispose();
   }
 
-  private async load(): Promise<TaskService> {
-    const service = await this.make();
+  private async load(): Promise<JoinedTasks> {
+    const local = await this.make();
+    const service = new JoinedTasks({ id: thisMachine, name: () => 'This machine', service: local });
     service.onDidChange((state) => this.changed.fire(state));
     service.onDidRemove((id) => this.removed.fire(id));
     service.onTrouble((error) => this.trouble.fire(error));
     try {
+      await this.runners.join(service);
       await service.open();
     } catch (thrown) {
       service.dispose();

@@ -1,8 +1,10 @@
 import * as vscode from 'vscode';
 import { DisposableStore } from '../base/disposable.ts';
+import { safeLine } from '../protocol/safeText.ts';
 import { hasEnded, type TaskState } from '../protocol/taskState.ts';
 import { plural } from '../protocol/words.ts';
 import type { Tasks } from './tasks.ts';
+import { placeWords, thisMachine } from './view/places.ts';
 import {
   commitView,
   placeOf,
@@ -16,7 +18,10 @@ import {
 
 /** A node of the tree. The same task is the same object as long as the tree lives, so that a refresh finds it again. */
 export type Node =
-  | { kind: 'elsewhere' }
+  /** A runner, also this machine; only where there are several. */
+  | { kind: 'runner'; id: string }
+  /** Tasks of repositories that are not open here, of one runner. */
+  | { kind: 'elsewhere'; runner: string }
   | { kind: 'task'; id: string }
   | { kind: 'commit'; id: string; sha: string }
   | { kind: 'leftovers'; id: string };
@@ -30,7 +35,7 @@ export class TaskTree implements vscode.TreeDataProvider<Node>, vscode.Disposabl
   private readonly store = new DisposableStore();
   private readonly changes = new vscode.EventEmitter<Node | Node[] | undefined>();
   readonly onDidChangeTreeData = this.changes.event;
-  private readonly elsewhere: Node = { kind: 'elsewhere' };
+  private readonly places = new Map<string, { runner: Node; elsewhere: Node }>();
   private readonly nodes = new Map<string, Node>();
   private readonly stale = new Set<string>();
   private all = false;
@@ -44,6 +49,7 @@ export class TaskTree implements vscode.TreeDataProvider<Node>, vscode.Disposabl
     this.store.add(tasks.onDidChange((state) => this.mark(state)));
     this.store.add(tasks.onDidRemove((id) => this.forget(id)));
     this.store.add(tasks.onDidOpen(() => this.refresh()));
+    this.store.add(tasks.runners.onDidChange(() => this.refresh()));
     this.store.add(vscode.workspace.onDidChangeWorkspaceFolders(() => this.refresh()));
     this.store.add(this.changes);
   }
@@ -82,11 +88,16 @@ export class TaskTree implements vscode.TreeDataProvider<Node>, vscode.Disposabl
         }
       }
       this.badge();
-      const { here, elsewhere } = this.groups();
-      const own = here.map((task) => this.taskNode(task.spec.id));
-      return elsewhere.length === 0 ? own : [...own, this.elsewhere];
+      if (this.tasks.runners.isEmpty) return this.tasksOf(thisMachine);
+      // This machine without a task says nothing beside its runners.
+      return this.tasks.runners
+        .places()
+        .filter(({ id }) => id !== thisMachine || this.tasksOf(id).length > 0)
+        .map(({ id }) => this.placeNodes(id).runner);
     }
-    if (node.kind === 'elsewhere') return this.groups().elsewhere.map((task) => this.taskNode(task.spec.id));
+    if (node.kind === 'runner') return this.tasksOf(node.id);
+    if (node.kind === 'elsewhere')
+      return this.groups(node.runner).elsewhere.map((task) => this.taskNode(task.spec.id));
     if (node.kind !== 'task') return [];
     const state = this.tasks.get(node.id);
     if (state === undefined) return [];
@@ -95,14 +106,15 @@ export class TaskTree implements vscode.TreeDataProvider<Node>, vscode.Disposabl
   }
 
   getTreeItem(node: Node): vscode.TreeItem {
+    if (node.kind === 'runner') return this.runnerItem(node.id);
     if (node.kind === 'elsewhere') {
       const item = new vscode.TreeItem(
         'Other Repositories',
-        this.groups().here.length === 0
+        this.groups(node.runner).here.length === 0
           ? vscode.TreeItemCollapsibleState.Expanded
           : vscode.TreeItemCollapsibleState.Collapsed,
       );
-      item.id = 'elsewhere';
+      item.id = `elsewhere/${node.runner}`;
       item.contextValue = 'elsewhere';
       return item;
     }
@@ -110,7 +122,8 @@ export class TaskTree implements vscode.TreeDataProvider<Node>, vscode.Disposabl
     if (state === undefined) return new vscode.TreeItem('');
     if (node.kind === 'task') {
       const children = state.commits.length > 0 || state.leftovers !== undefined;
-      const view = taskView(state, Date.now(), this.tasks.hasResult(node.id));
+      const where = this.tasks.whereabouts(node.id);
+      const view = taskView(state, Date.now(), this.tasks.hasResult(node.id), where);
       const item = toItem(
         view,
         children ? vscode.TreeItemCollapsibleState.Collapsed : vscode.TreeItemCollapsibleState.None,
@@ -138,9 +151,14 @@ export class TaskTree implements vscode.TreeDataProvider<Node>, vscode.Disposabl
   }
 
   getParent(node: Node): Node | undefined {
-    if (node.kind === 'elsewhere') return undefined;
+    if (node.kind === 'runner') return undefined;
+    const above = (place: string): Node | undefined =>
+      this.tasks.runners.isEmpty ? undefined : this.placeNodes(place).runner;
+    if (node.kind === 'elsewhere') return above(node.runner);
     if (node.kind !== 'task') return this.taskNode(node.id);
-    return this.groups().elsewhere.some((task) => task.spec.id === node.id) ? this.elsewhere : undefined;
+    const place = this.tasks.placeOf(node.id)?.id ?? thisMachine;
+    const isElsewhere = this.groups(place).elsewhere.some((task) => task.spec.id === node.id);
+    return isElsewhere ? this.placeNodes(place).elsewhere : above(place);
   }
 
   taskNode(id: string): Node {
@@ -158,10 +176,50 @@ export class TaskTree implements vscode.TreeDataProvider<Node>, vscode.Disposabl
     this.store.dispose();
   }
 
-  private groups(): { here: TaskState[]; elsewhere: TaskState[] } {
+  private placeNodes(id: string): { runner: Node; elsewhere: Node } {
+    const known = this.places.get(id);
+    if (known !== undefined) return known;
+    const made: { runner: Node; elsewhere: Node } = {
+      runner: { kind: 'runner', id },
+      elsewhere: { kind: 'elsewhere', runner: id },
+    };
+    this.places.set(id, made);
+    return made;
+  }
+
+  private tasksOf(place: string): Node[] {
+    const { here, elsewhere } = this.groups(place);
+    const own = here.map((task) => this.taskNode(task.spec.id));
+    return elsewhere.length === 0 ? own : [...own, this.placeNodes(place).elsewhere];
+  }
+
+  private runnerItem(id: string): vscode.TreeItem {
+    const place = this.tasks.runners.place(id);
+    if (place === undefined) return new vscode.TreeItem('');
+    const { description, tooltip, icon, color, contextValue } = placeWords(place, Date.now());
+    const count = this.tasksOf(id).length;
+    const label = safeLine(place.name, 60);
+    const words = description === '' && count === 0 ? 'no tasks' : description;
+    const item = toItem(
+      {
+        label,
+        description: words,
+        tooltip,
+        icon,
+        ...(color === undefined ? {} : { color }),
+        contextValue,
+        accessibility: `Runner ${label}${words === '' ? '' : `, ${words}`}`,
+      },
+      count === 0 ? vscode.TreeItemCollapsibleState.None : vscode.TreeItemCollapsibleState.Expanded,
+    );
+    item.id = `runner/${id}`;
+    return item;
+  }
+
+  private groups(place: string): { here: TaskState[]; elsewhere: TaskState[] } {
     const folders = vscode.workspace.workspaceFolders ?? [];
     return groupTasks(
-      this.tasks.list(),
+      this.tasks.listOf(place),
       folders.filter(({ uri }) => uri.scheme === 'file').map(({ uri }) => uri.fsPath),
     );
   }

@@ -17,6 +17,8 @@ const docs: ProblemButton = { title: 'Open Docs', command: 'sallyport.openCreden
 const doctor: ProblemButton = { title: 'Run Doctor', command: 'sallyport.doctor' };
 const log: ProblemButton = { title: 'Show Log', command: 'sallyport.showOutput' };
 const again: ProblemButton = { title: 'Retry', command: 'retry' };
+const signIn: ProblemButton = { title: 'Sign In Again', command: 'sallyport.signInRunner' };
+const runners: ProblemButton = { title: 'Runners…', command: 'sallyport.runners' };
 const settings = (query: string): ProblemButton => ({
   title: 'Open Settings',
   command: 'workbench.action.openSettings',
@@ -64,6 +66,16 @@ export function problemButtons(code: ErrorCode, canRetry: boolean): ProblemButto
     case 'log_damaged':
     case 'internal':
       return [...retry, log];
+    case 'unauthorized':
+      return [...retry, signIn, runners];
+    case 'runner_unreachable':
+      return [...retry, runners, settings('sallyport.network')];
+    case 'forbidden':
+    case 'runner_version':
+      return [...retry, runners];
+    case 'not_found':
+    case 'conflict':
+    case 'too_many_requests':
     case 'bare_repository':
     case 'no_commit':
     case 'operation_in_progress':

@@ -13,6 +13,7 @@ import {
   summary,
   totalsOf,
 } from '../../protocol/words.ts';
+import { clock } from './places.ts';
 
 /** What the tree shows, as plain data: the tree itself only hands it to VS Code. */
 export interface ItemView {
@@ -41,7 +42,23 @@ const icons: Record<TaskState['phase'], { icon: string; color?: string }> = {
   timed_out: { icon: 'watch', color: 'list.warningForeground' },
 };
 
-export function taskView(state: TaskState, now: number, hasResult: boolean): ItemView {
+/** Where a task runs, when there is more than one place for it. */
+export interface Whereabouts {
+  /** Name of the runner. */
+  runner: string;
+  /** Since when nothing can come of it, in milliseconds since the epoch. */
+  since?: number;
+}
+
+export function taskView(
+  state: TaskState,
+  clockNow: number,
+  hasResult: boolean,
+  where?: Whereabouts,
+): ItemView {
+  // What is not heard of stands still.
+  const silent = hasEnded(state) ? undefined : where?.since;
+  const now = silent ?? clockNow;
   const words = ['task', hasEnded(state) ? 'ended' : 'active'];
   if (hasResult) words.push('result');
   const waits = needsUser(state);
@@ -50,7 +67,8 @@ export function taskView(state: TaskState, now: number, hasResult: boolean): Ite
   if (talks) words.push('talks');
   else if (waits) words.push(paused ? 'paused' : 'waiting');
   const title = safeLine(state.spec.title) || 'Task';
-  const description = `${waits ? 'waits for you · ' : ''}${summary(state, now)}`;
+  const last = silent === undefined ? '' : `last seen ${clock(silent, clockNow)} · `;
+  const description = `${last}${waits ? 'waits for you · ' : ''}${summary(state, now)}`;
   const phase = phaseLabel(state);
   const tooltip = [
     safeText(state.spec.prompt.length > 600 ? `${state.spec.prompt.slice(0, 600)}…` : state.spec.prompt),
@@ -59,7 +77,8 @@ export function taskView(state: TaskState, now: number, hasResult: boolean): Ite
     ...(state.failure === undefined ? [] : [safeLine(state.failure.message)]),
     ...wanted(state),
     ...money(state),
-    `Repository: ${safeLine(state.spec.repository.path, 500)}`,
+    ...(where === undefined ? [] : [`Runner: ${safeLine(where.runner, 100)}`]),
+    `Repository: ${safeLine(state.spec.repository.path || state.spec.repository.name, 500)}`,
     `Branch: ${safeLine(state.spec.branch)}`,
     `Model: ${safeLine(state.spec.model.label)}`,
   ].join('\n');
@@ -68,12 +87,19 @@ export function taskView(state: TaskState, now: number, hasResult: boolean): Ite
     label: safeLine(title, labelLength),
     description,
     tooltip,
-    ...(waits && !talks
-      ? { icon: paused ? 'debug-pause' : 'bell-dot', color: 'charts.orange' }
-      : icons[state.phase]),
+    ...iconOf(state, { silent: silent !== undefined, asks: waits && !talks }),
     contextValue: words.join(' '),
     accessibility: `${title}, ${phase}, ${description}`,
   };
+}
+
+function iconOf(
+  state: TaskState,
+  { silent, asks }: { silent: boolean; asks: boolean },
+): { icon: string; color?: string } {
+  if (silent) return { icon: 'debug-disconnect', color: 'descriptionForeground' };
+  if (!asks) return icons[state.phase];
+  return { icon: state.paused === undefined ? 'bell-dot' : 'debug-pause', color: 'charts.orange' };
 }
 
 /** What a task that runs wants of the user. */
@@ -162,6 +188,8 @@ export function groupTasks(
 /** True when one path is the other or lies in it: the folder may be a part of the repository, or hold it. */
 export function related(a: string, b: string): boolean {
   const [x, y] = [normal(a), normal(b)];
+  // A task that was submitted elsewhere has no path on this machine.
+  if (x === '' || y === '') return false;
   return x === y || x.startsWith(`${y}/`) || y.startsWith(`${x}/`);
 }
 
