@@ -25,7 +25,6 @@ export const folders = {
 const soleImporters = [
   [/^vscode$/, 'vscode'],
   [/^dockerode$/, 'engine'],
-  [/^tar-stream$/, 'engine'],
   [/^@aws-sdk\//, 'aws'],
   [/^google-auth-library$/, 'google'],
   [/^(fastify|@fastify\/|nodemailer$|@modelcontextprotocol\/)/, 'server'],

@@ -80,6 +80,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       credentials: options.credentials,
       ...(options.modelSources === undefined ? {} : { modelSources: options.modelSources }),
       policy: options.policy ?? (() => defaultPolicy),
+      forge: config.forge,
       admission,
       log,
     });

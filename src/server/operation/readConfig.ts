@@ -36,7 +36,7 @@ export function readConfig(env: Environment, around: Surroundings): ServerConfig
   const reader = new Reader(env);
   const dataFolder = reader.text('SALLYPORT_HOME') ?? defaultDataRoot({ ...process.env, ...env });
   const host = reader.text('SALLYPORT_HOST') ?? '127.0.0.1';
-  const port = reader.number('SALLYPORT_PORT', 0, 65_535) ?? reader.number('PORT', 0, 65_535) ?? defaultPort;
+  const port = reader.number('SALLYPORT_PORT', 1, 65_535) ?? reader.number('PORT', 1, 65_535) ?? defaultPort;
   const tls = readTls(reader);
   const publicUrl = readPublicUrl(reader, `${tls === undefined ? 'http' : 'https'}://localhost:${port}`);
   const mail = readMail(reader);
