@@ -1,7 +1,7 @@
 import type { TaskEvent } from '../../protocol/taskEvent.ts';
 
 /** About the most that is sent at once, in characters; one event that is longer goes by itself. */
-const batchLength = 64 << 10;
+const batchLength = 60 << 10;
 
 /**
  * Some events of one task in a row, each as JSON. They are encoded once for each way of sending, however many readers

@@ -148,12 +148,7 @@ async function* written(
     const wait = writing.heartbeat === undefined ? undefined : hub.limits.heartbeatMs;
     for (let found; (found = await follow.ready(wait)) !== 'over';) {
       if (found === 'nothing') yield Buffer.from(writing.heartbeat ?? '');
-      else {
-        for (const batch of await follow.next()) {
-          hub.sent(batch.count);
-          yield writing.batch(batch);
-        }
-      }
+      else yield* nextPieces(hub, follow, writing);
     }
     const { farewell } = stream;
     if (farewell !== undefined) yield problemPiece(writing, farewellError(farewell));
@@ -163,6 +158,14 @@ async function* written(
   } finally {
     follow.dispose();
     stream.signal.removeEventListener('abort', leave);
+  }
+}
+
+/** Apart from the loop around it, which would hold on to what was told last for as long as it waits. */
+async function* nextPieces(hub: StreamHub, follow: Follow, writing: Writing): AsyncGenerator<Buffer, void> {
+  for (const batch of await follow.next()) {
+    hub.sent(batch.count);
+    yield writing.batch(batch);
   }
 }
 
@@ -190,19 +193,21 @@ async function tellSocket(hub: StreamHub, socket: WebSocket, call: EventsCall): 
   const follow = hub.follow(client.connection, id, call.query.after ?? 0, until);
   client.signal.addEventListener('abort', () => follow.dispose());
   try {
-    while ((await follow.ready()) === 'more') {
-      const end = await client.sink.turn();
-      try {
-        for (const batch of client.signal.aborted ? [] : await follow.next()) {
-          for (const message of batch.messages()) client.sink.send(message);
-          hub.sent(batch.count);
-        }
-      } finally {
-        end();
-      }
-    }
+    while ((await follow.ready()) === 'more') await tellNext(hub, client, follow);
     client.close({ code: 1000, reason: 'The log is over.' });
   } finally {
     follow.dispose();
+  }
+}
+
+async function tellNext(hub: StreamHub, { sink, signal }: SocketClient, follow: Follow): Promise<void> {
+  const end = await sink.turn();
+  try {
+    for (const batch of signal.aborted ? [] : await follow.next()) {
+      for (const message of batch.messages()) sink.send(message);
+      hub.sent(batch.count);
+    }
+  } finally {
+    end();
   }
 }

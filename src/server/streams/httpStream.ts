@@ -2,6 +2,7 @@ import type { TaskView } from '../../protocol/runnerApi.ts';
 import type { Call } from '../http/router.ts';
 import { type Connection, type Farewell, farewells, type StreamClient, type StreamHub } from './hub.ts';
 import { required } from './socketClient.ts';
+import { pieceBytes } from './socketSink.ts';
 
 /**
  * An answer that goes on for as long as there is something to say. Its reader is looked at like that of a socket: one
@@ -35,7 +36,7 @@ export class HttpStream implements StreamClient {
   }
 
   /** Passes on what `source` says, as fast as the reader takes it. */
-  async *pass<T extends Uint8Array | string>(source: AsyncIterable<T>): AsyncGenerator<T, void> {
+  async *pass(source: AsyncIterable<Buffer>): AsyncGenerator<Buffer, void> {
     const { raw } = this.call.reply;
     // Who asks is to know that it is heard, even where nothing is to be told yet.
     setImmediate(() => {
@@ -44,9 +45,11 @@ export class HttpStream implements StreamClient {
     try {
       for await (const piece of source) {
         if (this.gone.signal.aborted && this.farewell === undefined) return;
-        this.givenAt = performance.now();
-        yield piece;
-        this.givenAt = undefined;
+        for (let at = 0; at < piece.length; at += pieceBytes) {
+          this.givenAt = performance.now();
+          yield piece.subarray(at, at + pieceBytes);
+          this.givenAt = undefined;
+        }
       }
     } finally {
       this.connection.dispose();

@@ -42,7 +42,7 @@ export function logAnswer(
   call: Call,
   id: string,
   { follow, tail }: z.output<typeof LogsQuery> = {},
-): AsyncIterable<string> | string {
+): AsyncIterable<Buffer> | string {
   if (call.request.method === 'HEAD') return '';
   const stream = new HttpStream(hub, call);
   try {
@@ -59,7 +59,7 @@ async function* logText(
   stream: HttpStream,
   id: string,
   { last, live, tail }: { last: number; live: boolean; tail: number | undefined },
-): AsyncGenerator<string, void> {
+): AsyncGenerator<Buffer, void> {
   const { tasks } = hub.context;
   const user = (): User => stream.connection.user;
   const reading = new AbortController();
@@ -74,18 +74,18 @@ async function* logText(
     let after = 0;
     if (tail !== undefined) {
       const ended = await tailOf((from) => tasks.events(user(), id, from, reading.signal), last, tail);
-      if (ended !== '') yield ended;
+      if (ended !== '') yield Buffer.from(ended);
       after = last;
     }
     if (live || after < last) {
       for await (const events of tasks.events(user(), id, after, reading.signal)) {
         const text = textOf(live ? events : events.filter(({ n }) => n <= last));
-        if (text !== '') yield text;
+        if (text !== '') yield Buffer.from(text);
         if (!live && (events.at(-1)?.n ?? 0) >= last) break;
       }
     }
     if (stream.farewell !== undefined) lost ??= farewellError(stream.farewell);
-    if (lost instanceof Error) yield `! ${lost.message}\n`;
+    if (lost instanceof Error) yield Buffer.from(`! ${lost.message}\n`);
   } finally {
     guard.dispose();
     reading.abort();

@@ -1,5 +1,8 @@
 import type { WebSocket } from '@fastify/websocket';
 
+/** What is sent at once, in bytes; longer messages go in several frames. */
+export const pieceBytes = 64 << 10;
+
 /**
  * The sending side of a WebSocket: knows how much the reader has not taken yet, and lets whoever has something to say
  * come one after another, and only when there is room.
@@ -12,6 +15,8 @@ export class SocketSink {
   private takenAt = performance.now();
   private busy = false;
   private readonly turns: (() => void)[] = [];
+  private readonly pieces: { data: Buffer; end: boolean }[] = [];
+  private writingPiece = false;
   private closed = false;
 
   constructor(socket: WebSocket, limitBytes: number) {
@@ -19,6 +24,7 @@ export class SocketSink {
     this.limitBytes = limitBytes;
     socket.on('close', () => {
       this.closed = true;
+      this.pieces.length = 0;
       for (const turn of this.turns.splice(0)) turn();
     });
   }
@@ -28,9 +34,32 @@ export class SocketSink {
     if (this.closed) return;
     if (this.inFlight === 0) this.takenAt = performance.now();
     this.inFlight += data.length;
-    this.socket.send(data, { binary: false }, () => {
+    if (this.pieces.length === 0 && data.length <= pieceBytes) {
+      this.write(data, true);
+      return;
+    }
+    for (let at = 0; at < data.length; at += pieceBytes)
+      this.pieces.push({ data: data.subarray(at, at + pieceBytes), end: at + pieceBytes >= data.length });
+    this.next();
+  }
+
+  /** A long message goes in pieces, one after the other, so that it shows whether the reader takes any of it. */
+  private next(): void {
+    const [piece] = this.pieces;
+    if (this.writingPiece || piece === undefined) return;
+    this.writingPiece = true;
+    this.write(piece.data, piece.end, () => {
+      this.writingPiece = false;
+      this.pieces.shift();
+      this.next();
+    });
+  }
+
+  private write(data: Buffer, end: boolean, then?: () => void): void {
+    this.socket.send(data, { binary: false, fin: end }, () => {
       this.inFlight -= data.length;
       this.takenAt = performance.now();
+      then?.();
       this.grant();
     });
   }

@@ -74,22 +74,10 @@ export class StreamSocket {
   }
 
   private async tell(follow: Follow): Promise<void> {
-    const { sink, signal } = this.client;
     const { task } = follow;
-    const current = (): boolean => !signal.aborted && this.follows.get(task) === follow;
+    const current = (): boolean => !this.client.signal.aborted && this.follows.get(task) === follow;
     try {
-      while (current() && (await follow.ready()) === 'more') {
-        const end = await sink.turn();
-        try {
-          for (const batch of current() ? await follow.next() : []) {
-            if (!current()) break;
-            sink.send(batch.frame(task));
-            this.hub.sent(batch.count);
-          }
-        } finally {
-          end();
-        }
-      }
+      while (current() && (await follow.ready()) === 'more') await this.tellNext(follow, current);
       if (current()) this.say({ type: 'over', task });
     } catch (thrown) {
       if (current()) this.say({ type: 'problem', task, problem: problemOf(thrown) });
@@ -98,6 +86,21 @@ export class StreamSocket {
     } finally {
       follow.dispose();
       if (this.follows.get(task) === follow) this.follows.delete(task);
+    }
+  }
+
+  /** Apart from the loop around it, which would hold on to what was sent last for as long as it waits. */
+  private async tellNext(follow: Follow, current: () => boolean): Promise<void> {
+    const { sink } = this.client;
+    const end = await sink.turn();
+    try {
+      for (const batch of current() ? await follow.next() : []) {
+        if (!current()) break;
+        sink.send(batch.frame(follow.task));
+        this.hub.sent(batch.count);
+      }
+    } finally {
+      end();
     }
   }
 
