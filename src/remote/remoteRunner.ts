@@ -22,7 +22,7 @@ import { writeOrigin, type MirrorFolder } from './mirrorFolder.ts';
 import { isPassing } from './runnerFailures.ts';
 import { openTerminal } from './remoteTerminal.ts';
 import { RunnerHttp, type RunnerAccess } from './runnerHttp.ts';
-import { paths, SpentToday } from './runnerPaths.ts';
+import { paths, Spend } from './runnerPaths.ts';
 import type { Hello, RunnerSaid } from './streamMessage.ts';
 import { Uploads, type UploadProgress } from './upload.ts';
 
@@ -264,6 +264,7 @@ export class RemoteRunner implements TaskRunner {
     if (this.isFollowed.has(id)) return;
     this.isFollowed.add(id);
     try {
+      if (!this.mirrors.has(id)) await this.inherit(id);
       const mirror = await this.mirror(id);
       if (this.isFollowed.has(id)) await mirror.follow();
     } catch (thrown) {
@@ -273,6 +274,19 @@ export class RemoteRunner implements TaskRunner {
       this.trouble.fire(error);
       this.followLater(id);
     }
+  }
+
+  /** A task that goes on from one that this machine submitted belongs to the same repository here. */
+  private async inherit(id: TaskId): Promise<void> {
+    const { retryOf, source } = this.views.get(id) ?? {};
+    const before = retryOf === undefined ? undefined : this.mirrors.get(retryOf)?.origin;
+    if (before === undefined || source?.kind !== 'snapshot') return;
+    const { repository, snapshot } = source;
+    if (repository.id !== before.repository.id) return;
+    const quarantine = Quarantine.open(this.options.quarantineRoot, repository.id);
+    // The runner chose the id and the commit: neither may stand for something else that is here.
+    if (!(await quarantine.has(snapshot.commit)) || (await quarantine.tips(id)).length > 0) return;
+    await writeOrigin(join(this.options.folder.tasks, id), { repository: before.repository, snapshot });
   }
 
   /** Tries it again, when the connection lasts so long. */
@@ -509,7 +523,7 @@ export class RemoteRunner implements TaskRunner {
         return;
       }
       case 'budget':
-        await this.http.done({ method: 'PUT', path: paths.budget(id), json: { usd: ask.usd } });
+        await this.http.done({ method: 'POST', path: paths.budget(id), json: { usd: ask.usd } });
         await this.settled(id, ({ budgetUsd }) => budgetUsd === ask.usd);
     }
   }
@@ -533,7 +547,7 @@ export class RemoteRunner implements TaskRunner {
   }
 
   async spentToday(): Promise<number> {
-    return (await this.http.json({ method: 'GET', path: paths.budgets }, SpentToday)).spentToday;
+    return (await this.http.json({ method: 'GET', path: paths.spend }, Spend)).usd;
   }
 
   /** The day's budget of a runner is its own affair. */

@@ -2,7 +2,8 @@ import { asSallyportError, SallyportError } from '../base/errors.ts';
 import type { Event } from '../base/event.ts';
 import type { Logger } from '../base/logger.ts';
 import type { TaskId } from '../protocol/grammar.ts';
-import { ServerVersion, UserView, type TaskView } from '../protocol/runnerApi.ts';
+import { Me } from '../protocol/accounts.ts';
+import { ServerVersion, type TaskView } from '../protocol/runnerApi.ts';
 import { openDataFolder } from '../runner/dataFolder.ts';
 import { outwardWay } from '../runner/outwardWay.ts';
 import { RunnerTasks } from '../runner/runnerTasks.ts';
@@ -154,16 +155,13 @@ function accessOf({
 export async function checkRunner(
   options: Pick<RemoteTaskOptions, 'url' | 'policy' | 'plainHttp'> & { token: string },
   signal?: AbortSignal,
-): Promise<{ url: string; version: ServerVersion; user: UserView }> {
+): Promise<{ url: string; version: ServerVersion; user: Me['user']; scopes: Me['scopes'] }> {
   const access = accessOf({ ...options, token: () => Promise.resolve(options.token) });
   const http = new RunnerHttp(access);
   try {
     const version = await versionOf(http, signal);
-    return {
-      url: access.url.href,
-      version,
-      user: await http.json({ method: 'GET', path: paths.me, signal }, UserView),
-    };
+    const { user, scopes } = await http.json({ method: 'GET', path: paths.me, signal }, Me);
+    return { url: access.url.href, version, user, scopes };
   } finally {
     http.dispose();
   }
@@ -208,7 +206,9 @@ async function examine(
         return `${access.url.host} has version ${version}.`;
       }),
       await check('Sign-in', async () => {
-        const { name, role } = await http.json({ method: 'GET', path: paths.me, signal }, UserView);
+        const {
+          user: { name, role },
+        } = await http.json({ method: 'GET', path: paths.me, signal }, Me);
         return `Signed in as ${name} (${role}).`;
       }),
       await check('Live connection', () => {

@@ -6,7 +6,7 @@ export const paths = {
   version: 'api/v1/version',
   me: 'api/v1/me',
   tasks: 'api/v1/tasks',
-  budgets: 'api/v1/budgets',
+  spend: 'api/v1/spend',
   task: (id: TaskId) => `api/v1/tasks/${id}`,
   cancel: (id: TaskId) => `api/v1/tasks/${id}/cancel`,
   egress: (id: TaskId) => `api/v1/tasks/${id}/egress`,
@@ -16,4 +16,5 @@ export const paths = {
   bundle: (id: TaskId) => `api/v1/tasks/${id}/bundle`,
 };
 
-export const SpentToday = z.object({ spentToday: z.number() });
+/** In US dollars. */
+export const Spend = z.object({ usd: z.number() });

@@ -156,7 +156,7 @@ export class Uploads {
               {
                 method: 'PATCH',
                 path: `api/v1/uploads/${encodeURIComponent(state.id)}`,
-                query: [['offset', String(state.offset)]],
+                headers: { 'upload-offset': String(state.offset) },
                 bytes: piece,
                 signal,
               },

@@ -235,16 +235,11 @@ export class FakeRunner {
       return;
     }
     const [, upload = ''] = /^\/api\/v1\/uploads\/([0-9a-f]+)$/.exec(url.pathname) ?? [];
-    if (route === 'GET /api/v1/me')
-      json({
-        id: this.user.id,
-        login: 'anna',
-        name: this.user.name,
-        role: this.user.role,
-        disabled: false,
-        createdAt: 1,
-      });
-    else if (route === 'POST /api/v1/uploads/known') {
+    if (route === 'GET /api/v1/me') {
+      const { id: who, name, role } = this.user;
+      const user = { id: who, login: 'anna', name, role, disabled: false, createdAt: 1 };
+      json({ user, scopes: ['tasks:read', 'tasks:write'], via: 'token' });
+    } else if (route === 'POST /api/v1/uploads/known') {
       const { commits } = KnownCommitsRequest.parse(await body());
       const there = await Promise.all(commits.map((sha) => this.quarantine.has(sha)));
       json({ commits: commits.filter((_, i) => there[i]) });
@@ -255,7 +250,7 @@ export class FakeRunner {
       if (known === undefined)
         this.uploads.set(key, { request: wanted, parts: Buffer.of(), complete: false });
       json(this.uploadState(key));
-    } else if (upload !== '') json(await this.continueUpload(upload, url, request));
+    } else if (upload !== '') json(await this.continueUpload(upload, request));
     else if (route === 'POST /api/v1/tasks') {
       const submission = Submission.parse(await body());
       this.keys.push(String(request.headers['idempotency-key']));
@@ -314,10 +309,10 @@ export class FakeRunner {
     return { id: key, offset: parts.length, complete };
   }
 
-  private async continueUpload(key: string, url: URL, request: IncomingMessage): Promise<unknown> {
+  private async continueUpload(key: string, request: IncomingMessage): Promise<unknown> {
     const upload = this.uploads.get(key);
     if (upload === undefined) throw new Error('no such upload');
-    if (Number(url.searchParams.get('offset')) !== upload.parts.length)
+    if (Number(request.headers['upload-offset']) !== upload.parts.length)
       throw new Error('not where it stands');
     try {
       for await (const chunk of request as AsyncIterable<Buffer>) {
@@ -330,7 +325,10 @@ export class FakeRunner {
     const { bytes, sha256, commit } = upload.request;
     if (upload.parts.length === bytes) {
       if (createHash('sha256').update(upload.parts).digest('hex') !== sha256) throw new Error('another hash');
-      await this.quarantine.importBase(commit, pieces(upload.parts), { maxBytes: 1 << 30, timeoutMs: 60_000 });
+      await this.quarantine.importBase(commit, pieces(upload.parts), {
+        maxBytes: 1 << 30,
+        timeoutMs: 60_000,
+      });
       upload.complete = true;
     }
     return this.uploadState(key);
