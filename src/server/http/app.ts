@@ -67,7 +67,7 @@ export async function createApp(config: ServerConfig, log: Logger): Promise<Fast
     done(null, payload);
   });
   app.setErrorHandler((thrown, request, reply) => {
-    const error = ownError(thrown);
+    const error = ownError(thrown, request.routeOptions.bodyLimit ?? bodyLimit);
     const problem = problemOf(error);
     if (problem.status >= 500)
       log.error(`${request.method} ${request.routeOptions.url ?? ''}: ${String(error)}`);
@@ -96,13 +96,13 @@ function malformed(message: string): SallyportError {
 }
 
 /** What fastify refuses by itself has a code of its own; every other error of a client's is malformed input. */
-function ownError(thrown: unknown): unknown {
+function ownError(thrown: unknown, limit: number): unknown {
   if (thrown instanceof SallyportError || !(thrown instanceof Error) || !('statusCode' in thrown))
     return thrown;
   if (thrown.statusCode === 413) {
     return new SallyportError(
       'too_large',
-      `The body is larger than ${bodyLimit.toLocaleString('en')} bytes.`,
+      `The body is larger than ${limit.toLocaleString('en')} bytes.`,
       'Send less; a repository goes through /api/v1/uploads.',
     );
   }
