@@ -21,6 +21,8 @@ import { openapiRoute } from './http/openapi.ts';
 import { Router, type RouteDescription } from './http/router.ts';
 import { addRoutes } from './routes.ts';
 import { openStore } from './store.ts';
+import { streamsOf } from './streams/hub.ts';
+import { streamMetrics } from './streams/metrics.ts';
 import { createServerTasks } from './tasks/tasks.ts';
 
 export interface ServerOptions {
@@ -90,6 +92,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     const context: ServerContext = { config, store, auth, audit, tasks, log, version, now };
     const app = await createApp(config, log);
     undo.push(() => app.close());
+    // Who reads a stream is told that it ends, before its connection is closed.
+    undo.push(() => streamsOf(context).dispose());
     const router = new Router(app, auth);
     addRoutes(router, context);
     const engine = engineProbe(config);
@@ -108,7 +112,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       counts: () => tasks.counts(),
       now,
     });
-    metricsRoute(router, metricsOf(context));
+    metricsRoute(router, [...metricsOf(context), ...streamMetrics(streamsOf(context))]);
     openapiRoute(router, version);
     await app.listen({ host: config.host, port: config.port });
     const { port } = app.server.address() as AddressInfo;
