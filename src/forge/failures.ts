@@ -20,6 +20,10 @@ const Refusal = z.object({
 
 /** A failure that goes by itself, and when (milliseconds since the epoch). */
 export class TooManyRequests extends SallyportError {
+  static override [Symbol.hasInstance](value: unknown): boolean {
+    return value instanceof SallyportError && 'until' in value;
+  }
+
   readonly until: number;
 
   constructor(forge: string, until: number) {
