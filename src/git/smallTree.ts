@@ -4,7 +4,7 @@ import { blob } from './diff.ts';
 import { git } from './process.ts';
 import type { Quarantine } from './quarantine.ts';
 
-const author = { name: 'Sallyport', email: 'sallyport@localhost', date: '0 +0000' };
+const author = { name: 'Sallyport', email: 'sallyport@localhost', date: '2026-01-01T00:00:00Z' };
 
 /**
  * Makes a commit without parents of a few files, and keeps it as something that tasks start from. The same files always

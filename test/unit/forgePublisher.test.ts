@@ -234,7 +234,10 @@ describe('forgePublisher', () => {
     assert.deepEqual(fake.pulls, []);
     tasks.append(ended('succeeded'));
     await tasks.until(/pull request 1 open/);
-    assert.equal(fake.pulls.at(0)?.draft, false);
+    assert.deepEqual(
+      fake.pulls.map(({ draft }) => draft),
+      [false],
+    );
   });
 
   it('lists the blockers when the task fails, and pushes what was left uncommitted', async () => {
