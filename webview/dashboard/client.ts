@@ -150,7 +150,7 @@ export class Client {
   }
 
   async setBudget(id: string, usd: number | null): Promise<void> {
-    await this.api.call('PUT', `/api/v1/tasks/${id}/budget`, { body: { usd } });
+    await this.api.call('POST', `/api/v1/tasks/${id}/budget`, { body: { usd } });
   }
 
   async patch(

@@ -77,6 +77,30 @@ export function showText(title: string, text: string): void {
   );
 }
 
+/** A place before everything else that something else draws in, until it is closed. */
+export function showPlace(
+  title: string,
+  fill: (place: HTMLElement, status: HTMLElement) => () => void,
+): void {
+  let undo: () => void = () => undefined;
+  void open<undefined>(
+    (close) => html`
+      <div class="d-dialog-head">
+        <h2>${title}</h2>
+        <span class="d-dialog-status dim" role="status"></span>
+        <button class="d-button" @click=${() => close(undefined)}>Close</button>
+      </div>
+      <div class="d-dialog-place"></div>
+    `,
+    'wide tall',
+    (dialog) => {
+      const place = dialog.querySelector<HTMLElement>('.d-dialog-place');
+      const status = dialog.querySelector<HTMLElement>('.d-dialog-status');
+      if (place !== null && status !== null) undo = fill(place, status);
+    },
+  ).finally(() => undo());
+}
+
 /** A short word at the edge of the page, for a few seconds. */
 export function toast(text: string): void {
   const place = document.createElement('div');
@@ -121,6 +145,7 @@ export function download(name: string, type: string, text: string): void {
 function open<T>(
   content: (close: (value: T | undefined) => void) => TemplateResult,
   classes = '',
+  shown: (dialog: HTMLDialogElement) => void = () => undefined,
 ): Promise<T | undefined> {
   const dialog = document.createElement('dialog');
   dialog.className = `d-dialog ${classes}`;
@@ -139,5 +164,6 @@ function open<T>(
       dialog,
     );
     dialog.showModal();
+    shown(dialog);
   });
 }

@@ -55,7 +55,7 @@ export class TaskHost implements Host<Saved>, Follower {
   /** @param steer the user may do more than look */
   constructor(around: TaskSurroundings, steer: boolean) {
     this.around = around;
-    this.can = { steer, accept: false, editor: false, machine: false, place: 'Repository' };
+    this.can = { steer, buttons: false, accept: false, editor: false, machine: false, place: 'Repository' };
   }
 
   onMessage(listener: (message: PanelMessage) => void): void {

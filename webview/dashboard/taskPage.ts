@@ -8,7 +8,7 @@ import { plural } from '../../src/protocol/words.ts';
 import { icon } from '../task/icons.ts';
 import { TaskPage as TaskPanel } from '../task/app.ts';
 import { ApiError, told } from './api.ts';
-import { ask, askAmount, copy, download, showText, toast } from './dialogs.ts';
+import { ask, askAmount, copy, download, showPlace, showText, toast } from './dialogs.ts';
 import { emptyState, fieldsOf, link, loading, Page } from './page.ts';
 import { home, pathOf } from './paths.ts';
 import { TaskHost, type TaskSurroundings } from './taskHost.ts';
@@ -125,25 +125,9 @@ export class OneTaskPage extends Page {
         this.steers
           ? html`<span class="d-task-actions">
               ${
-                view.stage !== 'task' && isActive(view)
-                  ? html`<button class="d-button" ?disabled=${this.busy} @click=${() => void this.stop()}>
-                      Cancel
-                    </button>`
+                view.stage === 'task' && isActive(view)
+                  ? html`<button class="d-button" @click=${() => this.openTerminal()}>Terminal</button>`
                   : nothing
-              }
-              ${again ? html`<button class="d-button" ?disabled=${this.busy} @click=${() => void this.retry()}>Retry</button>` : nothing}
-              ${
-                view.stage === 'task'
-                  ? nothing
-                  : isActive(view)
-                    ? nothing
-                    : html`<button
-                        class="d-button"
-                        ?disabled=${this.busy}
-                        @click=${() => void this.removeTask()}
-                      >
-                        Remove…
-                      </button>`
               }
               <button
                 class="d-button"
@@ -153,6 +137,24 @@ export class OneTaskPage extends Page {
               >
                 ${view.shared ? 'Unshare' : 'Share'}
               </button>
+              ${again ? html`<button class="d-button" ?disabled=${this.busy} @click=${() => void this.retry()}>Retry</button>` : nothing}
+              ${
+                isActive(view)
+                  ? html`<button
+                      class="d-button"
+                      ?disabled=${this.busy || view.summary?.phase === 'stopping'}
+                      @click=${() => void this.stop()}
+                    >
+                      ${view.stage !== 'task' ? 'Cancel' : view.summary?.phase === 'stopping' ? 'Stopping…' : 'Stop'}
+                    </button>`
+                  : html`<button
+                      class="d-button"
+                      ?disabled=${this.busy}
+                      @click=${() => void this.removeTask()}
+                    >
+                      Remove…
+                    </button>`
+              }
             </span>`
           : nothing
       }
@@ -300,7 +302,7 @@ export class OneTaskPage extends Page {
           name="text"
           rows="1"
           required
-          placeholder=${waits ? 'The agent waits for your message' : 'A follow-up: the agent goes on from its commits'}
+          placeholder=${waits ? 'The agent waits for your message' : 'Follow-up: an agent goes on from here'}
           @keydown=${(event: KeyboardEvent) => {
             if (event.key !== 'Enter' || event.shiftKey) return;
             event.preventDefault();
@@ -384,6 +386,27 @@ export class OneTaskPage extends Page {
       default:
         return;
     }
+  }
+
+  private openTerminal(): void {
+    showPlace('Terminal', (place, status) => {
+      let terminal: { dispose(): void } | undefined;
+      let closed = false;
+      const tell = (text: string): void => void (status.textContent = text);
+      tell('Opening…');
+      import('./terminal.ts').then(
+        ({ openTerminal }) => {
+          if (closed) return;
+          tell('A shell in the sandbox, beside the agent.');
+          terminal = openTerminal(place, this.task, tell);
+        },
+        (thrown: unknown) => tell(`The terminal cannot be drawn: ${told(thrown).message}`),
+      );
+      return () => {
+        closed = true;
+        terminal?.dispose();
+      };
+    });
   }
 
   private async stop(): Promise<void> {

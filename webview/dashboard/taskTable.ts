@@ -64,7 +64,7 @@ export function statusOf(task: TaskView): Status {
 }
 
 function isQueued(progress: string): boolean {
-  return /queue|waits? for/i.test(progress);
+  return progress.startsWith('Waiting for a place');
 }
 
 export function isActive(task: TaskView): boolean {

@@ -222,7 +222,7 @@ export class TasksPage extends Page {
             : nothing
         }
       </td>
-      <td class="c-repository" data-label="Repository">
+      <td class="c-repository ${repositoryOf(task) === '' ? 'none' : ''}" data-label="Repository">
         ${safeLine(repositoryOf(task), 60) || html`<span class="dim">–</span>`}
       </td>
       <td class="c-owner" data-label="Owner">
@@ -231,12 +231,14 @@ export class TasksPage extends Page {
       <td class="c-started" data-label="Started" title=${new Date(task.createdAt).toLocaleString()}>
         ${ago(task.createdAt, this.now)}
       </td>
-      <td class="c-duration number" data-label="Duration">${took === undefined ? '–' : duration(took)}</td>
-      <td class="c-cost number" data-label="Cost">
+      <td class="c-duration number ${took === undefined ? 'none' : ''}" data-label="Duration">
+        ${took === undefined ? '–' : duration(took)}
+      </td>
+      <td class="c-cost number ${(summary?.costUsd ?? 0) === 0 ? 'none' : ''}" data-label="Cost">
         ${summary === undefined || summary.costUsd === 0 ? '–' : cost(summary.costUsd)}
       </td>
       <td class="c-commits number" data-label="Commits">${summary?.commits ?? 0}</td>
-      <td class="c-pull" data-label="Pull request">
+      <td class="c-pull ${task.pullRequest === undefined ? 'none' : ''}" data-label="Pull request">
         ${task.pullRequest === undefined ? html`<span class="dim">–</span>` : pullRequestLink(task.pullRequest)}
       </td>
     </tr>`;

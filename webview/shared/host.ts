@@ -4,6 +4,8 @@ import type { PanelMessage, PanelRequest } from '../../src/protocol/panelMessage
 export interface Capabilities {
   /** The task can be steered: stopped, removed, answered. */
   steer: boolean;
+  /** The page has the buttons for the whole task; otherwise whatever is around it has them. */
+  buttons: boolean;
   /** Commits can be taken over into a repository of the user's. */
   accept: boolean;
   /** An editor opens diffs and long texts. */
@@ -36,7 +38,7 @@ declare function acquireVsCodeApi(): VsCodeApi;
 export function vsCodeHost<Saved>(): Host<Saved> {
   const api = acquireVsCodeApi();
   return {
-    can: { steer: true, accept: true, editor: true, machine: true, place: 'Workspace' },
+    can: { steer: true, buttons: true, accept: true, editor: true, machine: true, place: 'Workspace' },
     send: (request) => api.postMessage(request),
     onMessage: (listener) => {
       window.addEventListener('message', (event: MessageEvent<PanelMessage>) => listener(event.data));

@@ -379,7 +379,7 @@ export class TaskPage extends LitElement {
     return html`<header>
       <div class="title-line">
         <h1 title=${safeText(state.spec.prompt.slice(0, 1000))}>${safeLine(state.spec.title)}</h1>
-        <div class="buttons">
+        <div class="buttons" ?hidden=${!can.buttons}>
           ${
             active && can.steer
               ? html`<vscode-button
