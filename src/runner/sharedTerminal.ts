@@ -1,4 +1,5 @@
 import type { Disposable } from '../base/disposable.ts';
+import { concat } from '../base/lines.ts';
 import type { EngineTerminal } from '../engine/engine.ts';
 import type { ByteStream } from '../protocol/runner.ts';
 import type { Terminal, TerminalEnd, TerminalSize } from '../protocol/terminal.ts';
@@ -9,6 +10,8 @@ const replayBytes = 256 << 10;
 const highWater = 256 << 10;
 /** A viewer that lags behind others by so much is let go, in bytes. */
 const slowBytes = 1 << 20;
+/** Pieces that wait are joined up to this, in bytes. */
+const joinBytes = 4096;
 
 /**
  * What a terminal is asked and answers by itself: where its cursor is, what it can do, what its colours are. Shown once more
@@ -22,9 +25,12 @@ export class SharedTerminal implements Disposable {
   private readonly source: EngineTerminal;
   private readonly judge: (code: number) => Promise<TerminalEnd>;
   private readonly viewers = new Set<Viewer>();
-  private kept: Uint8Array[] = [];
-  private keptBytes = 0;
-  private cut = false;
+  /** A ring of what was printed last. */
+  private readonly kept = Buffer.alloc(replayBytes);
+  /** Where its next byte goes. */
+  private keptAt = 0;
+  /** Bytes in all. */
+  private printed = 0;
   private size: TerminalSize;
   private end: TerminalEnd | undefined;
   private moved: (() => void) | undefined;
@@ -97,24 +103,20 @@ export class SharedTerminal implements Disposable {
   }
 
   private keep(chunk: Uint8Array): void {
-    this.kept.push(chunk);
-    this.keptBytes += chunk.length;
-    while (this.keptBytes > replayBytes) {
-      const first = this.kept[0];
-      if (first === undefined) return;
-      const over = this.keptBytes - replayBytes;
-      this.cut = true;
-      this.keptBytes -= Math.min(over, first.length);
-      if (over >= first.length) this.kept.shift();
-      // A copy, so that the rest of a large chunk does not stay in memory.
-      else this.kept[0] = first.slice(over);
-    }
+    const rest = chunk.subarray(-replayBytes);
+    const first = rest.subarray(0, replayBytes - this.keptAt);
+    this.kept.set(first, this.keptAt);
+    this.kept.set(rest.subarray(first.length));
+    this.keptAt = (this.keptAt + rest.length) % replayBytes;
+    this.printed += chunk.length;
   }
 
   /** From the beginning of a line, so that no character and no escape sequence is cut. */
   private replay(): Uint8Array {
-    const all = Buffer.concat(this.kept);
-    const from = this.cut ? all.indexOf(0x0a) + 1 : 0;
+    const older = this.printed > replayBytes ? this.kept.subarray(this.keptAt) : this.kept.subarray(0, 0);
+    const newer = this.kept.subarray(0, this.printed === replayBytes ? replayBytes : this.keptAt);
+    const all = Buffer.concat([older, newer]);
+    const from = this.printed > replayBytes ? all.indexOf(0x0a) + 1 : 0;
     return Buffer.from(all.subarray(from).toString('latin1').replaceAll(questions, ''), 'latin1');
   }
 
@@ -173,7 +175,11 @@ class Viewer implements Terminal {
 
   push(chunk: Uint8Array): void {
     if (this.over || chunk.length === 0) return;
-    this.queue.push(chunk);
+    const last = this.queue.at(-1);
+    // Many small pieces would take far more memory than their bytes.
+    if (last !== undefined && last.length + chunk.length <= joinBytes)
+      this.queue[this.queue.length - 1] = concat([last, chunk]);
+    else this.queue.push(chunk);
     this.waiting += chunk.length;
     this.wake?.();
   }

@@ -6,7 +6,8 @@ import type { ServerContext } from '../context.ts';
 import type { Router } from '../http/router.ts';
 import { type TerminalLimits, terminalLimits, TerminalSocket } from './terminalSocket.ts';
 
-const Cells = z.pipe(z.string().check(z.regex(/^[0-9]{1,4}$/)), z.transform(Number));
+const { cols, rows } = TerminalSize.shape;
+const Digits = z.pipe(z.string().check(z.regex(/^[0-9]{1,4}$/)), z.transform(Number));
 
 /** As of a terminal that was never given another size. */
 const usual: TerminalSize = { cols: 80, rows: 24 };
@@ -25,7 +26,7 @@ export function terminalRoutes(
     tag: 'tasks',
     access: 'tasks:write',
     params: z.object({ id: TaskId }),
-    query: z.object({ cols: z.optional(Cells), rows: z.optional(Cells) }),
+    query: z.object({ cols: z.optional(z.pipe(Digits, cols)), rows: z.optional(z.pipe(Digits, rows)) }),
     handle: async (socket, call) => {
       const { params, principal, query, request, signal } = call;
       if (principal === undefined)
@@ -45,22 +46,12 @@ export function terminalRoutes(
       }
       open.set(user.id, mine + 1);
       try {
-        const size = TerminalSize.safeParse({ ...usual, ...query });
-        if (!size.success) {
-          throw new SallyportError(
-            'invalid_input',
-            'A terminal has 1 to 1000 columns and rows.',
-            'Give a size like ?cols=80&rows=24.',
-          );
-        }
+        const { cols = usual.cols, rows = usual.rows } = query;
         const address = context.auth.address(request);
         const opened = (): void =>
           context.audit.record({ user: user.id, address, action: 'terminal', subject: params.id });
-        await new TerminalSocket(socket, { context, limits, principal, opened }).serve(
-          params.id,
-          size.data,
-          signal,
-        );
+        const viewer = new TerminalSocket(socket, { context, limits, principal, opened });
+        await viewer.serve(params.id, { cols, rows }, signal);
       } finally {
         const left = (open.get(user.id) ?? 1) - 1;
         if (left > 0) open.set(user.id, left);

@@ -77,10 +77,14 @@ export class TerminalSocket {
   /** Resolves when the socket is closed or the terminal has ended. Throws what the terminal could not be opened for. */
   async serve(id: string, size: TerminalSize, signal: AbortSignal): Promise<void> {
     const sweep = setInterval(() => this.sweep(), this.options.limits.sweepMs);
-    this.socket.on('close', () => clearTimeout(this.leaving));
+    this.socket.on('close', () => {
+      clearTimeout(this.leaving);
+      this.terminal?.dispose();
+    });
     try {
       const terminal = await this.open(id, size, signal);
       this.terminal = terminal;
+      if (signal.aborted) return;
       this.options.opened();
       this.say({ type: 'opened' });
       if (this.size !== undefined) terminal.resize(this.size);
