@@ -2,7 +2,7 @@ import * as vscode from 'vscode';
 import { DisposableStore } from '../base/disposable.ts';
 import type { TaskState } from '../protocol/taskState.ts';
 import type { Tasks } from './tasks.ts';
-import { newsOf, type Stage, stage } from './view/news.ts';
+import { newsOf, type Stage, stageOf } from './view/news.ts';
 import { endNotice, firstCommitNotice, type Notice } from './view/notices.ts';
 
 /** Says what needs the user, once: a first commit to look at, and the end. Nothing while the task's panel is seen. */
@@ -27,13 +27,16 @@ export class Notifications implements vscode.Disposable {
 
   private takeStock(): void {
     for (const state of this.tasks.list())
-      if (!this.known.has(state.spec.id)) this.known.set(state.spec.id, stage(state, undefined));
+      if (!this.known.has(state.spec.id)) this.known.set(state.spec.id, stageOf(state, undefined));
   }
 
   private changed(state: TaskState): void {
     const { id } = state.spec;
     const before = this.known.get(id);
-    const now = stage(state, before?.since);
+    const now = stageOf(
+      state,
+      before === undefined ? (this.tasks.isOpen ? Date.now() : undefined) : before.turnedUp,
+    );
     this.known.set(id, now);
     // While the tasks are loaded they change too, and nothing of that is news.
     if (!this.tasks.isOpen || this.isVisible(id)) return;

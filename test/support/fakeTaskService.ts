@@ -1,7 +1,7 @@
 import { SallyportError } from '../../src/base/errors.ts';
 import { Emitter } from '../../src/base/event.ts';
 import type { DetailedChange } from '../../src/git/diff.ts';
-import { titleOf } from '../../src/protocol/task.ts';
+import { titleOf, type TaskSpec } from '../../src/protocol/task.ts';
 import type { TaskEvent, TaskEventBody } from '../../src/protocol/taskEvent.ts';
 import { initialState, reduce, type TaskState } from '../../src/protocol/taskState.ts';
 import type {
@@ -60,10 +60,15 @@ export class FakeTaskService implements TaskService {
       prompt: request.prompt,
       repository: { id: 'demo-0123456789', name: 'demo', path: request.repositoryPath },
     });
+    return Promise.resolve(this.add(spec));
+  }
+
+  /** A task that begins. */
+  add(spec: TaskSpec): TaskState {
     this.states.set(spec.id, initialState(spec, Date.now()));
     this.logs.set(spec.id, []);
     this.say(spec.id, { type: 'submitted', spec });
-    return Promise.resolve(this.states.get(spec.id)!);
+    return this.states.get(spec.id)!;
   }
 
   /** Something happens in a task. */
@@ -201,7 +206,11 @@ export class FakeTaskService implements TaskService {
     return Promise.resolve([{ name: 'Engine', ok: false, detail: 'Nothing answers.', mend: 'Start it.' }]);
   }
 
+  /** How often it was disposed of. */
+  disposed = 0;
+
   dispose(): void {
+    this.disposed += 1;
     this.changed.dispose();
   }
 }
