@@ -139,5 +139,6 @@ export function gatewayContainer(spec: TaskSpec, home: string, image: string): C
 
 /** The demonstration answers from inside the gateway; then there is only what the sandbox itself may reach. */
 export function needsNetwork(spec: TaskSpec): boolean {
+  if (spec.forge === true) return true;
   return !spec.model.demonstration || (spec.egress !== undefined && spec.egress.mode !== 'closed');
 }
