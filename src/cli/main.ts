@@ -23,6 +23,8 @@ sallyport-runner doctor [--call-model]
 sallyport-runner credentials
 sallyport-runner serve
 sallyport-runner health
+sallyport-runner backup FILE
+sallyport-runner restore FILE
 sallyport-runner budget TASK USD|none
 sallyport-runner allow TASK RULE
 
@@ -45,7 +47,8 @@ sallyport-runner allow TASK RULE
   --verbose         diagnostics on stderr
 
 serve starts the runner's server: HTTP, WebSocket and a dashboard. It is configured by environment variables, which
-docs/runner.md lists; without any it listens on this machine's port 7334 only.
+docs/runner.md lists; without any it listens on this machine's port 7334 only. backup and restore move the data
+folder (SALLYPORT_HOME), backup also while the server runs.
 `;
 
 /** Throws `invalid_input` with what is wrong. */
@@ -88,6 +91,7 @@ async function main(): Promise<number> {
   }
   if (command === 'serve') return await runServer(values.verbose ? terminalLog : serverLog);
   if (command === 'health') return await health();
+  if (command === 'backup' || command === 'restore') return await backUpOrRestore(command, positionals[1]);
   const sources = createModelSources({
     env: process.env,
     homeFolder: homedir(),
@@ -169,6 +173,18 @@ async function runServer(log: Logger): Promise<number> {
   for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => process.exit(1));
   process.stdout.write(`${signal}: the server ends; tasks go on in their sandboxes and are found again.\n`);
   await server.close();
+  return 0;
+}
+
+async function backUpOrRestore(command: 'backup' | 'restore', file: string | undefined): Promise<number> {
+  if (file === undefined) throw invalid(`"${command}" needs the name of a file.`);
+  const { backUp, restore } = await import('../server/serve.ts');
+  const folder = defaultDataRoot();
+  const count =
+    command === 'backup' ? await backUp(folder, resolve(file)) : await restore(resolve(file), folder);
+  const how =
+    command === 'backup' ? `of ${folder} are in ${file}, with the key of the folder` : `are in ${folder}`;
+  process.stdout.write(`${count.toLocaleString('en')} files ${how}.\n`);
   return 0;
 }
 

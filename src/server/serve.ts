@@ -5,6 +5,9 @@ import { readConfig } from './operation/readConfig.ts';
 import { reportText, startReport } from './operation/report.ts';
 import { startServer, type RunningServer } from './startServer.ts';
 
+// The command line has everything of the server from here, as one bundle.
+export { backUp, restore } from './operation/backup.ts';
+
 export interface ServeOptions {
   env: Readonly<Record<string, string | undefined>>;
   distFolder: string;

@@ -168,7 +168,7 @@ async function unpack(file: string, folder: string): Promise<number> {
   let count = 0;
   let seal = '';
   for await (const entry of archive) {
-    const { name, type, size = 0, mode = 0o600 } = entry.header;
+    const { name, type, size, mode } = entry.header;
     if (name === sealName) {
       const parts: Buffer[] = [];
       for await (const part of entry) parts.push(part as Buffer);
