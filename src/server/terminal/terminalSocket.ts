@@ -91,7 +91,6 @@ export class TerminalSocket {
       void this.type();
       for await (const chunk of terminal.output) await this.show(chunk, signal);
       const end = await terminal.ended;
-      if (signal.aborted) return;
       if (end.reason === 'slow') this.close(closeCodes.tooSlow, 'The reader did not keep up.');
       else {
         this.say({ type: 'end', ...end });
