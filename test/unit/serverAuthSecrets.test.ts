@@ -147,6 +147,11 @@ describe('passwords', () => {
     await passwords.hash('😀😀😀😀😀😀😀😀');
   });
 
+  it('are hashed by the package as by Node.js when they are empty, and fit nobody', async () => {
+    const good = await passwords.hash('correct horse');
+    for (const one of [passwords, new Passwords(wasmArgon2)]) assert.equal(await one.verify('', good), false);
+  });
+
   it('fit nobody where there is no hash, and no hash that is none or would cost too much', async () => {
     assert.equal(await passwords.verify('correct horse', undefined), false);
     const good = await passwords.hash('correct horse');

@@ -81,9 +81,12 @@ function checkPassword(password: string): void {
   );
 }
 
-/** The same characters are the same password, however a keyboard puts them together. */
+/**
+ * The same characters are the same password, however a keyboard puts them together. The package hashes no empty text; what
+ * stands in for it is too short to be anybody's password.
+ */
 function bytesOf(password: string): Buffer {
-  return Buffer.from(password.normalize('NFC'));
+  return Buffer.from(password === '' ? '\0' : password.normalize('NFC'));
 }
 
 function affordable({ m, t, p }: Cost): boolean {

@@ -19,7 +19,7 @@ interface BackoffOptions {
  * once are a thousand; one that was good is taken back. What is refused for its wait does not count: a wait always ends.
  */
 export class Backoff {
-  private readonly entries = new Map<string, { count: number; until: number; at: number }>();
+  private readonly entries = new Map<string, { count: number; wait: number; at: number }>();
   private readonly options: BackoffOptions;
   private readonly now: () => number;
 
@@ -32,8 +32,10 @@ export class Backoff {
   waitMs(key: string): number {
     const entry = this.entries.get(key);
     if (entry === undefined) return 0;
-    // A clock that was set back must not make a wait longer than it can be.
-    return Math.max(0, Math.min(entry.until - this.now(), this.options.maxMs));
+    const now = this.now();
+    // A clock that was set back makes no wait longer.
+    entry.at = Math.min(entry.at, now);
+    return Math.max(0, entry.at + entry.wait - now);
   }
 
   count(key: string): void {
@@ -43,7 +45,7 @@ export class Backoff {
     const count = (known === undefined || now - known.at > forgetMs ? 0 : known.count) + 1;
     const wait = count <= free ? 0 : Math.min(maxMs, firstMs * 2 ** Math.min(count - free - 1, 40));
     this.entries.delete(key);
-    this.entries.set(key, { count, until: now + wait, at: now });
+    this.entries.set(key, { count, wait, at: now });
     for (const oldest of this.entries.keys()) {
       if (this.entries.size <= keys) break;
       this.entries.delete(oldest);
@@ -55,7 +57,7 @@ export class Backoff {
     const entry = this.entries.get(key);
     if (entry === undefined) return;
     if (entry.count <= 1) this.entries.delete(key);
-    else this.entries.set(key, { ...entry, count: entry.count - 1, until: this.now() });
+    else this.entries.set(key, { ...entry, count: entry.count - 1, wait: 0 });
   }
 
   forget(key: string): void {
