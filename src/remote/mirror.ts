@@ -63,6 +63,7 @@ export class Mirror implements Disposable {
   private log: TaskLog | undefined;
   private current: TaskState | undefined;
   private release: (() => Promise<void>) | undefined;
+  private owning: Promise<boolean> | undefined;
   /** Undefined while nothing is asked for; `held` when enough is waiting. */
   private following: 'yes' | 'held' | undefined;
   /** The runner has said that nothing more comes. */
@@ -163,7 +164,9 @@ export class Mirror implements Disposable {
   /** Begins to follow the runner, or goes on after a new connection; where another window does so already, reads along. */
   async follow(): Promise<void> {
     if (this.over.signal.aborted) return;
-    if (this.release === undefined && !(await this.own())) return;
+    // One claim at a time: a second one of this process would take the first for another window's.
+    this.owning ??= this.own().finally(() => (this.owning = undefined));
+    if (!(await this.owning)) return;
     this.gaps = 0;
     this.ended = false;
     this.resume();
@@ -174,38 +177,30 @@ export class Mirror implements Disposable {
     this.following = undefined;
   }
 
-  /** Becomes the writer of the mirror. */
+  /** Becomes the writer of the mirror, or reads along; says which. */
   private async own(): Promise<boolean> {
+    if (this.release !== undefined) return true;
     const path = join(this.folder, 'owner');
-    let release = await claim(path);
+    const release = await claim(path);
     if (release === undefined) {
       if (!this.reading) void this.readAlong(path);
       return false;
     }
-    // Another follow may have been quicker.
-    if (this.release !== undefined) {
-      await release();
-      return true;
-    }
-    this.release = release;
     try {
       if (this.current?.sandboxRemoved === true) {
         // It was taken for finished, and there is more of it.
         this.log = await this.openLog();
         this.listen(this.log);
       }
-      const { log } = this;
-      if (log === undefined) return false;
-      await log.beginWriting((event) => (this.current = foldAll([event], this.current)));
+      await this.log?.beginWriting((event) => (this.current = foldAll([event], this.current)));
       this.next = (this.current?.lastEvent ?? 0) + 1;
-      release = undefined;
-      return true;
-    } finally {
-      if (release !== undefined) {
-        this.release = undefined;
-        await release();
-      }
+    } catch (thrown) {
+      await release();
+      throw thrown;
     }
+    this.release = release;
+    if (this.over.signal.aborted) await this.letGo();
+    return !this.over.signal.aborted;
   }
 
   private async readAlong(path: string): Promise<void> {
@@ -419,6 +414,7 @@ export class Mirror implements Disposable {
     this.source.account(-this.queue.reduce((sum, { bytes }) => sum + bytes, 0));
     this.queue = [];
     await this.working?.catch(() => undefined);
+    await this.owning?.catch(() => undefined);
     await this.letGo();
   }
 

@@ -24,7 +24,7 @@ import { openTerminal } from './remoteTerminal.ts';
 import { RunnerHttp, type RunnerAccess } from './runnerHttp.ts';
 import { paths, Spend } from './runnerPaths.ts';
 import type { Hello, RunnerSaid } from './streamMessage.ts';
-import { Uploads, type UploadProgress } from './upload.ts';
+import { again, Uploads, type UploadProgress } from './upload.ts';
 
 export interface RemoteRunnerOptions {
   access: RunnerAccess;
@@ -95,6 +95,7 @@ export class RemoteRunner implements TaskRunner {
       folder: options.folder.uploads,
       backoff: this.backoff,
       attempts,
+      isThere: () => this.status.kind === 'online',
     });
     const { access, log, backoff, heartbeatMs } = options;
     this.connection = new Connection({ access, log, backoff, heartbeatMs });
@@ -417,26 +418,15 @@ export class RemoteRunner implements TaskRunner {
   }
 
   /** Said again when it breaks off: under the same key it is one submission. */
-  private async post(submission: SubmissionInput & { id: string }, signal: AbortSignal): Promise<TaskView> {
-    for (let failures = 0; ; failures++) {
-      try {
-        return await this.http.json(
-          {
-            method: 'POST',
-            path: paths.tasks,
-            headers: { 'idempotency-key': submission.id },
-            json: submission,
-            signal,
-          },
-          TaskView,
-        );
-      } catch (thrown) {
-        signal.throwIfAborted();
-        if (!isPassing(asSallyportError(thrown)) || failures + 1 >= attempts) throw thrown;
-        await pause(backoffDelay(failures, this.backoff), signal);
-        signal.throwIfAborted();
-      }
-    }
+  private post(submission: SubmissionInput & { id: string }, signal: AbortSignal): Promise<TaskView> {
+    const headers = { 'idempotency-key': submission.id };
+    return again(
+      () =>
+        this.http.json({ method: 'POST', path: paths.tasks, headers, json: submission, signal }, TaskView),
+      (failures) => failures < attempts,
+      this.backoff,
+      signal,
+    );
   }
 
   /** Resolves when the mirror says so. Throws `runner_unreachable` when it does not in time. */

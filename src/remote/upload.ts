@@ -33,6 +33,8 @@ export interface UploadOptions {
   backoff: Backoff;
   /** How often in a row it may break off without a byte getting through. */
   attempts: number;
+  /** False while the runner is known to be away: then nobody waits until it is back. */
+  isThere: () => boolean;
 }
 
 /** One piece, in bytes: what is lost at most when the connection breaks off. */
@@ -117,9 +119,12 @@ export class Uploads {
   /** Which of these the runner has. Only of what was asked, whatever it says. */
   private async known(repository: string, commits: string[], signal: AbortSignal): Promise<string[]> {
     const body: z.infer<typeof KnownCommitsRequest> = { repository, commits };
-    const answer = await this.options.http.json(
-      { method: 'POST', path: 'api/v1/uploads/known', json: body, signal },
-      KnownCommits,
+    const { http, attempts, backoff, isThere } = this.options;
+    const answer = await again(
+      () => http.json({ method: 'POST', path: 'api/v1/uploads/known', json: body, signal }, KnownCommits),
+      (failures) => failures < attempts && isThere(),
+      backoff,
+      signal,
     );
     const said = new Set(answer.commits);
     return commits.filter((sha) => said.has(sha));
@@ -180,6 +185,25 @@ export class Uploads {
       }
     } finally {
       await file.close();
+    }
+  }
+}
+
+/** Does it again after what passes by itself, as long as `may` says so. */
+export async function again<T>(
+  work: () => Promise<T>,
+  may: (failures: number) => boolean,
+  backoff: Backoff,
+  signal: AbortSignal,
+): Promise<T> {
+  for (let failures = 1; ; failures++) {
+    try {
+      return await work();
+    } catch (thrown) {
+      signal.throwIfAborted();
+      if (!isPassing(asSallyportError(thrown)) || !may(failures)) throw thrown;
+      await pause(backoffDelay(failures - 1, backoff), signal);
+      signal.throwIfAborted();
     }
   }
 }

@@ -2,10 +2,11 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { createServer, type Server } from 'node:http';
+import { createServer, type IncomingMessage, type Server } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
 import { connect, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
+import type { Duplex } from 'node:stream';
 import { join } from 'node:path';
 import { SallyportError } from '../../src/base/errors.ts';
 import { checkRunner, createRemoteTaskService, type ConnectionStatus } from '../../src/remote/remoteTasks.ts';
@@ -245,14 +246,14 @@ describe('connection to a remote runner', function () {
       const { cert, key } = certificateFor('runner.example.com');
       await writeFile(join(folder, 'ca.pem'), cert);
       front = createTlsServer({ cert, key });
-      const forward = (head: string, socket: import('node:stream').Duplex, rest: Buffer): void => {
+      const forward = (head: string, socket: Duplex, rest: Buffer): void => {
         const to = connect(runner.port, '127.0.0.1');
         for (const one of [socket, to]) one.on('error', () => undefined);
         to.write(head);
         to.write(rest);
         socket.pipe(to).pipe(socket);
       };
-      const headOf = (request: import('node:http').IncomingMessage): string => {
+      const headOf = (request: IncomingMessage): string => {
         const lines: string[] = [];
         for (let i = 0; i < request.rawHeaders.length; i += 2)
           lines.push(`${request.rawHeaders[i] ?? ''}: ${request.rawHeaders[i + 1] ?? ''}`);
