@@ -47,6 +47,8 @@ export class ForgeFake {
   readonly requests: ForgeRequest[] = [];
   readonly repositories: FakeRepository[] = [];
   readonly pulls: FakePull[] = [];
+  /** Under which the forge is known. */
+  host = 'localhost';
   /** Answers in place of the forge, where it says true. */
   instead: (request: ForgeRequest, response: ServerResponse) => boolean = () => false;
   private readonly server: Server;
@@ -70,7 +72,7 @@ export class ForgeFake {
   }
 
   get apiUrl(): string {
-    return `http://localhost:${this.port}/api/v3`;
+    return `http://${this.host}:${this.port}/api/v3`;
   }
 
   /** Requests of one kind, such as `POST /repos/a/b/pulls`. */

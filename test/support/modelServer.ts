@@ -89,7 +89,7 @@ export class ModelServer {
 }
 
 /** An address of this machine that containers on Docker's bridge reach too. */
-function hostAddress(): string {
+export function hostAddress(): string {
   const networks = networkInterfaces();
   const all = [...(networks['docker0'] ?? []), ...Object.values(networks).flat()];
   const found = all.find((one) => one !== undefined && one.family === 'IPv4' && !one.internal);
