@@ -1,4 +1,5 @@
 import { authRoutes } from './auth/authRoutes.ts';
+import { compatRoutes } from './compat/routes.ts';
 import type { ServerContext } from './context.ts';
 import { dashboardRoutes } from './dashboard/dashboardRoutes.ts';
 import type { Router } from './http/router.ts';
@@ -12,6 +13,7 @@ const parts: readonly ((router: Router, context: ServerContext) => void)[] = [
   authRoutes,
   taskRoutes,
   streamRoutes,
+  compatRoutes,
   terminalRoutes,
   dashboardRoutes,
   mcpRoutes,

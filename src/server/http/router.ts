@@ -1,9 +1,9 @@
 import { Readable } from 'node:stream';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { WebSocket } from '@fastify/websocket';
-import type * as z from 'zod/mini';
+import * as z from 'zod/mini';
 import { SallyportError } from '../../base/errors.ts';
-import { closeCodes, type Scope } from '../../protocol/runnerApi.ts';
+import { closeCodes, Problem, type Scope } from '../../protocol/runnerApi.ts';
 import type { Principal } from '../principal.ts';
 import { problemOf } from './problem.ts';
 
@@ -38,6 +38,8 @@ export interface Route<
   rawBody?: string;
   /** Status and schema of the answer, or its media type when it is not JSON. */
   answer: { status?: number; schema?: Schema; type?: string };
+  /** A problem has a field `error` as well, for clients of other such servers that read no other. */
+  alsoError?: boolean;
   /** Resolves to the answer: an object for JSON, text or bytes or a stream for another type, undefined when it replied itself. */
   handle(call: Call<Read<P>, Read<Q>, Read<B>>): Promise<unknown>;
   /** Of a GET whose address speaks WebSocket too; as `SocketRoute.handle`. */
@@ -113,6 +115,7 @@ export class Router {
                 socket(one, call as Call<Read<P>, Read<Q>, undefined>),
               ),
           }),
+      ...(route.alsoError === true ? { onSend: addError } : {}),
       handler: async (request, reply) => {
         const call = await this.call(route, request, reply);
         const answer: unknown = await route.handle(call as Call<Read<P>, Read<Q>, Read<B>>);
@@ -198,6 +201,31 @@ export class Router {
       reply,
       signal: gone.signal,
     };
+  }
+}
+
+function addError(
+  _request: FastifyRequest,
+  reply: FastifyReply,
+  payload: unknown,
+  done: (error: null, payload: unknown) => void,
+): void {
+  const problem = reply.statusCode >= 400 && typeof payload === 'string' ? problemIn(payload) : undefined;
+  if (problem === undefined || 'error' in problem) done(null, payload);
+  else {
+    void reply.removeHeader('content-length');
+    done(null, JSON.stringify({ error: problem.detail, ...problem }));
+  }
+}
+
+const AnyProblem = z.looseObject(Problem.shape);
+
+function problemIn(text: string): z.infer<typeof AnyProblem> | undefined {
+  try {
+    const read = AnyProblem.safeParse(JSON.parse(text));
+    return read.success ? read.data : undefined;
+  } catch {
+    return undefined;
   }
 }
 
