@@ -184,12 +184,14 @@ export class Quarantine implements Store {
 
   /** Whether a commit, tree or file is part of one of these commits or of their history. */
   async holds(commits: readonly string[], oid: string, signal?: AbortSignal): Promise<boolean> {
-    for (const sha of [oid, ...commits]) check(Sha, sha, 'object name');
+    check(Sha, oid, 'object name');
+    const here = await this.known(commits, signal);
+    if (here.length === 0) return false;
     const listing = gitStream(
       ['rev-list', '--objects', '--in-commit-order', '--no-object-names', '--stdin'],
       {
         ...this.options(signal),
-        input: commits.map((line) => `${line}\n`).join(''),
+        input: here.map((line) => `${line}\n`).join(''),
       },
     );
     let rest = '';

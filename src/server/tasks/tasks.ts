@@ -462,8 +462,6 @@ class Tasks implements ServerTasks {
     { repository, branch }: { repository?: string | undefined; branch?: string | undefined },
   ): Promise<TaskView> {
     this.checkOpen();
-    this.writable(user, id);
-    await this.pipeline.idle(id);
     const { row } = this.writable(user, id);
     const found = row.finding?.found;
     if (row.stage !== 'confirming' || found === undefined)
@@ -497,6 +495,7 @@ class Tasks implements ServerTasks {
       url: this.pipeline.urlOf(chosen.data),
     });
     this.move(id);
+    await this.pipeline.idle(id);
     void this.pipeline.run(id);
     return this.get(user, id);
   }
@@ -900,7 +899,13 @@ class Tasks implements ServerTasks {
   private heard(state: TaskState): void {
     const { id } = state.spec;
     // Those that were taken up from their sandboxes are found after the start.
-    if (this.rows.get(id) === undefined && !this.removals.has(id)) this.adopt(state);
+    if (this.rows.get(id) === undefined && !this.removals.has(id)) {
+      try {
+        this.adopt(state);
+      } catch (thrown) {
+        this.warn(id, thrown);
+      }
+    }
     if (!this.begun.has(id)) {
       this.begun.add(id);
       this.wake(id);
@@ -927,9 +932,13 @@ class Tasks implements ServerTasks {
     for (const id of ids) {
       const row = this.rows.get(id);
       if (row === undefined || row.finds !== undefined || row.removing) continue;
-      this.changed.fire(this.view(this.known(row)));
-      const publishable = this.publishableOf(row);
-      if (publishable !== undefined) this.publishable.fire(publishable);
+      try {
+        this.changed.fire(this.view(this.known(row)));
+        const publishable = this.publishableOf(row);
+        if (publishable !== undefined) this.publishable.fire(publishable);
+      } catch (thrown) {
+        this.warn(id, thrown);
+      }
     }
   }
 

@@ -113,7 +113,10 @@ export class Uploads {
     }
     if (known !== undefined) {
       this.touch(known.id);
-      return await this.stateOf(known);
+      const state = await this.stateOf(known);
+      // The server can have ended between the last byte and the commit.
+      const isWhole = !state.complete && state.offset === bytes && !this.writers.has(known.id);
+      return isWhole ? await this.continue(user, known.id, bytes, nothing()) : state;
     }
     if (isHere) await this.quarantine(user, repository.id).keepKnown(commit);
     else await this.checkRoom(user, bytes);
@@ -398,6 +401,11 @@ async function* unlessSilent(
     // A source that gives nothing may not end either.
     if (!finished) void iterator.return?.().catch(() => undefined);
   }
+}
+
+// eslint-disable-next-line @typescript-eslint/require-await
+async function* nothing(): ByteStream {
+  yield* [];
 }
 
 function brokenOff(thrown: unknown): never {
