@@ -442,7 +442,7 @@ describe('sign-in', () => {
       assert.equal(exchanged.at('view', 'name'), 'VS Code on laptop');
       const headers = { authorization: `Bearer ${exchanged.textAt('token')}` };
       assert.equal((await server.ask('POST', '/probe', { headers })).status, 200);
-      assert.equal((await server.ask('POST', '/auth/exchange', { json: { code, verifier } })).status, 403);
+      assert.equal((await server.ask('POST', '/auth/exchange', { json: { code, verifier } })).status, 401);
     });
 
     it('is refused late, with another secret, for another callback, and for a user who is disabled', async () => {
@@ -453,11 +453,11 @@ describe('sign-in', () => {
         server.ask('POST', '/auth/exchange', { json }).then(({ status }) => status);
       const late = await code();
       server.now += minute;
-      assert.equal(await exchange({ code: late, verifier }), 403);
+      assert.equal(await exchange({ code: late, verifier }), 401);
       const burnt = await code();
-      assert.equal(await exchange({ code: burnt, verifier: 'b'.repeat(64) }), 403);
+      assert.equal(await exchange({ code: burnt, verifier: 'b'.repeat(64) }), 401);
       // The one who guessed wrong has used it up.
-      assert.equal(await exchange({ code: burnt, verifier }), 403);
+      assert.equal(await exchange({ code: burnt, verifier }), 401);
       assert.equal(
         (await bob.post('/auth/grants', { ...request, callback: 'https://evil.example/' })).status,
         400,
@@ -472,7 +472,7 @@ describe('sign-in', () => {
       const left = await code();
       const id = (await bob.get('/api/v1/me')).textAt('user', 'id');
       await ada.send('PATCH', `/api/v1/users/${id}`, { json: { disabled: true } });
-      assert.equal(await exchange({ code: left, verifier }), 403);
+      assert.equal(await exchange({ code: left, verifier }), 401);
     });
 
     it('waits for a few at most', async () => {

@@ -17,6 +17,7 @@ const grammar = /^[A-Za-z0-9._-]*$/;
  */
 export class Cookies {
   private readonly config: Pick<ServerConfig, 'publicUrl' | 'tls' | 'secretKey'>;
+  private readonly keys = new Map<CookieName, Buffer>();
 
   constructor(config: Pick<ServerConfig, 'publicUrl' | 'tls' | 'secretKey'>) {
     this.config = config;
@@ -62,7 +63,8 @@ export class Cookies {
   }
 
   private sign(name: CookieName, value: string): string {
-    const key = keyFor(`cookie ${name}`, this.config.secretKey);
+    const key = this.keys.get(name) ?? keyFor(`cookie ${name}`, this.config.secretKey);
+    this.keys.set(name, key);
     return `${value}.${createHmac('sha256', key).update(value).digest('base64url')}`;
   }
 }

@@ -1,7 +1,7 @@
+import { SallyportError } from '../../base/errors.ts';
 import { ExchangeRequest, Grant, GrantRequest, NewToken } from '../../protocol/accounts.ts';
 import type { ServerContext } from '../context.ts';
 import type { Router } from '../http/router.ts';
-import { refused } from './answers.ts';
 import { asking, bodyLimit, ownAuth } from './routeTools.ts';
 import { viewOfToken } from './tokens.ts';
 import { viewOfUser } from './users.ts';
@@ -44,7 +44,11 @@ export function grantRoutes(router: Router, context: ServerContext): void {
       const user = grant === undefined ? undefined : auth.users.byId(grant.user);
       if (grant === undefined || user === undefined || user.disabled !== 0) {
         auth.record(request, 'exchange_refused', { user: user?.id });
-        throw refused('The code is not good any more, or not yours.', 'Sign in again.');
+        throw new SallyportError(
+          'unauthorized',
+          'The code is not good any more, or not yours.',
+          'Sign in again.',
+        );
       }
       auth.limits.exchange.undo(network);
       const { token, row } = auth.tokens.create({ user: user.id, role: user.role, name: grant.name });
