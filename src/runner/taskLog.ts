@@ -281,6 +281,7 @@ async function* linesOf(
       const number = numberAtHead(line);
       // What comes before is not what was asked for: its number is all that is read of it.
       if (number !== undefined && number <= after) {
+        if (last !== undefined && number !== last + 1) throw damaged(path, offset);
         last = number;
         continue;
       }
