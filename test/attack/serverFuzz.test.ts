@@ -104,7 +104,7 @@ function requestOf(route: RouteDescription): fc.Arbitrary<{ path: string; body: 
 }
 
 function encode(value: unknown): string {
-  const text = typeof value === 'string' ? value : String(JSON.stringify(value));
+  const text = typeof value === 'string' ? value : JSON.stringify(value);
   // A half of a surrogate pair has no encoding.
   return encodeURIComponent(text.toWellFormed());
 }

@@ -30,7 +30,7 @@ describe('configuration of the runner', () => {
     const config = read();
     assert.equal(config.host, '127.0.0.1');
     assert.equal(config.publicUrl, 'http://localhost:7334');
-    assert.equal(config.queue.parallel, 4);
+    assert.equal(config.queue.parallel, 16);
     assert.equal(config.queue.memoryBytes, 12 * 2 ** 30);
     assert.equal(config.secretKey.length, 32);
   });

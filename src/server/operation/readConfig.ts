@@ -45,7 +45,8 @@ export function readConfig(env: Environment, around: Surroundings): ServerConfig
   const retentionDays = reader.number('SALLYPORT_RETENTION_DAYS', 1, 36_500);
   const engine = reader.text('SALLYPORT_ENGINE');
   const memory = around.memoryBytes ?? totalmem();
-  const parallel = Math.max(1, Math.floor((around.cpus ?? availableParallelism()) / 2));
+  // An agent waits for its model most of the time.
+  const parallel = Math.max(2, (around.cpus ?? availableParallelism()) * 2);
   const trustedProxies = reader.list('SALLYPORT_TRUSTED_PROXIES');
   const config: ServerConfig = {
     dataFolder,
@@ -82,9 +83,10 @@ export function readConfig(env: Environment, around: Surroundings): ServerConfig
     demonstration: reader.flag('SALLYPORT_DEMONSTRATION'),
   };
   checkExposure(config, reader);
+  const secretText = readSecret(reader);
   reader.throwIfWrong();
   mkdirSync(dataFolder, { recursive: true, mode: 0o700 });
-  const secretKey = readKey(reader, dataFolder);
+  const secretKey = secretText === undefined ? keptKey(reader, dataFolder) : keyOf(secretText);
   reader.throwIfWrong();
   return { ...config, secretKey };
 }
@@ -291,17 +293,24 @@ export function isLoopbackName(host: string): boolean {
 
 const KeyText = z.string().check(z.regex(/^([0-9a-f]{64}|[A-Za-z0-9+/_-]{43}=?)$/i));
 
-function readKey(reader: Reader, dataFolder: string): Uint8Array {
+function readSecret(reader: Reader): string | undefined {
   const text = reader.text('SALLYPORT_SECRET_KEY', 'SESSION_SECRET');
-  if (text !== undefined) {
-    if (known.test(text) || text.length < keyBytes) {
-      reader.wrong.push(
-        'SALLYPORT_SECRET_KEY (or SESSION_SECRET) is an example or too short; make one with: openssl rand -hex 32',
-      );
-    }
-    if (!KeyText.safeParse(text).success) return createHash('sha256').update(text).digest();
-    return Buffer.from(text, /^[0-9a-f]{64}$/i.test(text) ? 'hex' : 'base64');
+  if (text !== undefined && (known.test(text) || text.length < keyBytes)) {
+    reader.wrong.push(
+      'SALLYPORT_SECRET_KEY (or SESSION_SECRET) is an example or too short; make one with: openssl rand -hex 32',
+    );
   }
+  return text;
+}
+
+/** A key as it is; of any other text its hash. */
+function keyOf(text: string): Uint8Array {
+  if (!KeyText.safeParse(text).success) return createHash('sha256').update(text).digest();
+  return Buffer.from(text, /^[0-9a-f]{64}$/i.test(text) ? 'hex' : 'base64');
+}
+
+/** The key of the data folder, made at the first start. */
+function keptKey(reader: Reader, dataFolder: string): Uint8Array {
   const path = join(dataFolder, 'secret.key');
   try {
     writeFileSync(path, randomBytes(keyBytes).toString('hex'), { mode: 0o600, flag: 'wx' });
