@@ -33,10 +33,12 @@ describe('the image of the runner', function () {
       engine.dispose();
     }
   });
-  after(async () => {
-    for (const container of containers)
-      await container.remove({ force: true, v: true }).catch(() => undefined);
-  });
+  after(() => removeAll());
+
+  async function removeAll(): Promise<void> {
+    for (const container of containers.splice(0))
+      await container.remove({ force: true }).catch(() => undefined);
+  }
 
   /** As container/compose.yaml starts it. */
   async function start(port: number, env: Record<string, string>, volume: string): Promise<Docker.Container> {
