@@ -125,6 +125,13 @@ describe('sign-in', () => {
       assert.equal((await ada.get('/probe')).status, 200);
     });
 
+    it('nobody signs out everywhere else', async () => {
+      const [other, here] = [await server.signIn('ada'), await server.signIn('ada')];
+      assert.equal((await here.send('DELETE', '/api/v1/sessions')).status, 204);
+      const all = [ada, other, here].map((browser) => browser.get('/probe').then(({ status }) => status));
+      assert.deepEqual(await Promise.all(all), [401, 401, 200]);
+    });
+
     it('there are not too many', async () => {
       for (let n = 0; n < 105; n++)
         server.auth.sessions.start(server.auth.users.byLogin('ada')?.id ?? '', 'x');
@@ -170,6 +177,8 @@ describe('sign-in', () => {
         ['ada', 'bob'],
       );
       assert.doesNotMatch((await ada.get('/api/v1/users')).text, /argon2/);
+      assert.equal((await ada.get(`/api/v1/users/${id}`)).at('login'), 'bob');
+      assert.equal((await ada.get('/api/v1/users/00')).status, 404);
     });
 
     it('can be reset by an administrator, who cannot so change the own password', async () => {

@@ -46,6 +46,22 @@ export function accountRoutes(router: Router, context: ServerContext): void {
 
   router.add({
     method: 'DELETE',
+    url: '/api/v1/sessions',
+    summary: 'Sign out everywhere but here',
+    tag: 'account',
+    access: 'account',
+    bodyLimit,
+    answer: Nothing,
+    handle: ({ principal, request, reply }) => {
+      const { user, credential } = asking(principal);
+      auth.sessions.endAll(user.id, credential);
+      auth.record(request, 'session_ended', { user: user.id, detail: 'all others' });
+      return nothing(reply);
+    },
+  });
+
+  router.add({
+    method: 'DELETE',
     url: '/api/v1/sessions/:id',
     summary: 'Sign a browser out',
     tag: 'account',

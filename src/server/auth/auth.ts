@@ -195,9 +195,10 @@ function limitsOf(now: () => number) {
     setUp: new Backoff({ free: 10, firstMs: second, maxMs: minute, forgetMs: hour }, now),
     exchange: new Backoff({ free: 20, firstMs: second, maxMs: minute, forgetMs: hour }, now),
     usedLinks: new Backoff({ free: 20, firstMs: second, maxMs: minute, forgetMs: hour }, now),
-    /** By network, and by e-mail address. */
+    /** By network; by e-mail address and who asks; by e-mail address. */
     asksForLinks: new Quota(20, 10 * minute, now),
-    linksTo: new Quota(3, 10 * minute, now),
+    linksFrom: new Quota(3, 10 * minute, now),
+    linksTo: new Quota(10, 10 * minute, now),
     github: new Quota(60, 10 * minute, now),
   };
 }

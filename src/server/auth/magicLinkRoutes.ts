@@ -60,7 +60,10 @@ export function magicLinkRoutes(router: Router, context: ServerContext): void {
           .send({ ...problem, error: problem.detail });
         return undefined;
       }
-      auth.limits.linksTo.take(email);
+      // As with passwords: strangers who ask for links to an address keep its owner's known browser out of none.
+      const device = auth.device(request, user);
+      auth.limits.linksFrom.take(`${email} ${device ?? auth.network(request)}`);
+      if (device === undefined) auth.limits.linksTo.take(email);
       const browser = auth.cookies.read(request, 'sallyport-browser') ?? randomText();
       auth.cookies.set(reply, 'sallyport-browser', browser, linkMs);
       const secret = auth.links.create(email, browser, ownPath(body.next));

@@ -47,9 +47,9 @@ export function checkHost(config: Names, request: FastifyRequest): boolean {
   );
 }
 
-/** True for what changes something, and for a WebSocket: that is what a foreign page could do with a browser's cookies. */
+/** True for what changes something, and for what would become a WebSocket: that is what a foreign page could do with a browser's cookies. */
 export function isGuarded(request: FastifyRequest): boolean {
-  return !safeMethods.has(request.method) || request.headers.upgrade?.toLowerCase() === 'websocket';
+  return !safeMethods.has(request.method) || request.headers.upgrade !== undefined;
 }
 
 /**

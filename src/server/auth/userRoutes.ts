@@ -24,6 +24,17 @@ export function userRoutes(router: Router, context: ServerContext): void {
   });
 
   router.add({
+    method: 'GET',
+    url: '/api/v1/users/:id',
+    summary: 'One user',
+    tag: 'users',
+    access: 'admin',
+    params: IdParams,
+    answer: { schema: UserView },
+    handle: ({ params }) => Promise.resolve(viewOfUser(auth.users.get(params.id))),
+  });
+
+  router.add({
     method: 'POST',
     url: '/api/v1/users',
     summary: 'Make a user',
