@@ -53,5 +53,7 @@ export interface AgentAdapter {
   command(spec: TaskSpec, place: AgentPlace): AgentCommand;
   /** A user's message, as the stdin of a conversation takes it. */
   message(text: string): string;
+  /** The file in which it writes down a conversation, from which it can go on with it. */
+  sessionFile(id: string, place: Pick<AgentPlace, 'home' | 'workspace'>): string;
   reader(spec: TaskSpec): AgentReader;
 }

@@ -5,7 +5,7 @@ import type { Usage } from '../protocol/usage.ts';
 import type { AgentAdapter, AgentCommand, AgentPlace, AgentReader, Reading, Verdict } from './adapter.ts';
 
 /** Claude Code's command line: `claude -p` with one JSON message a line on stdout. */
-export const claudeCode: AgentAdapter = { name: 'Claude Code', command, message, reader };
+export const claudeCode: AgentAdapter = { name: 'Claude Code', command, message, sessionFile, reader };
 
 /** The model name of the embedded demonstration model. */
 const demonstrationModel = 'sallyport-demonstration';
@@ -21,6 +21,7 @@ function command(spec: TaskSpec, place: AgentPlace): AgentCommand {
     '--dangerously-skip-permissions',
   ];
   if (spec.conversation === true) argv.push('--input-format', 'stream-json');
+  if (spec.resume?.session !== undefined) argv.push('--resume', spec.resume.session.id);
   if (model !== undefined) argv.push('--model', model);
   // Before the user's own options: the last one stands.
   if (spec.agent.instructions !== undefined) argv.push('--append-system-prompt', spec.agent.instructions);
@@ -75,6 +76,11 @@ function command(spec: TaskSpec, place: AgentPlace): AgentCommand {
 
 function message(text: string): string {
   return `${JSON.stringify({ type: 'user', message: { role: 'user', content: text } })}\n`;
+}
+
+/** Its folder is named after the workspace. */
+function sessionFile(id: string, { home, workspace }: Pick<AgentPlace, 'home' | 'workspace'>): string {
+  return `${home}/.claude/projects/${workspace.replaceAll(/[^a-zA-Z0-9]/g, '-')}/${id}.jsonl`;
 }
 
 /**
@@ -199,7 +205,7 @@ function reader(spec: TaskSpec): AgentReader {
   // Each block of an answer comes as a message of its own, and repeats the id and the usage of the whole answer.
   let countedMessage: string | undefined;
   // With each result of a conversation the CLI says what all of it has cost so far.
-  let costSoFar = 0;
+  let costSoFar = spec.resume?.session?.costUsd ?? 0;
 
   return (line) => {
     const message = parseObject(line);

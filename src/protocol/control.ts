@@ -1,6 +1,6 @@
 import * as z from 'zod/mini';
 import { EgressPolicy } from './egress.ts';
-import { maxPromptLength, MessageId, Sha } from './grammar.ts';
+import { maxPromptLength, MessageId, SessionId, Sha } from './grammar.ts';
 import { TaskSpec } from './task.ts';
 import { Usage } from './usage.ts';
 
@@ -41,6 +41,9 @@ export const supervisorCommand = [
   paths.supervisor,
 ] as const;
 
+/** Longest conversation that is kept and taken up again, in bytes. */
+export const maxSessionBytes = 64 << 20;
+
 export const SupervisorRequest = z.discriminatedUnion('op', [
   /** Prepare the workspace from the bundle that follows as data, prove that egress is closed, run the agent. */
   z.object({ op: z.literal('start'), spec: TaskSpec, token: z.string() }),
@@ -54,6 +57,10 @@ export const SupervisorRequest = z.discriminatedUnion('op', [
   z.object({ op: z.literal('say'), id: MessageId, text: z.string().check(z.maxLength(maxPromptLength)) }),
   /** Stops the clock of the time limit while the user is asked for something, and starts it again. */
   z.object({ op: z.literal('clock'), running: z.boolean() }),
+  /** What the agent has written down of a conversation, as data. */
+  z.object({ op: z.literal('session'), id: SessionId }),
+  /** Before `start`: a conversation for the agent to go on with; it follows as data. */
+  z.object({ op: z.literal('restore'), id: SessionId }),
   /** How a shell for the user is to be run beside the agent; the answer is `shell`. */
   z.object({ op: z.literal('shell') }),
   /** Whether it was told a task since its container was started; the answer is `busy`. */

@@ -12,6 +12,9 @@ export type TaskId = z.infer<typeof TaskId>;
 /** A message of a conversation. */
 export const MessageId = z.string().check(z.regex(/^[a-z0-9]{10,32}$/));
 
+/** How an agent names a conversation: a UUID. It becomes a part of a path. */
+export const SessionId = z.string().check(z.regex(/^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/));
+
 /** Longest branch name that is accepted, in characters. */
 const maxBranchLength = 200;
 

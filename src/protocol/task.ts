@@ -1,6 +1,6 @@
 import * as z from 'zod/mini';
 import { EgressPolicy } from './egress.ts';
-import { BranchName, isImageReference, Sha, TaskId } from './grammar.ts';
+import { BranchName, isImageReference, SessionId, Sha, TaskId } from './grammar.ts';
 
 /** What the workspace starts from: the last commit, that with edits of tracked files, or that with untracked files too. */
 export const SnapshotMode = z.enum(['head', 'tracked', 'untracked']);
@@ -133,6 +133,14 @@ export const TaskSpec = z.object({
   forge: z.optional(z.boolean()),
   /** After each turn the agent waits for the user's next message, instead of ending. */
   conversation: z.optional(z.boolean()),
+  /** The agent goes on with what it and the user said in an earlier task. */
+  resume: z.optional(
+    z.object({
+      task: TaskId,
+      /** Filled in by the runner when it has kept it; with what the agent says that it has cost so far. */
+      session: z.optional(z.object({ id: SessionId, costUsd: z.number() })),
+    }),
+  ),
   /** Milliseconds since the epoch. */
   createdAt: z.number(),
 });

@@ -602,7 +602,7 @@ function unknown(id: TaskId): SallyportError {
 /** What the runner is asked for. What is as it is by default here is left to the runner's own defaults. */
 function submissionOf(spec: TaskSpec): SubmissionInput & { id: string } {
   const { id, prompt, title, agent, repository, snapshot, branch, identity, egress, budgetUsd } = spec;
-  const { conversation } = spec;
+  const { conversation, resume } = spec;
   const limits = ownLimits(spec.limits);
   return {
     id,
@@ -617,6 +617,7 @@ function submissionOf(spec: TaskSpec): SubmissionInput & { id: string } {
     ...(egress === undefined ? {} : { egress: { mode: egress.mode, rules: egress.rules } }),
     ...(budgetUsd === undefined ? {} : { budgetUsd }),
     ...(conversation === undefined ? {} : { conversation }),
+    ...(resume === undefined ? {} : { resume: resume.task }),
   };
 }
 

@@ -9,6 +9,7 @@ import type { Terminal, TerminalSize } from '../protocol/terminal.ts';
 import type {
   DoctorCheck,
   EgressAnswer,
+  FollowUp,
   Range,
   SubmitRequest,
   TaskService,
@@ -127,6 +128,10 @@ export class JoinedTasks implements TaskService {
 
   async send(id: TaskId, text: string, options?: { by?: string | undefined }): Promise<void> {
     await this.of(id).send(id, text, options);
+  }
+
+  async followUp(id: TaskId, prompt: string, options?: FollowUp): Promise<TaskState> {
+    return await this.of(id).followUp(id, prompt, options);
   }
 
   async terminal(id: TaskId, size: TerminalSize, signal?: AbortSignal): Promise<Terminal> {

@@ -7,7 +7,7 @@ import { pause } from '../base/pause.ts';
 import type { Engine, ImageRecipe } from '../engine/engine.ts';
 import { Quarantine } from '../git/quarantine.ts';
 import type { ForgeAccess } from '../protocol/control.ts';
-import { TaskId } from '../protocol/grammar.ts';
+import { SessionId, TaskId } from '../protocol/grammar.ts';
 import type { ByteStream } from '../protocol/runner.ts';
 import { newTaskId, TaskSpec } from '../protocol/task.ts';
 import type { TaskEvent } from '../protocol/taskEvent.ts';
@@ -20,6 +20,7 @@ import { request } from './control.ts';
 import type { DataFolder } from './dataFolder.ts';
 import { isAnswered } from './egressAnswers.ts';
 import { readFinalState, writeFinalState } from './finalState.ts';
+import { takeSession } from './keptSession.ts';
 import { claim } from './ownership.ts';
 import { checkPrompt } from './runnerTasks.ts';
 import { labelNames } from './sandboxNames.ts';
@@ -110,19 +111,20 @@ export class LocalRunner implements TaskRunner {
     return this.connection;
   }
 
-  async submit(spec: TaskSpec, snapshot: () => ByteStream, signal?: AbortSignal): Promise<TaskState> {
-    this.options.admission?.check(spec.limits.memoryBytes);
+  async submit(wanted: TaskSpec, snapshot: () => ByteStream, signal?: AbortSignal): Promise<TaskState> {
+    this.options.admission?.check(wanted.limits.memoryBytes);
     await this.open();
     signal?.throwIfAborted();
-    if (this.entries.has(spec.id)) {
+    if (this.entries.has(wanted.id)) {
       throw new SallyportError(
         'invalid_input',
-        `There is a task ${spec.id} already.`,
+        `There is a task ${wanted.id} already.`,
         'Submit it under a new id.',
       );
     }
-    const folder = join(this.options.data.tasks, spec.id);
+    const folder = join(this.options.data.tasks, wanted.id);
     const log = await TaskLog.open(folder);
+    const spec = await this.withSession(wanted, folder);
     const release = await claim(join(folder, 'owner'));
     await log.beginWriting(() => undefined);
     let state: TaskState | undefined;
@@ -143,6 +145,18 @@ export class LocalRunner implements TaskRunner {
     this.changed.fire(state);
     this.attend(entry, snapshot);
     return state;
+  }
+
+  /** A task that goes on with the conversation of another one gets it here, if it was kept. */
+  private async withSession({ resume, ...spec }: TaskSpec, folder: string): Promise<TaskSpec> {
+    const earlier = resume === undefined ? undefined : this.entries.get(resume.task)?.state;
+    if (resume === undefined || earlier === undefined) return spec;
+    const { task } = resume;
+    const id = SessionId.safeParse(earlier.sessionId);
+    const from = join(this.options.data.tasks, task);
+    if (!id.success || !(await takeSession(from, folder))) return { ...spec, resume: { task } };
+    const before = earlier.spec.resume?.session?.costUsd ?? 0;
+    return { ...spec, resume: { task, session: { id: id.data, costUsd: before + earlier.costUsd } } };
   }
 
   /** Loads the logs, and attends to what is not over. Idempotent. */

@@ -17,7 +17,7 @@ import {
 } from '../protocol/task.ts';
 import type { ByteStream } from '../protocol/runner.ts';
 import type { TaskEvent } from '../protocol/taskEvent.ts';
-import type { TaskState } from '../protocol/taskState.ts';
+import { hasEnded, type TaskState } from '../protocol/taskState.ts';
 import type { Terminal, TerminalSize } from '../protocol/terminal.ts';
 import { checkAnswer, policyFor } from './egressAnswers.ts';
 import { checkMountPoints, type IsolationWish } from './isolation.ts';
@@ -25,7 +25,14 @@ import { needsNetwork } from './sandboxNames.ts';
 import { SecretsFound } from './secretsFound.ts';
 import type { ServedTasks, SnapshotRequest } from './servedTasks.ts';
 import type { TaskRunner } from './taskRunner.ts';
-import type { DoctorCheck, EgressAnswer, Range, SubmitRequest, WorkspaceSettings } from './taskService.ts';
+import type {
+  DoctorCheck,
+  EgressAnswer,
+  FollowUp,
+  Range,
+  SubmitRequest,
+  WorkspaceSettings,
+} from './taskService.ts';
 import type { UserPolicy } from './userPolicy.ts';
 import type { WorkspaceStore } from './workspaceStore.ts';
 
@@ -175,6 +182,7 @@ export class RunnerTasks implements ServedTasks {
       ...(isolation === undefined ? {} : { isolation }),
       ...(request.forge === true ? { forge: true } : {}),
       ...(request.conversation === true ? { conversation: true } : {}),
+      ...(request.resume === undefined ? {} : { resume: { task: request.resume } }),
       createdAt: Date.now(),
     };
     return await this.runner.submit(spec, () => quarantine.snapshotBundle(snapshot), signal);
@@ -229,6 +237,54 @@ export class RunnerTasks implements ServedTasks {
   async send(id: TaskId, text: string, options?: { by?: string | undefined }): Promise<void> {
     checkPrompt(text);
     await this.runner.send(id, text, options);
+  }
+
+  async followUp(
+    id: TaskId,
+    prompt: string,
+    { conversation, branch, signal = new AbortController().signal }: FollowUp = {},
+  ): Promise<TaskState> {
+    checkPrompt(prompt);
+    const earlier = this.known(id);
+    if (!hasEnded(earlier)) {
+      throw new SallyportError(
+        'task_busy',
+        'The task is not over yet.',
+        'Send its agent a message, if it is a conversation, or wait for its end.',
+      );
+    }
+    if (earlier.pendingImports.length > 0) {
+      throw new SallyportError(
+        'conflict',
+        'The last commits of the task are not in the quarantine yet.',
+        'Try again in a moment.',
+      );
+    }
+    const { spec } = earlier;
+    const { headBranch } = spec.snapshot;
+    const commit = this.result(id)?.to ?? spec.snapshot.commit;
+    const quarantine = this.runner.quarantineOf(id);
+    // The earlier task can be removed while this one works.
+    await quarantine.keepKnown(commit, signal);
+    const now = Date.now();
+    const next: TaskSpec = {
+      ...spec,
+      id: newTaskId(now),
+      title: titleOf(prompt),
+      prompt,
+      snapshot: {
+        mode: 'head',
+        commit,
+        head: commit,
+        ...(headBranch === undefined ? {} : { headBranch }),
+      },
+      branch: this.branchName(branch),
+      model: await this.around.model(spec.repository.path, spec.agent.model, signal),
+      conversation: conversation ?? spec.conversation ?? false,
+      resume: { task: id },
+      createdAt: now,
+    };
+    return await this.runner.submit(next, () => quarantine.snapshotBundle(next.snapshot), signal);
   }
 
   terminal(id: TaskId, size: TerminalSize, signal?: AbortSignal): Promise<Terminal> {

@@ -20,6 +20,8 @@ export interface SnapshotRequest extends Pick<
   limits: Limits;
   /** Added to the agent's own instructions. */
   instructions?: string;
+  /** The agent goes on with what was said in that task, where that is kept. */
+  resume?: TaskId;
   /** The sandbox may read the forge. */
   forge?: boolean;
 }

@@ -9,6 +9,7 @@ import { LineSplitter } from '../base/lines.ts';
 import type { ContainerState, Engine } from '../engine/engine.ts';
 import { engineWarnings } from '../engine/warnings.ts';
 import type { Quarantine } from '../git/quarantine.ts';
+import { SessionId } from '../protocol/grammar.ts';
 import type { ByteStream } from '../protocol/runner.ts';
 import { hasOwnImage } from '../protocol/task.ts';
 import type { FailureKind, RunnerBody, Stage, TaskEvent } from '../protocol/taskEvent.ts';
@@ -16,11 +17,12 @@ import { hasEnded, initialState, reduce, type TaskState } from '../protocol/task
 import { WireDecoder, type WireItem } from '../protocol/wire.ts';
 import type { Admission } from './admission.ts';
 import { takeAsks, type Ask } from './asks.ts';
-import { request } from './control.ts';
+import { call, request } from './control.ts';
 import { watchDisk } from './diskWatch.ts';
 import { eventOf, isAnswered } from './egressAnswers.ts';
 import { GatewayKeeper, type GatewaySurroundings } from './gatewayKeeper.ts';
 import { Importer } from './importer.ts';
+import { hasSession, keepSession, takenSession } from './keptSession.ts';
 import { isBulk, isNeeded, logLimitBytes, logReserveBytes } from './logLimit.ts';
 import { mountWarning } from './mounts.ts';
 import { makeOwnPlace } from './ownImage.ts';
@@ -58,6 +60,8 @@ export const asksFolder = 'asks';
 const stopPatience = 15_000;
 /** How long a supervisor may take to say whether it has its task, in milliseconds. */
 const answerPatience = 15_000;
+/** How long the agent's conversation may take to be brought out, in milliseconds. */
+const sessionPatience = 20_000;
 const maxFailures = 5;
 /** How long past its time limit a task may last before its container is stopped from outside, in milliseconds. */
 const overtime = 60_000;
@@ -341,6 +345,7 @@ export class TaskLife {
       done.catch(() => undefined);
       this.reading = { id, done };
       await engine.start(id);
+      await this.restoreSession(engine, id, both);
       // The supervisor waits for the gateway by itself, so the workspace is made meanwhile.
       await this.startAgent(engine, id, token, both);
     })();
@@ -358,6 +363,33 @@ export class TaskLife {
   private ownPlace(engine: Engine, ourImage: string, signal: AbortSignal): Promise<OwnPlace> {
     const report = (line: string): void => void this.progress('image', line);
     return makeOwnPlace(engine, this.current.spec, { home: this.around.home, ourImage, report, signal });
+  }
+
+  /** Brings an earlier task's conversation in, for the agent to go on with. */
+  private async restoreSession(engine: Engine, id: string, signal: AbortSignal): Promise<void> {
+    const session = this.current.spec.resume?.session;
+    if (session === undefined) return;
+    const data = takenSession(this.folder);
+    await request(engine, id, { op: 'restore', id: session.id }, { data, signal });
+  }
+
+  /** Keeps what the agent has written down of its conversation. A task without is no worse for its user. */
+  private async keepSession(engine: Engine): Promise<void> {
+    const sessionId = SessionId.safeParse(this.current.sessionId);
+    if (!sessionId.success || (await hasSession(this.folder))) return;
+    const { sandbox } = await this.containers(engine);
+    if (sandbox?.status !== 'running') return;
+    const signal = AbortSignal.any([AbortSignal.timeout(sessionPatience), this.leaving.signal]);
+    try {
+      const message = { op: 'session', id: sessionId.data } as const;
+      const { data, reply } = await call(engine, sandbox.id, message, { signal });
+      await keepSession(this.folder, data);
+      await reply;
+    } catch (thrown) {
+      this.around.log.debug(
+        `No conversation of ${this.current.spec.id} is kept: ${asSallyportError(thrown).message}`,
+      );
+    }
   }
 
   private async startAgent(engine: Engine, id: string, token: string, signal: AbortSignal): Promise<void> {
@@ -617,6 +649,8 @@ export class TaskLife {
   /** Everything is in: nothing stays but log and quarantine. A sandbox with the only copy of a commit is kept, stopped. */
   private async finish(engine: Engine): Promise<void> {
     if (!hasEnded(this.current)) throw new Error('The log of the sandbox ended early');
+    await this.keepSession(engine);
+    if (this.hasLeft()) return;
     if (this.current.pendingImports.length > 0) {
       const { sandbox, gateway } = await this.containers(engine);
       if (gateway !== undefined) {

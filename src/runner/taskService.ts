@@ -55,6 +55,13 @@ export interface SubmitRequest {
   secrets?: 'ask' | 'send' | 'accept';
 }
 
+export interface FollowUp {
+  /** As the earlier task when it is not said. */
+  conversation?: boolean;
+  branch?: string;
+  signal?: AbortSignal;
+}
+
 /** How a user decides on a request that no rule lets through. */
 export type EgressAnswer =
   { allow: 'task' | 'workspace'; rule: string } | { allow: 'task'; mode: EgressMode } | { refuse: string };
@@ -102,6 +109,11 @@ export interface TaskService extends Disposable {
   submit(request: SubmitRequest, signal?: AbortSignal): Promise<TaskState>;
   /** As of `Runner.send`. */
   send(id: TaskId, text: string, options?: { by?: string | undefined }): Promise<void>;
+  /**
+   * A new task from where one that is over has come to, with the same settings, on a branch of its own. Its agent goes on
+   * with what was said, where that was kept. Throws `task_busy` and `conflict`.
+   */
+  followUp(id: TaskId, prompt: string, options?: FollowUp): Promise<TaskState>;
   /** As of `Runner.terminal`. */
   terminal(id: TaskId, size: TerminalSize, signal?: AbortSignal): Promise<Terminal>;
   stop(id: TaskId): Promise<void>;

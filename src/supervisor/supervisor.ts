@@ -19,6 +19,7 @@ import { failed, outcome } from './outcome.ts';
 import { imageEnvironment, problemWithOwnImage } from './ownImage.ts';
 import { proxyEnvironment, writeProxyFiles } from './proxyEnvironment.ts';
 import { startRelay, type Relay } from './relay.ts';
+import { readSession, writeSession } from './sessionFile.ts';
 import { shellFor } from './shell.ts';
 import { prepareWorkspace } from './workspace.ts';
 
@@ -110,6 +111,13 @@ export class Supervisor implements Disposable {
         this.clockRuns = request.running;
         this.setClock();
         return { ok: true };
+      case 'session':
+        await call.send(await readSession(this.sessionFile(request.id)));
+        return { ok: true };
+      case 'restore':
+        if (this.spec !== undefined) throw new ControlFailure('busy', 'This sandbox has its task already.');
+        await writeSession(this.sessionFile(request.id), call.data);
+        return { ok: true };
       case 'shell':
         return { ok: true, shell: await shellFor(this.options, this.surroundings) };
       case 'status':
@@ -125,6 +133,10 @@ export class Supervisor implements Disposable {
     this.run?.interrupt();
     this.watch?.dispose();
     this.relays?.dispose();
+  }
+
+  private sessionFile(id: string): string {
+    return this.options.adapters['claude-code'].sessionFile(id, this.options);
   }
 
   private take(spec: TaskSpec): void {

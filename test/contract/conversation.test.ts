@@ -154,6 +154,40 @@ for (const name of engineKinds) {
       assert.equal(only(events, 'ended')[0]?.outcome, 'succeeded');
     });
 
+    it('goes on in a new sandbox with what was said, from the commits that were made', async () => {
+      const turns = [bash(commit('one')), { text: 'The first is done.' }];
+      const { spec: first } = await bench.submit(turns, { repositoryPath });
+      await assert.rejects(bench.service.followUp(first.id, 'Too early.'), { code: 'task_busy' });
+      await bench.events(first.id);
+      assert.match(await bench.kept(first.id), /"The first is done\."/);
+      // The model is asked with all that was said before, so its third answer comes first here.
+      bench.upstream = {
+        kind: 'scripted',
+        turns: [...turns, bash(`cat one.txt; ${commit('two')}`), { text: 'The second is done.' }],
+      };
+      const { spec } = await bench.service.followUp(first.id, 'And the second.', { conversation: true });
+      await turn(spec.id, 1);
+      await bench.service.remove(first.id);
+      await bench.service.stop(spec.id);
+      const events = await bench.events(spec.id);
+      assertWhole(events);
+      assert.equal(only(events, 'ended')[0]?.outcome, 'succeeded');
+      assert.deepEqual(
+        only(events, 'text').map(({ text }) => text),
+        ['The second is done.'],
+      );
+      assert.match(only(events, 'tool_result')[0]?.text ?? '', /^one/);
+      const state = bench.state(spec.id);
+      assert.equal(state.sessionId, spec.resume?.session?.id);
+      assert.deepEqual(
+        state.commits.map(({ subject }) => subject),
+        ['Add two'],
+      );
+      const branch = `claude/followed-${spec.id}`;
+      await bench.service.acceptAsBranch(spec.id, branch);
+      assert.equal(await gitIn(repositoryPath, 'log', '--format=%s', '-2', branch), 'Add two\nAdd one');
+    });
+
     if (name !== 'docker') return;
 
     it('takes messages from a window that does not attend to it', async () => {

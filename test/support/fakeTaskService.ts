@@ -90,6 +90,10 @@ export class FakeTaskService implements TaskService {
     return Promise.resolve();
   }
 
+  followUp(): Promise<never> {
+    return Promise.reject(new SallyportError('task_busy', 'The task is not over yet.', 'Wait for it.'));
+  }
+
   terminal(): Promise<never> {
     return Promise.reject(new SallyportError('conflict', 'No sandbox runs.', 'Start a task.'));
   }

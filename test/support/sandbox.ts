@@ -185,6 +185,7 @@ const scriptAgent: AgentAdapter = {
     files: [{ path: join(place.home, 'sub', 'settings'), content: 'set' }],
   }),
   message: (text) => `${text}\n`,
+  sessionFile: (id, { home }) => join(home, 'sessions', id),
   reader: () => (line) => {
     try {
       const json = JSON.parse(line) as SandboxBody;

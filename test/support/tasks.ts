@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import type { Engine } from '../../src/engine/engine.ts';
+import type { Logger } from '../../src/base/logger.ts';
 import { connectEngine } from '../../src/engine/connect.ts';
 import type { Upstream } from '../../src/protocol/control.ts';
 import type { TaskEvent } from '../../src/protocol/taskEvent.ts';
@@ -65,10 +66,10 @@ export class Bench {
   policy: UserPolicy = defaultPolicy;
   logBytes: number | undefined;
   readonly log: string[] = [];
-  private readonly containerFolder: string;
+  protected readonly containerFolder: string;
   private readonly repositories: string[] = [];
 
-  private constructor(
+  protected constructor(
     data: string,
     address: string,
     containerFolder: string,
@@ -90,34 +91,48 @@ export class Bench {
     return bench;
   }
 
-  /** One more service on the same data, as a second window has it. */
-  another(): Promise<TaskService> {
+  /** Writes to `log`. */
+  protected logger(): Logger {
     const line =
       (level: string) =>
       (message: string): number =>
         this.log.push(`${level} ${message}`);
+    return { debug: line('debug'), info: line('info'), warn: line('warn'), error: line('error') };
+  }
+
+  protected credentials(): Promise<ResolvedModel> {
+    return Promise.resolve({
+      label: 'scripted model',
+      demonstration: this.demonstration,
+      upstream: this.upstream,
+      ...(this.renew === undefined ? {} : { renew: this.renew }),
+      ...(this.modelService === undefined ? {} : { service: this.modelService }),
+    });
+  }
+
+  /** One more service on the same data, as a second window has it. */
+  another(): Promise<TaskService> {
     return createTaskService({
       dataFolder: this.data,
       distFolder: join(root, 'dist'),
       containerFolder: this.containerFolder,
       engineSetting: () => this.address,
       policy: () => this.policy,
-      credentials: () =>
-        Promise.resolve({
-          label: 'scripted model',
-          demonstration: this.demonstration,
-          upstream: this.upstream,
-          ...(this.renew === undefined ? {} : { renew: this.renew }),
-          ...(this.modelService === undefined ? {} : { service: this.modelService }),
-        }),
+      credentials: () => this.credentials(),
       ...(this.logBytes === undefined ? {} : { logBytes: this.logBytes }),
-      log: { debug: line('debug'), info: line('info'), warn: line('warn'), error: line('error') },
+      log: this.logger(),
     });
+  }
+
+  /** Nobody attends to the tasks any more, until `reopen`. */
+  leave(): Promise<void> {
+    this.service.dispose();
+    return Promise.resolve();
   }
 
   /** As after a restart of the editor. */
   async reopen(): Promise<void> {
-    this.service.dispose();
+    await this.leave();
     this.service = await this.another();
     await this.service.open();
   }
@@ -164,9 +179,14 @@ export class Bench {
     return connectEngine({ setting: this.address });
   }
 
+  /** The data folder of whoever runs the tasks. */
+  get home(): string {
+    return this.data;
+  }
+
   /** Names of the containers and volumes of this user's tasks. */
   async remains(): Promise<string[]> {
-    const { id } = await openDataFolder(this.data);
+    const { id } = await openDataFolder(this.home);
     const engine = await this.engine();
     try {
       const labels = { [labelNames.home]: id };
@@ -181,13 +201,18 @@ export class Bench {
     return await readFile(join(this.data, 'tasks', id, 'events.ndjson'), 'utf8');
   }
 
+  /** What the agent has written down of its conversation. */
+  async kept(id: string): Promise<string> {
+    return await readFile(join(this.data, 'tasks', id, 'session.jsonl'), 'utf8');
+  }
+
   async close(): Promise<void> {
     for (const { spec } of this.service.tasks()) {
       await this.service
         .remove(spec.id, { force: true })
         .catch((thrown: unknown) => this.log.push(String(thrown)));
     }
-    this.service.dispose();
+    await this.leave();
     for (const folder of [...this.repositories, this.data])
       await rm(folder, { recursive: true, force: true });
   }

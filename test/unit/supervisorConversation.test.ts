@@ -153,6 +153,36 @@ describe('supervisorConversation', () => {
     await assert.rejects(sandbox.ask(say('x'.repeat(100_001))), { code: 'invalid_input' });
   });
 
+  it('hands out what the agent has written down of a conversation, and takes it for another one', async () => {
+    const id = '05606d45-c8b9-4c0f-95c2-f9c51870a702';
+    const written = 'x'.repeat(300_000);
+    await sandbox.ask({ op: 'restore', id }, Buffer.from(written));
+    await converse(
+      `wc -c < "$HOME/sessions/${id}"; stat -c %a "$HOME/sessions/${id}"; echo more >> "$HOME/sessions/${id}"; ${result}`,
+    );
+    await turns(sandbox, 1);
+    assert.deepEqual(
+      ofType(sandbox.events(), 'output').map(({ text }) => text),
+      ['300000', '600'],
+    );
+    await assert.rejects(sandbox.ask({ op: 'restore', id }, Buffer.from('x')), { code: 'busy' });
+    const parts: Uint8Array[] = [];
+    await sandbox.ask({ op: 'session', id }, Buffer.of(), (part) => parts.push(part));
+    assert.ok(Buffer.concat(parts).includes(`${written}more\n`));
+  });
+
+  it('hands out nothing but a file of its name, and waits for no pipe', async () => {
+    const [id, pipe, link, folder] = [1, 2, 3, 4].map((n) => `05606d45-c8b9-4c0f-95c2-00000000000${n}`);
+    await converse(
+      `mkdir -p "$HOME/sessions/${folder}"; cd "$HOME/sessions"; mkfifo ${pipe}; ln -s /etc/passwd ${link}; ${result}`,
+    );
+    await turns(sandbox, 1);
+    for (const name of [id, pipe, link, folder])
+      await assert.rejects(sandbox.ask({ op: 'session', id: name }), { code: 'no_session' });
+    for (const name of ['../../../etc/passwd', 'x', '', `${id}/../x`])
+      await assert.rejects(sandbox.ask({ op: 'session', id: name }), { code: 'invalid_input' });
+  });
+
   it('speaks to Claude Code in its own messages, and counts what each turn costs by itself', () => {
     const spec = aSpec({
       conversation: true,

@@ -158,5 +158,6 @@ export function requestOf(
     ...(budgetUsd === undefined ? {} : { budgetUsd }),
     ...(submission.switches?.commitEach === true ? { instructions: commitEach } : {}),
     ...(submission.conversation ? { conversation: true } : {}),
+    ...(submission.resume === undefined ? {} : { resume: submission.resume }),
   };
 }

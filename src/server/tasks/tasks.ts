@@ -259,6 +259,8 @@ class Tasks implements ServerTasks {
       await this.submitting.get(again);
       return this.get(user, again);
     }
+    // What was said in a task is for those who may speak with its agent.
+    if (submission.resume !== undefined) this.writable(user, submission.resume);
     this.checkRoom(owner.id);
     const id = wanted ?? this.newId();
     const row: TaskRow = {
@@ -579,6 +581,7 @@ class Tasks implements ServerTasks {
       submission: {
         ...rest,
         prompt: text,
+        resume: row.id,
         shared: row.shared,
         priority: row.priority,
         source: {
