@@ -140,4 +140,24 @@ describe('configuration of the runner', () => {
     assert.match(text, /@example\.com/);
     assert.doesNotMatch(text, new RegExp(Buffer.from(config.secretKey).toString('hex')));
   });
+
+  it('is told in docs/runner.md, variable by variable', () => {
+    const read = (path: string): string => readFileSync(join(import.meta.dirname, '../..', path), 'utf8');
+    const source = read('src/server/operation/readConfig.ts');
+    const names = new Set(
+      [...source.matchAll(/'((?:SALLYPORT|GITHUB|GH|SMTP|RESEND|EMAIL|ALLOWED|SESSION|PORT)[A-Z_]*)'/g)].map(
+        ([, name]) => name ?? '',
+      ),
+    );
+    assert.ok(names.size > 25);
+    const told = read('docs/runner.md');
+    assert.deepEqual(
+      [...names].filter(
+        (name) =>
+          !told.includes(`\`${name}\``) &&
+          !/^SALLYPORT_(ALLOWED_(EMAILS|DOMAINS)|SMTP_URL|EMAIL_FROM|GITHUB_CLIENT)/.test(name),
+      ),
+      [],
+    );
+  });
 });
