@@ -26,6 +26,7 @@ export const PanelAction = z.enum([
   'editNetworkRules',
   'doctor',
   'newTask',
+  'reconnectRunner',
 ]);
 export type PanelAction = z.infer<typeof PanelAction>;
 
@@ -77,6 +78,8 @@ export type PanelMessage =
       /** What would be accepted; undefined while nothing is in the quarantine. */
       result?: { from: string; to: string };
       leftovers?: { from: string; to: string };
+      /** Where it runs, when there are several places; and since when nothing can come from there, by the host's clock. */
+      runner?: { name: string; since?: number };
       /** Clock of the host when it was sent. */
       now: number;
     }

@@ -61,7 +61,7 @@ export function activate(context: vscode.ExtensionContext): TestSeam | undefined
     return service;
   };
 
-  const onProblem = (thrown: unknown): void => void showProblem(thrown, log);
+  const onProblem = (thrown: unknown, retry?: () => unknown): void => void showProblem(thrown, log, retry);
   const store = new RunnerStore(context.globalState, context.secrets);
   const runners = new Runners({
     store,
@@ -120,7 +120,7 @@ export function activate(context: vscode.ExtensionContext): TestSeam | undefined
     signIn,
     signIn.register(),
     watchPromptDocuments(),
-    tasks.onTrouble(onProblem),
+    tasks.onTrouble((error) => onProblem(error)),
     vscode.workspace.onDidChangeWorkspaceFolders(look),
     vscode.workspace.onDidChangeConfiguration((event) => {
       const about = (...keys: string[]): boolean =>

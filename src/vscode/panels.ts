@@ -34,7 +34,8 @@ export interface PanelSurroundings {
   texts: TextDocuments;
   /** Carries out what the user asked for in a panel. */
   act: (action: PanelAction, id: string) => void;
-  onProblem: (thrown: unknown) => void;
+  /** `retry` is offered where it can help. */
+  onProblem: (thrown: unknown, retry?: () => unknown) => void;
 }
 
 /** The panels: one for a task. */
@@ -47,6 +48,11 @@ export class TaskPanels implements vscode.WebviewPanelSerializer, vscode.Disposa
     this.around = around;
     this.store.add(around.tasks.onDidChange((state) => this.open.get(state.spec.id)?.stateChanged()));
     this.store.add(around.tasks.onDidRemove((id) => this.open.get(id)?.dispose()));
+    this.store.add(
+      around.tasks.runners.onDidChange(() => {
+        for (const panel of this.open.values()) panel.stateChanged();
+      }),
+    );
   }
 
   register(): vscode.Disposable {
@@ -221,7 +227,7 @@ class TaskPanel implements vscode.Disposable {
   }
 
   private attempt(act: () => Promise<unknown>): void {
-    act().catch(this.around.onProblem);
+    act().catch((thrown: unknown) => this.around.onProblem(thrown, () => this.attempt(act)));
   }
 
   private async begin(after: number): Promise<void> {
@@ -261,11 +267,15 @@ class TaskPanel implements vscode.Disposable {
       if (state === undefined || !this.ready) return;
       const result = service.result(this.id);
       const leftovers = service.leftovers(this.id);
+      const where = this.around.tasks.whereabouts(this.id);
       this.post({
         type: 'state',
         state,
         ...(result === undefined ? {} : { result }),
         ...(leftovers === undefined ? {} : { leftovers }),
+        ...(where === undefined
+          ? {}
+          : { runner: { name: where.runner, ...(where.since === undefined ? {} : { since: where.since }) } }),
         now: Date.now(),
       });
     } catch (thrown) {

@@ -71,7 +71,9 @@ async function chooseRunner(
   const recordOf = (place: Place): RunnerRecord | undefined => store.list().find(({ id }) => id === place.id);
   const target = Target.safeParse(argument);
   if (target.success) {
-    const wish = typeof target.data === 'string' ? target.data : target.data.id;
+    const named = typeof target.data === 'string' ? target.data : target.data.id;
+    // A panel names its task.
+    const wish = tasks.placeOf(named)?.id ?? named;
     const found = findPlace(remote, wish);
     if (found !== undefined) return recordOf(found);
     throw new SallyportError(

@@ -18,7 +18,7 @@ import {
 } from '../../src/protocol/words.ts';
 import type { Host } from '../shared/host.ts';
 import { VirtualList } from '../shared/virtualList.ts';
-import { type BannerActions, hostOf, pausedBanner, questionBanners } from './banners.ts';
+import { awayBanner, type BannerActions, hostOf, pausedBanner, questionBanners } from './banners.ts';
 import type { DiffView } from './diffView.ts';
 import { markMatches } from './highlight.ts';
 import { icon } from './icons.ts';
@@ -85,6 +85,7 @@ export class TaskPage extends LitElement {
   private lists: Partial<Record<'log' | 'raw', VirtualList>> = {};
   private result: Range | undefined;
   private leftovers: Range | undefined;
+  private runner: Extract<PanelMessage, { type: 'state' }>['runner'];
   private words = '';
   private clockOffset = 0;
   private diff: DiffView | undefined;
@@ -198,6 +199,7 @@ export class TaskPage extends LitElement {
         this.state = message.state;
         this.result = message.result;
         this.leftovers = message.leftovers;
+        this.runner = message.runner;
         this.clockOffset = message.now - Date.now();
         this.now = message.now;
         if (this.tab === 'diff') this.loadDiff();
@@ -416,7 +418,8 @@ export class TaskPage extends LitElement {
                 >${safeLine(state.modelName ?? state.spec.agent.model ?? state.spec.model.label)}</span
               >`
         }
-        <span title="Elapsed">${duration(elapsed(state, this.now))}</span>
+        ${this.runner === undefined ? nothing : html`<span title="Runner">${icon('server')}${safeLine(this.runner.name, 40)}</span>`}
+        <span title="Elapsed">${duration(elapsed(state, this.runner?.since ?? this.now))}</span>
         ${
           tokensIn + usage.outputTokens > 0
             ? html`<span title="Tokens in and out, ${source}"
@@ -466,6 +469,10 @@ export class TaskPage extends LitElement {
   private banners(): TemplateResult | typeof nothing {
     const { state } = this;
     if (state === undefined || hasEnded(state)) return nothing;
+    const { since } = this.runner ?? {};
+    // What is asked cannot be answered there now.
+    if (since !== undefined)
+      return awayBanner(this.runner?.name ?? '', since, () => this.act('reconnectRunner'));
     const open = this.questions(state);
     return html`${state.paused === undefined ? nothing : pausedBanner(state.paused, this.network)}
     ${questionBanners(open, this.now, this.network)}`;

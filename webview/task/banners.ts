@@ -129,3 +129,18 @@ export function pausedBanner(
     </div>
   </div>`;
 }
+
+/** That nothing can come of the task now, and what is shown is as it was. */
+export function awayBanner(runner: string, since: number, reconnect: () => void): TemplateResult {
+  const time = new Date(since).toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' });
+  return html`<div class="banners" role="status" aria-label="Runner">
+    <div class="banner was-blocked">
+      ${icon('clock')}
+      <div class="banner-text">
+        <strong>${safeLine(runner, 60)}</strong> has not been reached since ${time}. The task goes on there;
+        what is shown is as it was then.
+      </div>
+      <div class="buttons"><vscode-button secondary @click=${reconnect}>Reconnect</vscode-button></div>
+    </div>
+  </div>`;
+}

@@ -25,6 +25,7 @@ const shapes = {
   plus: svg`<path d="M8 3v10M3 8h10"/>`,
   key: svg`<circle cx="5" cy="11" r="2.8"/><path d="M7 9l6-6M11 5l2 2M9.2 6.8l1.4 1.4"/>`,
   people: svg`<circle cx="6" cy="5.5" r="2.4"/><path d="M1.5 13.5c.3-2.8 2.1-4.2 4.5-4.2s4.2 1.4 4.5 4.2"/><path d="M10.5 3.4a2.3 2.3 0 0 1 0 4.3M12 9.6c1.5.5 2.4 1.8 2.6 3.9"/>`,
+  server: svg`<rect x="2.5" y="2.8" width="11" height="4.4" rx="1"/><rect x="2.5" y="8.8" width="11" height="4.4" rx="1"/><path d="M5 5h.4M5 11h.4"/>`,
   stop: svg`<rect x="4" y="4" width="8" height="8" rx="1"/>`,
 } as const;
 
