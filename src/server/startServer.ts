@@ -34,6 +34,8 @@ export interface ServerOptions {
   modelSources?: Pick<ModelSources, 'list' | 'check'>;
   /** For every task: network, money, isolation. */
   policy?: () => UserPolicy;
+  /** Longest log of a task, in bytes; a gibibyte when it is not said. */
+  logBytes?: number;
   now?: () => number;
 }
 
@@ -84,6 +86,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       policy: options.policy ?? (() => defaultPolicy),
       forge: config.forge,
       admission,
+      ...(options.logBytes === undefined ? {} : { logBytes: options.logBytes }),
       log,
     });
     undo.push(() => service.dispose());

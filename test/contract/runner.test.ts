@@ -9,6 +9,7 @@ import { SallyportError } from '../../src/base/errors.ts';
 import type { TaskEvent } from '../../src/protocol/taskEvent.ts';
 import { SecretsFound } from '../../src/runner/secretsFound.ts';
 import { engineKinds, engines } from '../support/engines.ts';
+import { RemoteBench } from '../support/remoteBench.ts';
 import { assertWhole, bash, Bench, gitIn, type Turns } from '../support/tasks.ts';
 
 const root = resolve(import.meta.dirname, '..', '..');
@@ -42,15 +43,21 @@ async function fingerprint(repository: string): Promise<string> {
   return Buffer.concat(parts).toString();
 }
 
-for (const name of engineKinds) {
-  describe(`runner on ${name}`, function () {
+/** A runner of its own kind, and the same promises. */
+const kinds = [
+  ...engineKinds.map((name) => ({ title: name, name, Kind: Bench, remote: false })),
+  { title: 'a server with docker, from remote', name: 'docker' as const, Kind: RemoteBench, remote: true },
+];
+
+for (const { title, name, Kind, remote } of kinds) {
+  describe(`runner on ${title}`, function () {
     this.timeout('3m');
     let bench: Bench;
     let address: string;
 
     before(async () => {
       address = (await engines())[name];
-      bench = await Bench.open(address);
+      bench = await Kind.open(address);
       // The image, so that no test pays for it.
       const repositoryPath = await bench.repository();
       const { spec } = await bench.submit([{ text: 'ready' }], { repositoryPath });
@@ -232,7 +239,7 @@ for (const name of engineKinds) {
         join(folder, 'Dockerfile'),
         `ARG BASE=debian:trixie-slim\nFROM \${BASE}\nRUN echo ${Date.now()} && sleep 300\n`,
       );
-      const slow = await Bench.open(address, { containerFolder: folder });
+      const slow = await Kind.open(address, { containerFolder: folder });
       try {
         const repositoryPath = await slow.repository();
         const { spec } = await slow.submit([], { repositoryPath });
@@ -414,8 +421,9 @@ for (const name of engineKinds) {
     it('finds a task again after this process was killed, with its whole log', async () => {
       const repositoryPath = await bench.repository();
       const home = await mkdtemp(join(tmpdir(), 'sallyport-home-'));
-      const script = `import { Bench } from ${JSON.stringify(new URL('../support/tasks.ts', import.meta.url).href)};
-        const bench = await Bench.open(${JSON.stringify(address)}, { data: ${JSON.stringify(home)} });
+      const file = remote ? '../support/remoteBench.ts' : '../support/tasks.ts';
+      const script = `import { ${Kind.name} as Kind } from ${JSON.stringify(new URL(file, import.meta.url).href)};
+        const bench = await Kind.open(${JSON.stringify(address)}, { data: ${JSON.stringify(home)} });
         const bash = (command) => ({ tools: [{ name: 'Bash', input: { command } }] });
         const turns = Array.from({ length: 6 }, (_, i) => bash('sleep 0.5; git commit -q --allow-empty -m "Commit ' + i + '"'));
         const { spec } = await bench.submit([...turns, { text: 'ok' }], { repositoryPath: ${JSON.stringify(repositoryPath)} });
@@ -429,7 +437,7 @@ for (const name of engineKinds) {
       child.kill('SIGKILL');
       const id = line.toString().trim();
       await new Promise((passed) => setTimeout(passed, 1000));
-      const again = await Bench.open(address, { data: home });
+      const again = await Kind.open(address, { data: home });
       try {
         await again.service.open();
         const events = await again.events(id);
@@ -447,7 +455,7 @@ for (const name of engineKinds) {
     });
 
     it('ends a task whose sandbox was revived and never told what to do, and brings in its commits', async () => {
-      const own = await Bench.open(address);
+      const own = await Kind.open(address);
       const engine = await own.engine();
       try {
         const repositoryPath = await own.repository();
@@ -455,7 +463,7 @@ for (const name of engineKinds) {
           repositoryPath,
         });
         await own.events(spec.id, (event) => event.type === 'imported');
-        own.service.dispose();
+        await own.leave();
         const labels = { 'dev.sallyport.task': spec.id, 'dev.sallyport.role': 'sandbox' };
         const [sandbox] = await engine.list(labels);
         assert.ok(sandbox);
@@ -480,7 +488,7 @@ for (const name of engineKinds) {
     });
 
     it('lets a sandbox go on that was paused by a process that was killed', async () => {
-      const own = await Bench.open(address);
+      const own = await Kind.open(address);
       const engine = await own.engine();
       try {
         const repositoryPath = await own.repository();
@@ -489,7 +497,7 @@ for (const name of engineKinds) {
           { repositoryPath },
         );
         await own.events(spec.id, (event) => event.type === 'tool_use');
-        own.service.dispose();
+        await own.leave();
         const labels = { 'dev.sallyport.task': spec.id, 'dev.sallyport.role': 'sandbox' };
         const [sandbox] = await engine.list(labels);
         assert.ok(sandbox);
@@ -506,7 +514,7 @@ for (const name of engineKinds) {
     });
 
     it('takes a task up again from its labels when its files are lost', async () => {
-      const own = await Bench.open(address);
+      const own = await Kind.open(address);
       try {
         const repositoryPath = await own.repository();
         const { spec } = await own.submit(
@@ -514,7 +522,7 @@ for (const name of engineKinds) {
           { repositoryPath },
         );
         await own.events(spec.id, (event) => event.type === 'tool_use');
-        own.service.dispose();
+        await own.leave();
         await rm(join(own.data, 'tasks', spec.id), { recursive: true, force: true });
         await own.reopen();
         for (let i = 0; i < 100 && own.service.task(spec.id) === undefined; i++)
@@ -552,7 +560,7 @@ for (const name of engineKinds) {
     });
 
     it('refuses an evil commit, keeps the sandbox, and removes it only by force', async () => {
-      const own = await Bench.open(address);
+      const own = await Kind.open(address);
       try {
         const repositoryPath = await own.repository();
         const evil =
@@ -575,7 +583,7 @@ for (const name of engineKinds) {
     });
 
     it('ends a task that floods its log, and still brings in what it committed', async () => {
-      const own = await Bench.open(address);
+      const own = await Kind.open(address);
       try {
         own.logBytes = 1 << 20;
         await own.reopen();

@@ -21,6 +21,11 @@ export interface TestServerOptions {
   port?: number;
   turns?: Turns;
   policy?: UserPolicy;
+  /** Stands in for the scripted model. */
+  credentials?: () => Promise<ResolvedModel>;
+  containerFolder?: string;
+  /** Longest log of a task from the next start on, in bytes. */
+  logBytes?: number;
 }
 
 /** A port of the loopback that is free now. */
@@ -69,17 +74,23 @@ export class TestServer {
     const line = (level: string) => (message: string) => void this.log.push(`${level} ${message}`);
     this.running = await startServer({
       config: {
-        ...readConfig(env, { distFolder: join(root, 'dist'), containerFolder: join(root, 'container') }),
+        ...readConfig(env, {
+          distFolder: join(root, 'dist'),
+          containerFolder: this.options.containerFolder ?? join(root, 'container'),
+        }),
         engine: this.options.engine ?? 'unix:///nowhere/engine.sock',
       },
       version: '0.0.0-test',
       log: { debug: line('debug'), info: line('info'), warn: line('warn'), error: line('error') },
-      credentials: (): Promise<ResolvedModel> =>
-        Promise.resolve({
-          label: 'scripted model',
-          demonstration: true,
-          upstream: { kind: 'scripted', turns: this.turns },
-        }),
+      credentials:
+        this.options.credentials ??
+        ((): Promise<ResolvedModel> =>
+          Promise.resolve({
+            label: 'scripted model',
+            demonstration: true,
+            upstream: { kind: 'scripted', turns: this.turns },
+          })),
+      ...(this.options.logBytes === undefined ? {} : { logBytes: this.options.logBytes }),
       policy: () => this.policy,
     });
   }
