@@ -25,6 +25,7 @@ sallyport-runner serve
 sallyport-runner health
 sallyport-runner backup FILE
 sallyport-runner restore FILE
+sallyport-runner password LOGIN
 sallyport-runner budget TASK USD|none
 sallyport-runner allow TASK RULE
 
@@ -48,7 +49,7 @@ sallyport-runner allow TASK RULE
 
 serve starts the runner's server: HTTP, WebSocket and a dashboard. It is configured by environment variables, which
 docs/runner.md lists; without any it listens on this machine's port 7334 only. backup and restore move the data
-folder (SALLYPORT_HOME), backup also while the server runs.
+folder (SALLYPORT_HOME), backup also while the server runs. password gives a user of the server a new password, shown once.
 `;
 
 /** Throws `invalid_input` with what is wrong. */
@@ -92,6 +93,7 @@ async function main(): Promise<number> {
   if (command === 'serve') return await runServer(values.verbose ? terminalLog : serverLog);
   if (command === 'health') return await health();
   if (command === 'backup' || command === 'restore') return await backUpOrRestore(command, positionals[1]);
+  if (command === 'password') return await newPassword(positionals[1]);
   const sources = createModelSources({
     env: process.env,
     homeFolder: homedir(),
@@ -185,6 +187,13 @@ async function backUpOrRestore(command: 'backup' | 'restore', file: string | und
   const how =
     command === 'backup' ? `of ${folder} are in ${file}, with the key of the folder` : `are in ${folder}`;
   process.stdout.write(`${count.toLocaleString('en')} files ${how}.\n`);
+  return 0;
+}
+
+async function newPassword(login: string | undefined): Promise<number> {
+  if (login === undefined) throw invalid('"password" needs the login of a user.');
+  const { resetPassword } = await import('../server/serve.ts');
+  process.stdout.write(`${await resetPassword(defaultDataRoot(), login)}\n`);
   return 0;
 }
 

@@ -7,6 +7,7 @@ import { startServer, type RunningServer } from './startServer.ts';
 
 // The command line has everything of the server from here, as one bundle.
 export { backUp, restore } from './operation/backup.ts';
+export { resetPassword } from './operation/resetPassword.ts';
 
 export interface ServeOptions {
   env: Readonly<Record<string, string | undefined>>;

@@ -21,7 +21,7 @@ describe('the names of the server', () => {
       'LocalHost:7334',
       'a.localhost:7334',
     ])
-      assert.equal(isOwnName(local, host, 7334), true, host);
+      assert.equal(isOwnName(local, host, { localPort: 7334 }), true, host);
     for (const host of [
       'localhost',
       'localhost:80',
@@ -36,16 +36,20 @@ describe('the names of the server', () => {
       'localhost:7334/x',
       '[::ffff:10.0.0.1]:7334',
     ])
-      assert.equal(isOwnName(local, host, 7334), false, host);
+      assert.equal(isOwnName(local, host, { localPort: 7334 }), false, host);
   });
 
   it('follow the port that it really listens on', () => {
     assert.equal(
-      isOwnName({ ...local, port: 0, publicUrl: 'http://localhost:1' }, 'localhost:5000', 5000),
+      isOwnName({ ...local, port: 0, publicUrl: 'http://localhost:1' }, 'localhost:5000', {
+        localPort: 5000,
+      }),
       true,
     );
     assert.equal(
-      isOwnName({ ...local, port: 0, publicUrl: 'http://localhost:1' }, 'localhost:5001', 5000),
+      isOwnName({ ...local, port: 0, publicUrl: 'http://localhost:1' }, 'localhost:5001', {
+        localPort: 5000,
+      }),
       false,
     );
   });
@@ -58,7 +62,7 @@ describe('the names of the server', () => {
       'inner.example.com:81',
       'other.example.com:9000',
     ])
-      assert.equal(isOwnName(open, host, 8443), true, host);
+      assert.equal(isOwnName(open, host, { localPort: 8443 }), true, host);
     for (const host of [
       'runner.example.com:8443',
       'runner.example.com.',
@@ -68,22 +72,30 @@ describe('the names of the server', () => {
       '127.0.0.1:8443',
       '192.0.2.1:8443',
     ])
-      assert.equal(isOwnName(open, host, 8443), false, host);
+      assert.equal(isOwnName(open, host, { localPort: 8443 }), false, host);
   });
 
   it('are all of the loopback for a port that is published there', () => {
     const published = { ...local, host: '0.0.0.0' };
-    assert.equal(isOwnName(published, '127.0.0.1:7334', 7334), true);
-    assert.equal(isOwnName(published, 'evil.example:7334', 7334), false);
-    assert.equal(isOwnName(published, '192.0.2.1:7334', 7334), false);
+    assert.equal(isOwnName(published, '127.0.0.1:7334', { localPort: 7334 }), true);
+    assert.equal(isOwnName(published, 'evil.example:7334', { localPort: 7334 }), false);
+    assert.equal(isOwnName(published, '192.0.2.1:7334', { localPort: 7334 }), false);
+  });
+
+  it('are those of the loopback for a connection that came over it, wherever else it listens', () => {
+    const came = { localPort: 8443, localAddress: '::ffff:127.0.0.1' };
+    assert.equal(isOwnName(open, 'localhost:8443', came), true);
+    assert.equal(isOwnName(open, 'localhost:8444', came), false);
+    assert.equal(isOwnName(open, 'evil.example:8443', came), false);
+    assert.equal(isOwnName(open, 'localhost:8443', { ...came, localAddress: '192.0.2.1' }), false);
   });
 
   it('are no others, whatever is tried', () => {
     fc.assert(
       fc.property(fc.oneof(fc.domain(), fc.string(), fc.ipV4(), fc.ipV6()), fc.nat(70_000), (name, port) => {
         fc.pre(!/^(127\.|(.*\.)?localhost$|(0*:)*0*1$|runner\.example\.com$)/i.test(name));
-        assert.equal(isOwnName(local, `${name}:${port}`, 7334), false);
-        assert.equal(isOwnName(open, `${name}:${port}`, 8443), false);
+        assert.equal(isOwnName(local, `${name}:${port}`, { localPort: 7334 }), false);
+        assert.equal(isOwnName(open, `${name}:${port}`, { localPort: 8443 }), false);
       }),
     );
   });

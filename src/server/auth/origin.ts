@@ -6,6 +6,12 @@ import { isLoopbackName } from '../operation/readConfig.ts';
 
 type Names = Pick<ServerConfig, 'publicUrl' | 'allowedHosts' | 'host' | 'port' | 'tls'>;
 
+/** Where a connection came in. */
+interface Came {
+  localPort?: number | undefined;
+  localAddress?: string | undefined;
+}
+
 /** Asked by load balancers and engines under whatever name they have; it says nothing of anybody's. */
 const answersToAnyName = '/health';
 const safeMethods = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE']);
@@ -14,7 +20,7 @@ const safeMethods = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE']);
  * True when the request calls the server by a name of its own. A page of a foreign site whose name was made to lead here
  * calls it by the foreign name.
  */
-export function isOwnName(config: Names, host: string, localPort: number | undefined): boolean {
+export function isOwnName(config: Names, host: string, { localPort, localAddress = '' }: Came): boolean {
   const called = partsOf(host);
   if (called === undefined) return false;
   const known = new URL(config.publicUrl);
@@ -26,9 +32,9 @@ export function isOwnName(config: Names, host: string, localPort: number | undef
     // Published from a container on the loopback, it goes by all names of the loopback.
     if (isLoopbackName(known.hostname) && isLoopbackName(called.name)) return true;
   }
-  if (isLoopbackName(config.host) && isLoopbackName(called.name)) {
-    return calledPort === (localPort ?? config.port);
-  }
+  // Over the loopback, such as the health check inside a container, it goes by these names wherever else it listens.
+  const overLoopback = isLoopbackName(config.host) || isLoopbackName(plainAddress(localAddress));
+  if (overLoopback && isLoopbackName(called.name) && calledPort === (localPort ?? config.port)) return true;
   return config.allowedHosts.some((allowed) => {
     const own = partsOf(allowed.toLowerCase());
     if (own === undefined || own.name !== called.name) return false;
@@ -38,7 +44,7 @@ export function isOwnName(config: Names, host: string, localPort: number | undef
 
 /** Throws `forbidden` for a request that calls the server by a foreign name; false for one that may only ask whether it is well. */
 export function checkHost(config: Names, request: FastifyRequest): boolean {
-  if (isOwnName(config, request.host, request.socket.localPort)) return true;
+  if (isOwnName(config, request.host, request.socket)) return true;
   if (request.routeOptions.url === answersToAnyName) return false;
   throw new SallyportError(
     'forbidden',
