@@ -174,7 +174,7 @@ export class GitRemote implements Disposable {
 
   /** Where a server sends us on to: only to another path of its own. */
   private redirected(from: URL, location: string, service: GitService, redirects: number): URL {
-    const to = URL.canParse(location, from.href) ? new URL(location, from) : undefined;
+    const to = location !== '' && URL.canParse(location, from.href) ? new URL(location, from) : undefined;
     const good =
       to !== undefined &&
       redirects < maxRedirects &&
