@@ -13,6 +13,7 @@ import { statusView } from '../../src/vscode/view/statusView.ts';
 import { commitView, leftoversView, taskView } from '../../src/vscode/view/taskView.ts';
 import { evilEvents, evilPatch, evilStates, payloads } from '../support/evilViews.ts';
 import { FakeTaskService } from '../support/fakeTaskService.ts';
+import { type Look, lookAround, openAll } from '../support/lookAround.ts';
 import { shaOf } from '../support/specs.ts';
 
 const dist = resolve(import.meta.dirname, '..', '..', 'dist', 'webview');
@@ -21,48 +22,6 @@ const origin = 'http://panel.example.com';
 const obeyed = /[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u202a-\u202e\u2066-\u2069]/;
 /** What VS Code makes a link of in the text of a notification. */
 const notificationLink = /\[[^\]]+\]\((?:https?:\/\/|command:|file:)[^)\s]+/i;
-
-/** Looks into every shadow root: what there is of an attacker's, and all text. */
-const lookAround = `(() => {
-  const found = [];
-  let text = '';
-  const visit = (root) => {
-    for (const element of root.querySelectorAll('*')) {
-      const attributes = element.getAttributeNames();
-      if (attributes.some((name) => name === 'data-evil' || name.startsWith('on'))) found.push(element.outerHTML.slice(0, 200));
-      for (const name of ['href', 'src', 'xlink:href', 'action', 'formaction', 'srcdoc']) {
-        const value = element.getAttribute(name) ?? '';
-        if (/^(command|javascript|data|file|vscode):|evil/i.test(value)) found.push(name + '=' + value.slice(0, 100));
-      }
-      for (const name of attributes) if (name === 'title' || name.startsWith('aria-')) text += element.getAttribute(name) + '\\n';
-      if (element.shadowRoot !== null) visit(element.shadowRoot);
-    }
-    const walker = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
-    for (let node = walker.nextNode(); node !== null; node = walker.nextNode()) {
-      if (node.parentElement?.localName !== 'style') text += node.data + '\\n';
-    }
-  };
-  visit(document);
-  return { found, text, ran: globalThis.evil };
-})()`;
-
-interface Look {
-  found: string[];
-  text: string;
-  ran?: number;
-}
-
-/** Opens everything that can be opened. */
-const openAll = `(() => {
-  const visit = (root) => {
-    for (const element of root.querySelectorAll('*')) {
-      if (element.getAttribute('aria-expanded') === 'false') element.click();
-      if (element.localName === 'details') element.open = true;
-      if (element.shadowRoot !== null) visit(element.shadowRoot);
-    }
-  };
-  visit(document);
-})()`;
 
 describe('promise 6: text of an agent is text', function () {
   this.timeout('3m');
