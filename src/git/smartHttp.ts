@@ -333,7 +333,8 @@ export class SideBand {
       const rest = line.subarray(1);
       if (band === 1) yield rest;
       else if (band === 2) this.said = (this.said + rest.toString('utf8')).slice(-maxWords);
-      else if (band === 3) throw new Error(`it said: ${safeLine(rest.toString('utf8'), 300)}`);
+      else if (band === 3)
+        throw new Error(`it said: ${safeLine(rest.toString('utf8').replaceAll('\0', ''), 300)}`);
       else other(line.toString('utf8'));
     }
   }

@@ -30,6 +30,8 @@ const watchMs = 10 * 60_000;
 const maxWatched = 50;
 /** How many tasks are attended to at once. */
 const atOnce = 4;
+/** How many tasks' last states are remembered, so that nothing is done twice. */
+const maxJobs = 1000;
 /** What is over for so long is left alone after a restart, in milliseconds. */
 const freshMs = 24 * 60 * 60_000;
 
@@ -92,9 +94,19 @@ class ForgePublisher implements Publisher {
     const job = this.jobs.get(id) ?? { task, done: '', running: false, told: true };
     job.task = task;
     this.jobs.set(id, job);
+    if (this.jobs.size > maxJobs) this.forget(id);
     if (job.running || keyOf(task) === job.done) return;
     job.running = true;
     void this.attend(job).finally(() => (job.running = false));
+  }
+
+  /** The oldest that nothing is done for: should it change again, it is looked at anew. */
+  private forget(but: TaskId): void {
+    for (const [id, { running }] of this.jobs) {
+      if (running || id === but) continue;
+      this.jobs.delete(id);
+      return;
+    }
   }
 
   /** Works until nothing has changed meanwhile. Never rejects. */
