@@ -98,7 +98,7 @@ describe('forge on docker', () => {
     const { id } = await submit({
       prompt: 'In the acme api, fix the token refresh',
       source: { kind: 'find', confirm: true },
-      switches: { draftEarly: true, autoPullRequest: true },
+      switches: { commitEach: true, draftEarly: true, autoPullRequest: true },
       branch: 'claude/refresh',
     });
     const found = await until(id, ({ stage }) => stage === 'confirming' || stage === 'failed');
@@ -141,6 +141,7 @@ describe('forge on docker', () => {
     const { spec } = done.state as unknown as TaskState;
     assert.equal(spec.prompt, 'Fix the token refresh.');
     assert.equal(spec.forge, undefined);
+    assert.match(spec.agent.instructions ?? '', /Commit after each logical change/);
     assert.equal(app.git('log', '--format=%s', 'claude/refresh'), 'Test it\nRefresh the token\nFirst');
     assert.equal(app.git('show', 'claude/refresh:two'), 'two');
     assert.equal(forge.pulls.length, 1);

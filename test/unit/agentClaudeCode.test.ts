@@ -47,6 +47,18 @@ describe('agentClaudeCode', () => {
     assert.ok(!JSON.stringify([argv, files]).includes('the-token'));
   });
 
+  it('adds instructions before the options of the user, which stand', () => {
+    const { argv, stdin } = claudeCode.command(
+      aSpec({
+        agent: { kind: 'claude-code', args: ['--verbose'], instructions: 'Commit often.' },
+        prompt: 'Go',
+      }),
+      place,
+    );
+    assert.deepEqual(argv.slice(-3), ['--append-system-prompt', 'Commit often.', '--verbose']);
+    assert.equal(stdin, 'Go');
+  });
+
   it('speaks the protocol of the service, and shows nothing but the token of the task', () => {
     const envFor = (service: NonNullable<TaskSpec['model']['service']>): Record<string, string> =>
       claudeCode.command(aSpec({ model: { ...spec.model, service } }), place).env;

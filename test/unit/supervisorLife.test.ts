@@ -31,6 +31,20 @@ describe('supervisorLife', () => {
     assert.deepEqual(ofType(events, 'leftovers'), []);
   });
 
+  it('tells the agent where the forge can be read, where its task may', async () => {
+    const script = `echo "$SALLYPORT_FORGE_URL $SALLYPORT_FORGE_TOKEN $BASE_URL"; ${result}`;
+    const words = async (change: { forge?: boolean }): Promise<string[]> =>
+      ofType(await sandbox.run(script, change), 'output').map(({ text }) => text ?? '');
+    const [said = ''] = await words({ forge: true });
+    const [url, token, base] = said.split(' ');
+    assert.equal(url, `${base ?? ''}/forge`);
+    assert.equal(token, 'task-token');
+    sandbox.dispose();
+    sandbox = new Sandbox();
+    const [silence = ''] = await words({});
+    assert.match(silence, /^ {2}http:/);
+  });
+
   it('starts no agent when anything gets out', async () => {
     sandbox.restart({
       proveEgress: () => Promise.resolve([{ what: 'DNS', blocked: false, detail: 'answered' }]),
