@@ -183,7 +183,7 @@ export class Broker implements Disposable {
         host: ledgerText(host),
         port,
         method: ledgerText(method),
-        path: ledgerText(forForge ? `${path}${query}` : path),
+        path: ledgerText(forForge ? `${path.slice(forgePrefix)}${query}` : path),
         ...rest,
         ...(reason === undefined ? {} : { reason: reason.slice(0, 1000) }),
         ...(response.headersSent ? { status: response.statusCode } : {}),

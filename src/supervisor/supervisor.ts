@@ -232,7 +232,7 @@ export class Supervisor implements Disposable {
     const below = own ? imageEnvironment(this.options.environment ?? {}) : {};
     this.surroundings = { ...below, ...proxy.env };
     // The gateway asks for the task's token there too, which is worth nothing elsewhere.
-    const forge = { SALLYPORT_FORGE_URL: `${baseUrl}/forge`, SALLYPORT_FORGE_TOKEN: token };
+    const forge = { SALLYPORT_FORGE_URL: `${baseUrl}/forge`, SALLYPORT_TASK_TOKEN: token };
     const env = { ...below, ...proxy.env, ...command.env, ...(spec.forge === true ? forge : {}) };
     this.timer = new PausableTimer(spec.limits.timeMs, () => this.interrupt('time'), this.clockRuns);
     this.run = runAgent({ ...command, env }, workspace, adapter.reader(spec), this.log, this.conversation);

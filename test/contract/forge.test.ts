@@ -14,7 +14,7 @@ import { bash, only, printed } from '../support/tasks.ts';
 
 /** As an agent reads the forge: with what its environment says. */
 function curl(path: string): string {
-  return `curl -sS -w ' %{http_code}\\n' -H "Authorization: Bearer $SALLYPORT_FORGE_TOKEN" "$SALLYPORT_FORGE_URL${path}"`;
+  return `curl -sS -w ' %{http_code}\\n' -H "Authorization: Bearer $SALLYPORT_TASK_TOKEN" "$SALLYPORT_FORGE_URL${path}"`;
 }
 
 const answer = (json: unknown): string =>
@@ -116,9 +116,9 @@ describe('forge on docker', () => {
     assert.deepEqual(
       requests.map(({ path, verdict, status }) => [path, verdict, status]),
       [
-        ['/forge/user/repos?per_page=100', 'allowed', 200],
-        ['/forge/repos/acme/api/readme', 'allowed', 200],
-        ['/forge/user/emails', 'blocked', 403],
+        ['/user/repos?per_page=100', 'allowed', 200],
+        ['/repos/acme/api/readme', 'allowed', 200],
+        ['/user/emails', 'blocked', 403],
       ],
     );
     const pushesBefore = git.seen.length;

@@ -73,7 +73,7 @@ describe('forgeGateway', () => {
     const [good, bad] = gateway.saidOf('request');
     assert.deepEqual(
       [good?.kind, good?.host, good?.port, good?.method, good?.path, good?.verdict, good?.status],
-      ['forge', 'localhost', fake.port, 'GET', '/forge/repos/octo/app/readme?ref=main', 'allowed', 200],
+      ['forge', 'localhost', fake.port, 'GET', '/repos/octo/app/readme?ref=main', 'allowed', 200],
     );
     assert.ok((good?.bytesIn ?? 0) > 0);
     assert.deepEqual([bad?.kind, bad?.verdict, bad?.status], ['forge', 'blocked', 403]);

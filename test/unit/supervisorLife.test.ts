@@ -32,7 +32,7 @@ describe('supervisorLife', () => {
   });
 
   it('tells the agent where the forge can be read, where its task may', async () => {
-    const script = `echo "$SALLYPORT_FORGE_URL $SALLYPORT_FORGE_TOKEN $BASE_URL"; ${result}`;
+    const script = `echo "$SALLYPORT_FORGE_URL $SALLYPORT_TASK_TOKEN $BASE_URL"; ${result}`;
     const words = async (change: { forge?: boolean }): Promise<string[]> =>
       ofType(await sandbox.run(script, change), 'output').map(({ text }) => text ?? '');
     const [said = ''] = await words({ forge: true });

@@ -122,7 +122,7 @@ When it cannot be said which repository is meant:
 
 The forge is read with
 
-    curl -sS -H "Authorization: Bearer $SALLYPORT_FORGE_TOKEN" "$SALLYPORT_FORGE_URL/user/repos?per_page=100&sort=pushed"
+    curl -sS -H "Authorization: Bearer $SALLYPORT_TASK_TOKEN" "$SALLYPORT_FORGE_URL/user/repos?per_page=100&sort=pushed"
 
 and, in place of \`/user/repos\`: \`/search/repositories?q=WORDS\`, \`/repos/OWNER/NAME\`, \`/repos/OWNER/NAME/readme\`,
 \`/repos/OWNER/NAME/contents/PATH\`, \`/repos/OWNER/NAME/branches\`. Lists have pages: \`&page=2\`. Contents come in base64. Nothing else
