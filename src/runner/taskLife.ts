@@ -11,7 +11,7 @@ import { engineWarnings } from '../engine/warnings.ts';
 import type { Quarantine } from '../git/quarantine.ts';
 import { SessionId } from '../protocol/grammar.ts';
 import type { ByteStream } from '../protocol/runner.ts';
-import { hasOwnImage } from '../protocol/task.ts';
+import { defaultIdleMs, hasOwnImage } from '../protocol/task.ts';
 import type { FailureKind, RunnerBody, Stage, TaskEvent } from '../protocol/taskEvent.ts';
 import { hasEnded, initialState, reduce, type TaskState } from '../protocol/taskState.ts';
 import { WireDecoder, type WireItem } from '../protocol/wire.ts';
@@ -100,6 +100,8 @@ export class TaskLife {
   private verdict: Extract<RunnerBody, { type: 'ended' }> | undefined;
   /** Of the time limit that is kept from outside. */
   private clock: PausableTimer | undefined;
+  /** Of the wait for the message after `said`. */
+  private idle: { said: string | undefined; timer: PausableTimer; renew: () => void } | undefined;
   private clockTold: Promise<void> = Promise.resolve();
   private clockRuns: boolean | undefined;
   private answering: Promise<void> = Promise.resolve();
@@ -434,6 +436,7 @@ export class TaskLife {
     // Whoever attended to it before may not have come to tell it.
     const running = this.current.paused === undefined;
     this.clock.setRunning(running && this.current.phase !== 'waiting');
+    this.watchIdle(engine, sandbox.id);
     if (known === undefined && !revived) this.setClock(running);
     const guarding = this.guardDisk(engine, sandbox.id, keepingSignal);
     try {
@@ -449,6 +452,8 @@ export class TaskLife {
     } finally {
       this.clock.dispose();
       this.clock = undefined;
+      this.idle?.timer.dispose();
+      this.idle = undefined;
       over.abort();
       await keeping;
       await guarding;
@@ -533,6 +538,27 @@ export class TaskLife {
       this.timeIsUp = true;
       engine.stop(id, 2).catch(() => undefined);
     });
+  }
+
+  /**
+   * A conversation waits no longer than its supervisor says it will, for each message of the user's: what a sandbox says of
+   * waiting is a claim, and stops the clock.
+   */
+  private watchIdle(engine: Engine, id: string): void {
+    const { conversation, spec } = this.current;
+    if (conversation === undefined) return;
+    const said = conversation.said.at(-1);
+    const timer = new PausableTimer(
+      (spec.limits.idleMs ?? defaultIdleMs) + overtime,
+      () => {
+        if (hasEnded(this.current)) return;
+        this.timeIsUp = true;
+        engine.stop(id, 2).catch(() => undefined);
+      },
+      this.current.phase === 'waiting',
+    );
+    this.idle?.timer.dispose();
+    this.idle = { said, timer, renew: () => this.watchIdle(engine, id) };
   }
 
   /** The time in which a budget is used up is not the agent's. */
@@ -858,6 +884,8 @@ export class TaskLife {
   fold(state: TaskState): void {
     this.current = state;
     this.clock?.setRunning(state.paused === undefined && state.phase !== 'waiting');
+    if (this.idle?.said !== state.conversation?.said.at(-1)) this.idle?.renew();
+    this.idle?.timer.setRunning(state.phase === 'waiting');
   }
 }
 

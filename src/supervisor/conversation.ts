@@ -13,7 +13,7 @@ export interface ConversationOptions {
   collect: () => Promise<void>;
   /** Says whether the agent works now, or waits for the user. */
   onWorking: (working: boolean) => void;
-  /** How long it waits for the next message, in milliseconds. */
+  /** How long it waits for the next message in all, whatever the agent does meanwhile by itself, in milliseconds. */
   idleMs: number;
 }
 
@@ -106,7 +106,8 @@ export class Conversation implements Disposable, Listener {
         return;
       }
       this.options.onWorking(false);
-      this.idle = new PausableTimer(this.options.idleMs, () => this.finish('idle'));
+      this.idle ??= new PausableTimer(this.options.idleMs, () => this.finish('idle'), false);
+      this.idle.setRunning(true);
     });
   }
 
@@ -126,7 +127,11 @@ export class Conversation implements Disposable, Listener {
   }
 
   private beginTurn(message?: string): void {
-    this.idle?.dispose();
+    this.idle?.setRunning(false);
+    if (message !== undefined) {
+      this.idle?.dispose();
+      this.idle = undefined;
+    }
     this.state = 'working';
     this.number++;
     this.options.emit({
