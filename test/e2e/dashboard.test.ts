@@ -345,7 +345,7 @@ describe('the dashboard', function () {
       };
       const found = {
         ...view,
-        id: [...id].reverse().join(''),
+        id: `${id}0`,
         stage: 'confirming',
         summary: undefined,
         source: { kind: 'find', confirm: true },

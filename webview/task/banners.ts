@@ -132,7 +132,7 @@ export function pausedBanner(
 
 /** That nothing can come of the task now, and what is shown is as it was. */
 export function awayBanner(runner: string, since: number, reconnect: () => void): TemplateResult {
-  const time = new Date(since).toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' });
+  const time = new Date(since).toLocaleTimeString([], { hour: '2-digit', minute: '2-digit', hour12: false });
   return html`<div class="banners" role="status" aria-label="Runner">
     <div class="banner was-blocked">
       ${icon('clock')}

@@ -1,0 +1,274 @@
+import assert from 'node:assert/strict';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { decodeEvents, type PanelMessage } from '../../src/protocol/panelMessages.ts';
+import { closeCodes } from '../../src/protocol/runnerApi.ts';
+import type { TaskEvent } from '../../src/protocol/taskEvent.ts';
+import { initialState, reduce } from '../../src/protocol/taskState.ts';
+import { type Follower, Live, type Socket } from '../../webview/dashboard/live.ts';
+import { TaskHost, type TaskSurroundings } from '../../webview/dashboard/taskHost.ts';
+import { aCommit, aSpec } from '../support/specs.ts';
+
+class FakeSocket implements Socket {
+  onopen: (() => void) | null = null;
+  onmessage: ((event: { data: unknown }) => void) | null = null;
+  onclose: ((event: { code: number }) => void) | null = null;
+  readonly sent: unknown[] = [];
+  closed = false;
+
+  send(text: string): void {
+    this.sent.push(JSON.parse(text));
+  }
+
+  close(): void {
+    this.closed = true;
+  }
+
+  say(message: unknown): void {
+    this.onmessage?.({ data: JSON.stringify(message) });
+  }
+
+  hello(tasks: string[] = []): void {
+    this.say({ type: 'hello' });
+    this.say({ type: 'tasks', tasks: tasks.map((id) => ({ id })) });
+  }
+
+  end(code = 1006): void {
+    this.onclose?.({ code });
+  }
+}
+
+describe('the stream of the dashboard', () => {
+  let sockets: FakeSocket[];
+  let signedIn: boolean;
+  let live: Live;
+  let signedOut: number;
+
+  beforeEach(() => {
+    sockets = [];
+    signedIn = true;
+    signedOut = 0;
+    live = new Live(
+      () => {
+        const socket = new FakeSocket();
+        sockets.push(socket);
+        return socket;
+      },
+      () => Promise.resolve(signedIn),
+    );
+    live.onSignedOut = () => (signedOut += 1);
+    live.start();
+  });
+  afterEach(() => live.stop());
+
+  const socket = (at: number): FakeSocket => {
+    const one = sockets[at];
+    assert.ok(one !== undefined);
+    return one;
+  };
+  const follower = (got: TaskEvent[]): Follower => ({
+    last: () => got.at(-1)?.n ?? 0,
+    events: (events) => void got.push(...events),
+    over: () => undefined,
+  });
+  const output = (n: number): TaskEvent => ({ n, t: 0, type: 'output', stream: 'stdout', text: String(n) });
+
+  it('goes on after the last event when the connection comes back', async () => {
+    const got: TaskEvent[] = [];
+    live.follow('a', follower(got));
+    assert.deepEqual(socket(0).sent, [], 'nothing is asked before the greeting');
+    socket(0).hello();
+    assert.deepEqual(socket(0).sent, [{ type: 'follow', task: 'a', after: 0 }]);
+    socket(0).say({ type: 'events', task: 'a', events: [output(1), output(2)] });
+    socket(0).end();
+    await sleep(0);
+    assert.equal(live.connection, 'lost');
+    assert.ok(live.nextAttempt > Date.now());
+    live.hurry();
+    socket(1).hello();
+    assert.deepEqual(socket(1).sent, [{ type: 'follow', task: 'a', after: 2 }]);
+    assert.equal(live.connection, 'live');
+    // What an old connection still says is not heard.
+    socket(0).say({ type: 'events', task: 'a', events: [output(9)] });
+    assert.deepEqual(
+      got.map(({ n }) => n),
+      [1, 2],
+    );
+  });
+
+  it('forgets what was removed while it was away, also when the tasks come in pieces', async () => {
+    socket(0).hello(['a', 'b']);
+    socket(0).end();
+    await sleep(0);
+    assert.deepEqual([...live.tasks.keys()], ['a', 'b'], 'what is known stays in sight meanwhile');
+    live.hurry();
+    socket(1).hello(['b']);
+    socket(1).say({ type: 'tasks', tasks: [{ id: 'c' }] });
+    socket(1).say({ type: 'task', task: { id: 'd', state: { large: true } } });
+    socket(1).say({ type: 'removed', task: 'c' });
+    assert.deepEqual([...live.tasks.keys()], ['b', 'd']);
+    assert.deepEqual(live.tasks.get('d'), { id: 'd' });
+  });
+
+  it('comes back by itself', async () => {
+    socket(0).end();
+    while (sockets.length < 2) await sleep(20);
+    socket(1).hello();
+    assert.equal(live.connection, 'live');
+  });
+
+  it('says when the session is over, and does not try again', async () => {
+    socket(0).hello(['a']);
+    socket(0).end(closeCodes.unauthorized);
+    await sleep(0);
+    assert.equal(signedOut, 1);
+    assert.equal(sockets.length, 1);
+  });
+
+  it('asks in another way when it is not let in at all', async () => {
+    signedIn = false;
+    socket(0).end();
+    await sleep(0);
+    assert.equal(signedOut, 1);
+  });
+
+  it('follows no more when nobody listens', () => {
+    socket(0).hello();
+    const stop = live.follow('a', follower([]));
+    stop();
+    stop();
+    assert.deepEqual(socket(0).sent.at(-1), { type: 'unfollow', task: 'a' });
+    assert.equal(socket(0).sent.length, 2);
+  });
+});
+
+describe('the host of a task in a browser', () => {
+  const spec = aSpec();
+  const events: TaskEvent[] = [
+    { n: 1, t: 1, type: 'submitted', spec },
+    { n: 2, t: 2, type: 'started', s: 1, spec, supervisor: '1' },
+    { n: 3, t: 3, type: 'text', s: 2, text: 'x'.repeat(50) },
+    { n: 4, t: 4, type: 'commit', s: 3, commit: aCommit('a') },
+    { n: 5, t: 5, type: 'imported', tips: [aCommit('a').sha] },
+  ];
+  const stateAt = (n: number) => events.slice(0, n).reduce(reduce, initialState(spec, 1));
+
+  function aHost(change: Partial<TaskSurroundings> = {}, steer = true) {
+    const messages: PanelMessage[] = [];
+    const calls: unknown[] = [];
+    let follower: Follower | undefined;
+    const around: TaskSurroundings = {
+      state: () => Promise.resolve(stateAt(3)),
+      follow: (one) => {
+        follower = one;
+        return () => (follower = undefined);
+      },
+      patch: () => Promise.resolve({ text: 'diff', truncated: false }),
+      answer: (answer) => Promise.resolve(void calls.push(answer)),
+      raise: (scope, usd) => Promise.resolve(void calls.push([scope, usd])),
+      act: (action) => Promise.resolve(void calls.push(action)),
+      copy: (text) => Promise.resolve(void calls.push(text)),
+      event: (n) => events[n - 1],
+      showText: (title, text) => void calls.push([title, text]),
+      exportLedger: () => Promise.resolve(),
+      failed: (thrown) => void calls.push(thrown),
+      saved: () => undefined,
+      save: () => undefined,
+      ...change,
+    };
+    const host = new TaskHost(around, steer);
+    host.onMessage((message) => messages.push(message));
+    return { host, messages, calls, follower: () => follower };
+  }
+  const shownEvents = (messages: readonly PanelMessage[]): number[] =>
+    messages.flatMap((message) =>
+      message.type === 'events' ? decodeEvents(message.data).map(({ n }) => n) : [],
+    );
+
+  it('brings the state, then every event once, and folds what is new into the state', async () => {
+    const { host, messages, follower } = aHost();
+    host.send({ type: 'ready', after: 0 });
+    await sleep(0);
+    follower()?.events(events.slice(0, 2));
+    follower()?.events(events.slice(1, 5));
+    await sleep(150);
+    assert.deepEqual(shownEvents(messages), [1, 2, 3, 4, 5]);
+    const batches = messages.filter((message) => message.type === 'events');
+    assert.deepEqual(
+      batches.map(({ first }) => first),
+      batches.map((_, at) => at === 0),
+    );
+    assert.deepEqual(
+      batches.map(({ live }) => live),
+      [false, false, true],
+      'live once all is through that there was at the beginning',
+    );
+    const states = messages.filter((message) => message.type === 'state');
+    assert.deepEqual(
+      states.slice(0, 1).map(({ state, result }) => ({ state, result })),
+      [{ state: stateAt(3), result: undefined }],
+    );
+    assert.deepEqual(states.at(-1)?.state, stateAt(5));
+    assert.deepEqual(states.at(-1)?.result, { from: spec.snapshot.commit, to: aCommit('a').sha });
+    assert.equal(follower()?.last(), 5);
+  });
+
+  it('says that the task is gone', async () => {
+    const { host, messages } = aHost({ state: () => Promise.resolve(undefined) });
+    host.send({ type: 'ready', after: 0 });
+    await sleep(0);
+    assert.deepEqual(messages, [{ type: 'removed' }]);
+  });
+
+  it('turns requests of the panel into those of the server, and tells of what went wrong', async () => {
+    const refusal = Object.assign(new Error('No.'), { mend: 'Ask somebody else.' });
+    const { host, messages, calls } = aHost({
+      patch: () => Promise.reject(refusal),
+      copy: () => Promise.reject(refusal),
+    });
+    host.send({ type: 'allow', scope: 'task', rule: 'one.example.com' });
+    host.send({ type: 'refuse', host: 'two.example.com' });
+    host.send({ type: 'raise', scope: 'task', usd: 3 });
+    host.send({ type: 'action', action: 'stop' });
+    host.send({ type: 'openText', event: 3 });
+    host.send({ type: 'patch', request: 7 });
+    host.send({ type: 'copy', text: 'x' });
+    await sleep(0);
+    assert.deepEqual(calls, [
+      { allow: 'task', rule: 'one.example.com' },
+      { refuse: 'two.example.com' },
+      ['task', 3],
+      'stop',
+      ['Event 3', 'x'.repeat(50)],
+      refusal,
+    ]);
+    assert.deepEqual(messages, [
+      { type: 'patch', request: 7, error: { message: 'No.', mend: 'Ask somebody else.' } },
+    ]);
+  });
+
+  it('says nothing more when it is disposed, and stops following', async () => {
+    const { host, messages, follower } = aHost();
+    host.send({ type: 'ready', after: 0 });
+    await sleep(0);
+    const one = follower();
+    const before = messages.length;
+    host.dispose();
+    host.dispose();
+    one?.events(events);
+    await sleep(150);
+    assert.equal(messages.length, before);
+    assert.equal(follower(), undefined);
+  });
+
+  it('never offers what needs an editor or a repository, and nothing at all to who only looks', () => {
+    const { host } = aHost({}, false);
+    assert.deepEqual(host.can, {
+      steer: false,
+      buttons: false,
+      accept: false,
+      editor: false,
+      machine: false,
+      place: 'Repository',
+    });
+  });
+});
