@@ -144,6 +144,24 @@ export class Mirror implements Disposable {
     return this.current?.sandboxRemoved === true && this.current.lastEvent >= (lastEvent ?? 0);
   }
 
+  /** True when there is more here than the runner has, so that its numbers mean other events by now. */
+  isAhead(lastEvent: number): boolean {
+    return this.release !== undefined && this.next - 1 > lastEvent;
+  }
+
+  /** The runner has begun the log anew, out of a backup or of what was left of the sandbox. What was here is kept aside. */
+  async beginAnew(): Promise<void> {
+    const { log } = this;
+    this.following = undefined;
+    this.drop();
+    await this.working?.catch(() => undefined);
+    await this.letGo();
+    if (log !== undefined) await rename(log.path, join(this.folder, `former-${Date.now()}.ndjson`));
+    this.current = undefined;
+    this.commits = undefined;
+    await this.load();
+  }
+
   quarantine(): Quarantine {
     const { current } = this;
     if (current === undefined) throw notYet(this.id);
@@ -406,13 +424,20 @@ export class Mirror implements Disposable {
     await release?.();
   }
 
+  /** Forgets what waits. */
+  private drop(): void {
+    const bytes = this.queue.reduce((sum, waiting) => sum + waiting.bytes, 0);
+    this.queue = [];
+    this.queued -= bytes;
+    this.source.account(-bytes);
+  }
+
   /** Ends what is under way; resolves when nothing of it touches the folder any more. */
   async close(): Promise<void> {
     this.over.abort();
     this.following = undefined;
     clearTimeout(this.gapTimer);
-    this.source.account(-this.queue.reduce((sum, { bytes }) => sum + bytes, 0));
-    this.queue = [];
+    this.drop();
     await this.working?.catch(() => undefined);
     await this.owning?.catch(() => undefined);
     await this.letGo();

@@ -219,7 +219,7 @@ export class RemoteRunner implements TaskRunner {
         this.views.clear();
         const listed = new Set(message.tasks.map(({ id }) => id));
         // Newest first, as a user would look at them.
-        for (const view of [...message.tasks].sort((a, b) => (a.id < b.id ? 1 : -1))) this.consider(view);
+        for (const view of [...message.tasks].sort((a, b) => (a.id < b.id ? 1 : -1))) this.considerAnew(view);
         void this.dropMissing(listed);
         return;
       }
@@ -240,6 +240,31 @@ export class RemoteRunner implements TaskRunner {
         this.options.log.warn(`The runner: ${message.problem.code}: ${message.problem.detail.slice(0, 500)}`);
         if (message.task !== undefined) this.followLater(message.task);
     }
+  }
+
+  /** A list is younger than all that came before it. */
+  private considerAnew(view: TaskView): void {
+    const { id, summary } = view;
+    const mirror = this.mirrors.get(id);
+    if (mirror?.isAhead(summary?.lastEvent ?? 0) !== true) {
+      this.consider(view);
+      return;
+    }
+    this.views.set(id, view);
+    this.trouble.fire(
+      new SallyportError(
+        'log_damaged',
+        `The runner has less of the task ${id} than this machine: it was set back.`,
+        'The log is fetched anew; what was here is kept beside it, and the commits stay.',
+      ),
+    );
+    mirror.beginAnew().then(
+      () => {
+        const now = this.views.get(id);
+        if (now !== undefined) this.consider(now);
+      },
+      (thrown: unknown) => this.trouble.fire(asSallyportError(thrown)),
+    );
   }
 
   private consider(view: TaskView): void {
