@@ -7,6 +7,7 @@ import { openRepository } from '../git/repository.ts';
 import { scanSnapshot } from '../git/secretScan.ts';
 import { takeSnapshot } from '../git/snapshot.ts';
 import { defaultBranchName, isBranchName, maxPromptLength, type TaskId } from '../protocol/grammar.ts';
+import { leftoversRange, resultRange } from '../protocol/ranges.ts';
 import {
   defaultLimits,
   newTaskId,
@@ -304,17 +305,11 @@ export class RunnerTasks implements ServedTasks {
   }
 
   result(id: TaskId): Range | undefined {
-    const task = this.known(id);
-    const imported = new Set(task.imported);
-    const brought = task.commits.filter((commit) => imported.has(commit.sha));
-    const newest = brought.findLast((commit) => commit.branch === task.spec.branch) ?? brought.at(-1);
-    return newest && { from: task.spec.snapshot.commit, to: newest.sha };
+    return resultRange(this.known(id));
   }
 
   leftovers(id: TaskId): Range | undefined {
-    const { leftovers, imported } = this.known(id);
-    if (leftovers === undefined || !imported.includes(leftovers.commit)) return undefined;
-    return { from: leftovers.parent, to: leftovers.commit };
+    return leftoversRange(this.known(id));
   }
 
   async changes(id: TaskId, range = this.result(id)): Promise<DetailedChange[]> {
