@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { needsUser } from '../../src/protocol/egressQuestions.ts';
-import type { TaskEvent, TaskEventBody } from '../../src/protocol/taskEvent.ts';
+import type { TaskEventBody } from '../../src/protocol/taskEvent.ts';
 import { parseTaskEvent } from '../../src/protocol/taskEvent.ts';
 import { initialState, reduce, type TaskState } from '../../src/protocol/taskState.ts';
 import { phaseLabel } from '../../src/protocol/words.ts';
