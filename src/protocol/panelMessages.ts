@@ -78,8 +78,11 @@ export type PanelMessage =
       /** What would be accepted; undefined while nothing is in the quarantine. */
       result?: { from: string; to: string };
       leftovers?: { from: string; to: string };
-      /** Where it runs, when there are several places; and since when nothing can come from there, by the host's clock. */
-      runner?: { name: string; since?: number };
+      /**
+       * Where it runs, when there are several places; since when nothing can come from there, by the host's clock; and
+       * whether it is another user's, and can only be looked at.
+       */
+      runner?: { name: string; since?: number; readOnly?: boolean };
       /** Clock of the host when it was sent. */
       now: number;
     }

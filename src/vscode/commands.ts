@@ -242,7 +242,7 @@ async function choose(
   const picked = await vscode.window.showQuickPick(
     candidates.map((state) => ({
       label: safeLine(state.spec.title),
-      description: [tasks.whereabouts(state.spec.id)?.runner, phaseLabel(state), summary(state, now)]
+      description: [tasks.whereabouts(state.spec.id)?.name, phaseLabel(state), summary(state, now)]
         .filter((text) => text !== undefined)
         .join(' · '),
       state,
@@ -287,6 +287,13 @@ async function acceptAsBranch(tasks: Tasks, state: TaskState): Promise<string | 
       'invalid_input',
       'This task has no commit to accept yet.',
       'Wait for its first commit.',
+    );
+  }
+  if (repository.path === '') {
+    throw new SallyportError(
+      'invalid_input',
+      'This task was not sent from a repository of this machine, so there is none to make the branch in.',
+      'Fetch the branch that the runner pushed, or accept the task where it was sent from.',
     );
   }
   const name = await vscode.window.showInputBox({

@@ -313,13 +313,12 @@ function promptBox(
     ],
     ['edit', button('edit', 'Write in an Editor')],
   );
-  const away = abilitiesOf(place).needsCredential
-    ? ''
-    : `Runs on ${safeLine(place.name, 60)}${awayWords(place)}. `;
+  const away = awayWords(place);
   box.title = several ? `New Task on ${safeLine(place.name, 60)}` : 'New Task';
   box.value = value;
+  box.valueSelection = [value.length, value.length];
   box.placeholder = 'What is to be done? The agent works on a private copy.';
-  box.prompt = `${away}${networkLine(used)} Enter starts the task; for a long prompt use the pencil.`;
+  box.prompt = `${away === '' ? '' : `${away} `}${networkLine(used)} Enter starts the task; for a long prompt use the pencil.`;
   box.buttons = what.map(([, shown]) => shown);
   box.ignoreFocusOut = true;
   const { promise, resolve } = Promise.withResolvers<Step | undefined>();

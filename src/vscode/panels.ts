@@ -273,9 +273,7 @@ class TaskPanel implements vscode.Disposable {
         state,
         ...(result === undefined ? {} : { result }),
         ...(leftovers === undefined ? {} : { leftovers }),
-        ...(where === undefined
-          ? {}
-          : { runner: { name: where.runner, ...(where.since === undefined ? {} : { since: where.since }) } }),
+        ...(where === undefined ? {} : { runner: where }),
         now: Date.now(),
       });
     } catch (thrown) {

@@ -72,8 +72,8 @@ export class Runners implements vscode.Disposable {
   }
 
   /** False for a task that another user shares: it can only be looked at. */
-  mayChange(place: string | undefined, task: string): boolean {
-    return this.open.get(place ?? '')?.service.mayChange(task) ?? true;
+  mayChange(place: string, task: string): boolean {
+    return this.open.get(place)?.service.mayChange(task) ?? true;
   }
 
   dispose(): void {

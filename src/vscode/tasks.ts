@@ -82,7 +82,11 @@ export class Tasks implements Disposable {
     const place = this.runners.isEmpty ? undefined : this.placeOf(id);
     if (place === undefined) return undefined;
     const since = silentSince(place);
-    return { runner: place.name, ...(since === undefined ? {} : { since }) };
+    return {
+      name: place.name,
+      ...(since === undefined ? {} : { since }),
+      ...(this.runners.mayChange(place.id, id) ? {} : { readOnly: true }),
+    };
   }
 
   dispose(): void {

@@ -212,7 +212,8 @@ export class TaskTree implements vscode.TreeDataProvider<Node>, vscode.Disposabl
       },
       count === 0 ? vscode.TreeItemCollapsibleState.None : vscode.TreeItemCollapsibleState.Expanded,
     );
-    item.id = `runner/${id}`;
+    // Another one as soon as it has tasks: as the same it would stay as closed as it was without any.
+    item.id = `runner/${id}/${count === 0 ? 'empty' : 'tasks'}`;
     return item;
   }
 

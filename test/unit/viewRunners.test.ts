@@ -127,19 +127,31 @@ describe('a runner in the tree', () => {
   it('lets its running tasks stand still while it is away, and names it', () => {
     const state = initialState(aSpec(), noon - 60_000);
     const here = taskView(state, noon + 3_600_000, false);
-    const there = taskView(state, noon + 3_600_000, false, { runner: 'Build', since: noon });
+    const there = taskView(state, noon + 3_600_000, false, { name: 'Build', since: noon });
     assert.match(here.description, /1h 01m/);
     assert.match(there.description, /^last seen 12:00 · 1m 00s/);
     assert.equal(there.icon, 'debug-disconnect');
     assert.match(there.tooltip, /^Runner: Build$/m);
     const over = reduce(state, { n: 1, t: noon, type: 'ended', outcome: 'succeeded', message: 'Done.' });
-    assert.equal(taskView(over, noon, false, { runner: 'Build', since: noon }).icon, 'pass-filled');
+    assert.equal(taskView(over, noon, false, { name: 'Build', since: noon }).icon, 'pass-filled');
   });
 
   it('has tasks of repositories that are not on this machine', () => {
     const far = initialState(aSpec({ repository: { id: 'remote-1', name: 'far', path: '' } }), noon);
     assert.deepEqual(groupTasks([far], ['/work/demo', '/']).here, []);
     assert.match(taskView(far, noon, false).tooltip, /^Repository: far$/m);
+    assert.equal(
+      taskView(far, noon, true).contextValue,
+      'task active result foreign',
+      'nothing to accept it in',
+    );
+    assert.equal(taskView(initialState(aSpec(), noon), noon, true).contextValue, 'task active result');
+  });
+
+  it('has tasks of other users, to look at only', () => {
+    const state = initialState(aSpec(), noon);
+    const { contextValue } = taskView(state, noon, true, { name: 'Build', readOnly: true });
+    assert.equal(contextValue, 'task shared result');
   });
 });
 

@@ -16,7 +16,7 @@ import {
   spendOf,
   spendText,
 } from '../../src/protocol/words.ts';
-import type { Host } from '../shared/host.ts';
+import type { Capabilities, Host } from '../shared/host.ts';
 import { VirtualList } from '../shared/virtualList.ts';
 import { awayBanner, type BannerActions, hostOf, pausedBanner, questionBanners } from './banners.ts';
 import type { DiffView } from './diffView.ts';
@@ -193,6 +193,12 @@ export class TaskPage extends LitElement {
     this.gone.abort();
   }
 
+  /** Of what the host can, what this user may do with this task. */
+  private get can(): Capabilities {
+    const { can } = this.host;
+    return this.runner?.readOnly === true ? { ...can, steer: false } : can;
+  }
+
   private receive(message: PanelMessage): void {
     switch (message.type) {
       case 'state':
@@ -200,6 +206,7 @@ export class TaskPage extends LitElement {
         this.result = message.result;
         this.leftovers = message.leftovers;
         this.runner = message.runner;
+        this.network.can = this.can;
         this.clockOffset = message.now - Date.now();
         this.now = message.now;
         if (this.tab === 'diff') this.loadDiff();
@@ -377,7 +384,7 @@ export class TaskPage extends LitElement {
     const tokensIn = usage.inputTokens + usage.cacheReadTokens + usage.cacheWriteTokens;
     const active = !hasEnded(state);
     const accepted = this.result !== undefined;
-    const { can } = this.host;
+    const { can } = this;
     return html`<header>
       <div class="title-line">
         <h1 title=${safeText(state.spec.prompt.slice(0, 1000))}>${safeLine(state.spec.title)}</h1>
@@ -399,7 +406,7 @@ export class TaskPage extends LitElement {
                 >`
               : nothing
           }
-          ${accepted && can.accept ? html`<vscode-button ?secondary=${active} @click=${() => this.act('acceptAsBranch')}>Accept as Branch…</vscode-button>` : nothing}
+          ${accepted && can.accept && state.spec.repository.path !== '' ? html`<vscode-button ?secondary=${active} @click=${() => this.act('acceptAsBranch')}>Accept as Branch…</vscode-button>` : nothing}
           ${active || !can.steer ? nothing : html`<vscode-button secondary @click=${() => this.act('remove')}>Remove…</vscode-button>`}
         </div>
       </div>

@@ -49,15 +49,15 @@ export function placeIcon({ status }: Place): string {
   return ['online', 'connecting', 'idle'].includes(status.kind) ? 'vm-active' : 'vm-outline';
 }
 
-/** For a sentence about a runner: nothing, or that it does not answer. */
+/** What is to be known before a task is sent there; empty when all is well. */
 export function awayWords({ status }: Place): string {
   switch (status.kind) {
     case 'offline':
-      return ', which does not answer now';
+      return 'The runner does not answer now.';
     case 'refused':
-      return ', which wants you to sign in again';
+      return 'The runner wants you to sign in again.';
     case 'version':
-      return ', which does not fit this version';
+      return 'The runner does not fit this version of Sallyport.';
     default:
       return '';
   }

@@ -44,10 +44,12 @@ const icons: Record<TaskState['phase'], { icon: string; color?: string }> = {
 
 /** Where a task runs, when there is more than one place for it. */
 export interface Whereabouts {
-  /** Name of the runner. */
-  runner: string;
+  /** Of the runner. */
+  name: string;
   /** Since when nothing can come of it, in milliseconds since the epoch. */
   since?: number;
+  /** It is another user's, who shares it: it can only be looked at. */
+  readOnly?: boolean;
 }
 
 export function taskView(
@@ -59,8 +61,10 @@ export function taskView(
   // What is not heard of stands still.
   const silent = hasEnded(state) ? undefined : where?.since;
   const now = silent ?? clockNow;
-  const words = ['task', hasEnded(state) ? 'ended' : 'active'];
+  const words = ['task', where?.readOnly === true ? 'shared' : hasEnded(state) ? 'ended' : 'active'];
   if (hasResult) words.push('result');
+  // There is no repository on this machine to accept it in.
+  if (hasResult && state.spec.repository.path === '') words.push('foreign');
   const waits = needsUser(state);
   const paused = waits && state.paused !== undefined;
   const talks = state.phase === 'waiting' && !paused;
@@ -77,7 +81,7 @@ export function taskView(
     ...(state.failure === undefined ? [] : [safeLine(state.failure.message)]),
     ...wanted(state),
     ...money(state),
-    ...(where === undefined ? [] : [`Runner: ${safeLine(where.runner, 100)}`]),
+    ...(where === undefined ? [] : [`Runner: ${safeLine(where.name, 100)}`]),
     `Repository: ${safeLine(state.spec.repository.path || state.spec.repository.name, 500)}`,
     `Branch: ${safeLine(state.spec.branch)}`,
     `Model: ${safeLine(state.spec.model.label)}`,
