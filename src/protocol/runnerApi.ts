@@ -167,7 +167,7 @@ export const TaskSummary = z.object({
   endedAt: z.optional(z.number()),
   commits: z.int(),
   costUsd: z.number(),
-  /** Requests and budgets that wait for a user. */
+  /** What waits for a user: requests, a budget, the agent of a conversation. */
   waiting: z.int(),
   lastEvent: z.int(),
 });
@@ -319,7 +319,10 @@ export function summaryOf(state: TaskState): TaskSummary {
     ...(state.endedAt === undefined ? {} : { endedAt: state.endedAt }),
     commits: state.commits.length,
     costUsd: state.spend.usd,
-    waiting: state.egress.waiting.length + (state.paused === undefined ? 0 : 1),
+    waiting:
+      state.egress.waiting.length +
+      (state.paused === undefined ? 0 : 1) +
+      (state.phase === 'waiting' ? 1 : 0),
     lastEvent: state.lastEvent,
   };
 }

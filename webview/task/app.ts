@@ -395,7 +395,7 @@ export class TaskPage extends LitElement {
                   secondary
                   ?disabled=${state.phase === 'stopping'}
                   @click=${() => this.act('stop')}
-                  >${state.phase === 'stopping' ? 'Stopping…' : 'Stop'}</vscode-button
+                  >${state.phase === 'stopping' ? 'Stopping…' : state.phase === 'waiting' ? 'Finish' : 'Stop'}</vscode-button
                 >`
               : nothing
           }
