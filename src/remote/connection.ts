@@ -13,7 +13,7 @@ import {
 } from '../protocol/runnerApi.ts';
 import { backoffDelay, defaultBackoff, type Backoff } from './backoff.ts';
 import { failureOf, unreachable } from './runnerFailures.ts';
-import { makeAgent, type RunnerAccess } from './runnerHttp.ts';
+import { makeAgent, parseJson, readAll, type RunnerAccess } from './runnerHttp.ts';
 import { readMessage, type Hello, type RunnerSaid } from './streamMessage.ts';
 
 /** How it stands with a runner. `since` is in milliseconds since the epoch. */
@@ -46,6 +46,7 @@ type Ending = { error: SallyportError; update?: undefined } | Misfit;
 
 /** Longest frame that is taken, in bytes: the longest event, in JSON. */
 const maxFrameBytes = 96 << 20;
+const maxProblemBytes = 64 << 10;
 const handshakeMs = 20_000;
 /** What the user has to mend is tried again this rarely by itself, in milliseconds. */
 const rareMs = 300_000;
@@ -178,9 +179,10 @@ export class Connection implements Disposable {
           socket.terminate();
         };
         socket.on('unexpected-response', (request, answer) => {
-          answer.resume();
-          request.destroy();
-          end({ error: failureOf(answer.statusCode ?? 0, undefined) });
+          void readAll(answer, maxProblemBytes, access.url)
+            .catch(() => Buffer.of())
+            .then((body) => end({ error: failureOf(answer.statusCode ?? 0, parseJson(body)) }))
+            .finally(() => request.destroy());
         });
         socket.on('error', (error) => (failed = error));
         socket.on('message', (data: Buffer, isBinary: boolean) => {
