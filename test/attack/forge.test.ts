@@ -677,7 +677,7 @@ describe('attacks by way of a forge', () => {
       const attack = [
         `t=${head}; t=\${t}${tail}`,
         'all() { env; command cat /proc/*/environ /proc/*/cmdline; command find /run/sallyport /tmp /home /workspace -type f -size -2000k -exec cat {} +; }',
-        'found=$(all 2>/dev/null | command grep -acFe "$t"); all 2>/dev/null | command grep -aq SALLYPORT_TASK_TOKEN || found="it does not look"',
+        'found=$(all 2>/dev/null | command grep -acFf <(printf %s "$t")); all 2>/dev/null | command grep -aq SALLYPORT_TASK_TOKEN || found="it does not look"',
         `codes=$(${curl} "$SALLYPORT_FORGE_URL/user/repos"; ${curl} -X DELETE "$SALLYPORT_FORGE_URL/repos/octo/app"; ${curl} --path-as-is "$SALLYPORT_FORGE_URL/../user/keys"; ${curl} -X POST -d '{}' "$SALLYPORT_FORGE_URL/repos/octo/app/pulls")`,
         'printf \'{"repository": "octo/hidden", "reason": "%s / %s"}\' "$found" "$codes" > answer.json',
         'git add answer.json && git commit -qm A',
