@@ -70,7 +70,11 @@ export function callbackOf(text: string): URL {
   const url = URL.canParse(text) && /^[\x21-\x7e]+$/.test(text) ? new URL(text) : undefined;
   if (url !== undefined && url.username + url.password + url.hash === '') {
     if (editors.has(url.protocol) && url.host === extension && url.pathname.startsWith('/')) return url;
-    if (url.protocol === 'http:' && /^(127\.0\.0\.1|\[::1\])$/.test(url.hostname) && url.port !== '')
+    if (
+      url.protocol === 'http:' &&
+      /^(localhost|127\.0\.0\.1|\[::1\])$/.test(url.hostname) &&
+      url.port !== ''
+    )
       return url;
   }
   throw new SallyportError(
