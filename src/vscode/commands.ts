@@ -22,6 +22,7 @@ import type { RunnerStore } from './runnerStore.ts';
 import type { CredentialStore } from './secrets.ts';
 import type { SignIn } from './signIn.ts';
 import type { Tasks } from './tasks.ts';
+import { sendMessage, takesMessages } from './messages.ts';
 import { openTerminal } from './terminals.ts';
 import type { TextDocuments } from './texts.ts';
 import { folderPaths } from './workspace.ts';
@@ -196,6 +197,9 @@ export function registerCommands(around: CommandSurroundings): vscode.Disposable
       log.show();
       return Promise.resolve();
     }),
+    onTask('sendMessage', 'Send a message to which task?', takesMessages, async ({ state }) =>
+      started(await sendMessage(tasks, state)),
+    ),
     onTask(
       'openTerminal',
       'Open a terminal in the sandbox of which task?',

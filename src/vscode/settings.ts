@@ -14,6 +14,8 @@ export interface Settings {
   modelName: string;
   snapshot: SnapshotMode | 'ask';
   limits: Limits;
+  /** New tasks are conversations. */
+  conversation: boolean;
   /** Id of a credential source; empty for none. */
   credentialSource: string;
   bedrock: {
@@ -50,6 +52,7 @@ const schemas = {
   'vertex.region': text,
   'runner.default': text,
   'task.snapshot': z.catch(z.enum(['ask', ...SnapshotMode.options]), 'ask'),
+  'task.conversation': z.catch(z.boolean(), false),
   'task.timeLimitMinutes': within(1, 1440, defaultLimits.timeMs / 60_000),
   'task.memoryGiB': within(0.5, 1024, defaultLimits.memoryBytes / 2 ** 30),
   'task.cpus': within(0.25, 256, defaultLimits.cpus),
@@ -82,6 +85,7 @@ export function readSettings(): Settings {
     modelSource: read('model.source'),
     modelName: read('model.name').trim(),
     snapshot: read('task.snapshot'),
+    conversation: read('task.conversation'),
     limits: {
       timeMs: Math.round(read('task.timeLimitMinutes') * 60_000),
       memoryBytes: Math.round(read('task.memoryGiB') * 2 ** 30),
