@@ -9,7 +9,6 @@ import { TaskHost, type TaskSurroundings } from '../../webview/dashboard/taskHos
 import { aCommit, aSpec } from '../support/specs.ts';
 
 class FakeSocket implements Socket {
-  onopen: (() => void) | null = null;
   onmessage: ((event: { data: unknown }) => void) | null = null;
   onclose: ((event: { code: number }) => void) | null = null;
   readonly sent: unknown[] = [];
@@ -28,7 +27,7 @@ class FakeSocket implements Socket {
   }
 
   hello(tasks: string[] = []): void {
-    this.say({ type: 'hello' });
+    this.say({ type: 'hello', version: { api: 1, oldestApi: 1 } });
     this.say({ type: 'tasks', tasks: tasks.map((id) => ({ id })) });
   }
 
@@ -109,6 +108,11 @@ describe('the stream of the dashboard', () => {
     assert.deepEqual(live.tasks.get('d'), { id: 'd' });
   });
 
+  it('says when the server has become too new for the page', () => {
+    sockets[0]?.say({ type: 'hello', version: { api: 99, oldestApi: 98 } });
+    assert.equal(live.connection, 'stale');
+  });
+
   it('comes back by itself', async () => {
     socket(0).end();
     while (sockets.length < 2) await sleep(20);
@@ -157,7 +161,7 @@ describe('the host of a task in a browser', () => {
     const calls: unknown[] = [];
     let follower: Follower | undefined;
     const around: TaskSurroundings = {
-      state: () => Promise.resolve(stateAt(3)),
+      state: () => Promise.resolve({ state: stateAt(3) }),
       follow: (one) => {
         follower = one;
         return () => (follower = undefined);
@@ -217,6 +221,19 @@ describe('the host of a task in a browser', () => {
     host.send({ type: 'ready', after: 0 });
     await sleep(0);
     assert.deepEqual(messages, [{ type: 'removed' }]);
+  });
+
+  it('makes the state from the events where the log had not begun', async () => {
+    const { host, messages, follower } = aHost({ state: () => Promise.resolve({ state: undefined }) });
+    host.send({ type: 'ready', after: 0 });
+    await sleep(0);
+    follower()?.events(events);
+    await sleep(150);
+    const states = messages.filter((message) => message.type === 'state');
+    assert.deepEqual(
+      states.map(({ state }) => state),
+      [stateAt(5)],
+    );
   });
 
   it('turns requests of the panel into those of the server, and tells of what went wrong', async () => {

@@ -1,6 +1,5 @@
 import { html, LitElement, nothing, type TemplateResult } from 'lit';
 import { keyed } from 'lit/directives/keyed.js';
-import { apiVersion } from '../../src/protocol/runnerApi.ts';
 import { safeLine } from '../../src/protocol/safeText.ts';
 import { icon, type IconName } from '../task/icons.ts';
 import { Api, ApiError, told } from './api.ts';
@@ -260,6 +259,12 @@ export class Dashboard extends LitElement implements Shell {
 
   private connection(): TemplateResult | typeof nothing {
     const { connection, nextAttempt } = this.live;
+    if (connection === 'stale') {
+      return html`<div class="d-lost" role="status">
+        ${icon('info')}<span>The runner is of a newer version than this page.</span>
+        <button class="d-button" @click=${() => location.reload()}>Reload</button>
+      </div>`;
+    }
     if (connection !== 'lost') return nothing;
     const seconds = Math.max(0, Math.ceil((nextAttempt - Date.now()) / 1000));
     return html`<div class="d-lost" role="status">
@@ -304,5 +309,5 @@ export class Dashboard extends LitElement implements Shell {
 
 function openStream(): Socket {
   const scheme = location.protocol === 'https:' ? 'wss:' : 'ws:';
-  return new WebSocket(`${scheme}//${location.host}/api/v1/stream?api=${apiVersion}`) as Socket;
+  return new WebSocket(`${scheme}//${location.host}/api/v1/stream`) as Socket;
 }

@@ -153,6 +153,11 @@ export class Client {
     await this.api.call('POST', `/api/v1/tasks/${id}/budget`, { body: { usd } });
   }
 
+  /** What all tasks of the runner cost today, in US dollars. */
+  async spentToday(): Promise<number> {
+    return (await this.api.call('GET', '/api/v1/spend', { schema: z.object({ usd: z.number() }) })).usd;
+  }
+
   async patch(
     id: string,
     range: { from: string; to: string } | undefined,

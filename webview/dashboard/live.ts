@@ -1,5 +1,5 @@
 import type { Role, StreamMessage, StreamRequest, TaskView } from '../../src/protocol/runnerApi.ts';
-import { closeCodes } from '../../src/protocol/runnerApi.ts';
+import { apiVersion, closeCodes } from '../../src/protocol/runnerApi.ts';
 import type { TaskEvent } from '../../src/protocol/taskEvent.ts';
 
 /** Whoever is signed in. */
@@ -17,12 +17,11 @@ export interface Follower {
   over(): void;
 }
 
-/** `lost`: it tries again by itself. `stale`: the server is of another version than the page. */
+/** `lost`: it tries again by itself. `stale`: the server is too new for this page. */
 export type Connection = 'connecting' | 'live' | 'lost' | 'stale';
 
 /** As much of a WebSocket as is needed here. */
 export interface Socket {
-  onopen: (() => void) | null;
   onmessage: ((event: { data: unknown }) => void) | null;
   onclose: ((event: { code: number }) => void) | null;
   send(text: string): void;
@@ -150,7 +149,7 @@ export class Live {
         this.greeted = true;
         this.outdated = true;
         this.failures = 0;
-        this.connection = 'live';
+        this.connection = message.version.oldestApi > apiVersion ? 'stale' : 'live';
         for (const [task, followers] of this.followers) {
           const after = Math.min(...[...followers].map((follower) => follower.last()));
           this.ask({ type: 'follow', task, after });

@@ -149,14 +149,14 @@ export class NewPage extends Page {
         <span>${label} <span class="dim">· ${text}</span></span>
       </label>`;
     return html`<fieldset class="d-checks">
-        <legend>Of the commits</legend>
+        <legend>Commits</legend>
         ${check('commitEach', 'Commit after each change', 'the agent is told to')}
         ${check('autoPush', 'Push as they come', 'each commit goes to the branch of the task when it is in the quarantine')}
         ${check('draftEarly', 'Draft pull request early', 'with the first push')}
         ${check('autoPullRequest', 'Pull request at the end', 'when the agent has succeeded')}
       </fieldset>
       <fieldset class="d-checks">
-        <legend>Of the task</legend>
+        <legend>Task</legend>
         ${check('shared', 'Share', 'every user of this runner may see it')}
         ${check('conversation', 'Conversation', 'the agent waits for your next message after each turn')}
       </fieldset>

@@ -16,8 +16,8 @@ type Patch = Extract<PanelMessage, { type: 'patch' }>;
 
 /** What a task's page needs of the server and of the page around it. */
 export interface TaskSurroundings {
-  /** The task's state as the server has it now; undefined when there is no such task. */
-  state(): Promise<TaskState | undefined>;
+  /** The task's state as the server has it now, if its log has begun; undefined when there is no such task. */
+  state(): Promise<{ state: TaskState | undefined } | undefined>;
   follow(follower: Follower): () => void;
   patch(range: { from: string; to: string } | undefined): Promise<NonNullable<Patch['patch']>>;
   answer(answer: EgressAnswerBody): Promise<void>;
@@ -141,14 +141,14 @@ export class TaskHost implements Host<Saved>, Follower {
 
   private async begin(after: number): Promise<void> {
     this.unfollow?.();
-    const state = await this.around.state();
+    const known = await this.around.state();
     if (this.disposed) return;
-    if (state === undefined) {
+    if (known === undefined) {
       this.removed();
       return;
     }
-    this.state = state;
-    this.newest = state.lastEvent;
+    this.state = known.state;
+    this.newest = known.state?.lastEvent ?? 0;
     this.lastEvent = after;
     this.first = after === 0;
     this.sendState();

@@ -95,8 +95,11 @@ export class OneTaskPage extends Page {
     </div>`;
   }
 
+  /** What is shared with others is theirs to look at. */
   private get steers(): boolean {
-    return this.shell.me?.role !== 'viewer';
+    const { me } = this.shell;
+    if (me === undefined || me.role === 'viewer') return false;
+    return me.role === 'admin' || this.view?.owner.id === me.id;
   }
 
   private bar(view: TaskView): TemplateResult {
@@ -320,7 +323,14 @@ export class OneTaskPage extends Page {
     const { client, live } = this.shell;
     const id = this.task;
     return {
-      state: () => client.state(id),
+      state: async () => {
+        try {
+          return { state: await client.state(id) };
+        } catch (thrown) {
+          if (thrown instanceof ApiError && thrown.status === 404) return undefined;
+          throw thrown;
+        }
+      },
       follow: (follower) => live.follow(id, follower),
       patch: (range) => client.patch(id, range),
       answer: (answer) => client.answer(id, answer),

@@ -20,6 +20,9 @@ import {
   tookOf,
 } from './taskTable.ts';
 
+/** What today costs is asked for so often, in milliseconds. */
+const spendMs = 30_000;
+
 /** All tasks that the user may see, live. */
 export class TasksPage extends Page {
   static override properties = {
@@ -27,11 +30,15 @@ export class TasksPage extends Page {
     filter: { state: true },
     page: { state: true },
     now: { state: true },
+    spent: { state: true },
   };
   declare filter: TaskFilter;
   declare page: number;
   declare now: number;
+  /** What all tasks cost today, in US dollars. */
+  declare spent: number | undefined;
   private clock: ReturnType<typeof setInterval> | undefined;
+  private money: ReturnType<typeof setInterval> | undefined;
 
   constructor() {
     super();
@@ -43,11 +50,16 @@ export class TasksPage extends Page {
   override connectedCallback(): void {
     super.connectedCallback();
     this.clock = setInterval(() => (this.now = Date.now()), 1000);
+    void this.readSpend();
+    this.money = setInterval(() => {
+      if (!document.hidden) void this.readSpend();
+    }, spendMs);
   }
 
   override disconnectedCallback(): void {
     super.disconnectedCallback();
     clearInterval(this.clock);
+    clearInterval(this.money);
   }
 
   override render(): TemplateResult {
@@ -174,6 +186,13 @@ export class TasksPage extends Page {
             </label>`
           : nothing
       }
+      ${
+        this.spent === undefined || this.spent === 0
+          ? nothing
+          : html`<span class="d-spent dim" title="What all tasks of this runner cost today (UTC)"
+              >Today ${cost(this.spent)}</span
+            >`
+      }
     </div>`;
   }
 
@@ -242,6 +261,11 @@ export class TasksPage extends Page {
         ${task.pullRequest === undefined ? html`<span class="dim">–</span>` : pullRequestLink(task.pullRequest)}
       </td>
     </tr>`;
+  }
+
+  /** Without it the page is as good: a connection that is lost is told elsewhere. */
+  private async readSpend(): Promise<void> {
+    this.spent = await this.shell.client.spentToday().catch(() => this.spent);
   }
 
   private refilter(change: Partial<TaskFilter>): void {
