@@ -158,6 +158,36 @@ describe('forge on docker', () => {
     );
   });
 
+  it('goes on after a restart of the server: with the search, and with the push', async () => {
+    const found = { repository: 'acme/api', reason: 'It is the API.' };
+    server.turns = [bash(`sleep 3; ${answer(found)}`), { text: 'It is acme/api.' }];
+    const { id } = await submit({
+      prompt: 'In the acme api, count to two',
+      source: { kind: 'find', confirm: true },
+      switches: { draftEarly: true },
+      branch: 'claude/count',
+    });
+    const { finding } = await until(id, (view) => view.finding?.task !== undefined);
+    await until(finding?.task ?? '', ({ summary }) => summary?.phase === 'running');
+    await server.restart();
+    const after = await until(id, ({ stage }) => stage === 'confirming' || stage === 'failed');
+    assert.deepEqual(after.finding, { task: finding?.task, found }, JSON.stringify(after.problem));
+    server.turns = [
+      bash(commit('count-1', 'One')),
+      bash(`sleep 3; ${commit('count-2', 'Two')}`),
+      { text: 'Done.' },
+    ];
+    await ask(`/${id}/confirm`, {});
+    await until(id, ({ pullRequest }) => pullRequest !== undefined);
+    await server.restart();
+    await until(id, ({ summary }) => summary?.phase === 'succeeded');
+    for (const late = Date.now() + 30_000; app.git('log', '-1', '--format=%s', 'claude/count') !== 'Two';) {
+      assert.ok(Date.now() < late, server.log.join('\n'));
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+    assert.equal(forge.pulls.filter(({ head }) => head === 'claude/count').length, 1);
+  });
+
   it('lists the blockers of a task that failed, with its work pushed', async () => {
     server.turns = [bash(commit('half', 'Half of it')), bash('echo left > left.txt'), { status: 400 }];
     const { id } = await submit({
