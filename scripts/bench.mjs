@@ -1,4 +1,5 @@
-// `npm run bench [-- names…]`: measures the real product, and writes docs/benchmarks.md when it measured everything.
+// `npm run bench [-- names…]`: measures the real product, and writes docs/benchmarks.md when it measured everything;
+// `npm run bench -- runner` measures the runner's server, and writes docs/benchmarks-runner.md.
 import { join } from 'node:path';
 import { bootstrap, root } from './lib/bootstrap.mjs';
 
@@ -11,10 +12,16 @@ const { ensureCodeServer } = await import('./lib/codeServer.mjs');
 const { ensureChromium } = await import('./lib/chromium.mjs');
 const { inExtensionHost } = await import('./lib/hostTests.mjs');
 const { sandboxRecipe } = await import('../src/engine/imageRecipe.ts');
-const { measure } = await import('../bench/main.ts');
+const { isOfRunner, measure, measureRunner } = await import('../bench/main.ts');
 
 await main(async () => {
-  const names = process.argv.slice(2);
+  const words = process.argv.slice(2);
+  const names = words.filter((name) => name !== '--quick');
+  const quick = words.includes('--quick');
+  if (isOfRunner(names)) {
+    await measureRunner({ root, quick, say }, names);
+    return;
+  }
   const { address } = await ensureDocker({ log: say, onlyDocker: true });
   process.env.DOCKER_HOST = address.startsWith('/') ? `unix://${address}` : address;
   await ensureBuilt();
@@ -27,16 +34,13 @@ await main(async () => {
     engine: process.env.DOCKER_HOST,
     image: tag,
     vsix,
-    quick: names.includes('--quick'),
+    quick,
     say,
     ensurePackaged,
     buildHost,
     inExtensionHost,
   };
-  await measure(
-    tools,
-    names.filter((name) => name !== '--quick'),
-  );
+  await measure(tools, names);
 });
 
 /** Bundles the bench's part in the extension host. */

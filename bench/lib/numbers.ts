@@ -8,6 +8,11 @@ export function p95(values: readonly number[]): number {
   return quantile(values, 0.95);
 }
 
+/** The 99th percentile, between the nearest two values. NaN for none. */
+export function p99(values: readonly number[]): number {
+  return quantile(values, 0.99);
+}
+
 function quantile(values: readonly number[], share: number): number {
   const sorted = [...values].sort((a, b) => a - b);
   const at = (sorted.length - 1) * share;

@@ -4,13 +4,24 @@ import { cpus, release, totalmem } from 'node:os';
 import { join } from 'node:path';
 import type { Section, Table, Tools } from './measure.ts';
 
+/** The page of the runner's server: it needs neither an engine nor an editor. */
+export async function renderRunnerPage(tools: Tools, sections: readonly Section[]): Promise<string> {
+  const [processor] = cpus();
+  const parts = [
+    '# Benchmarks of the runner',
+    'Written by `npm run bench -- runner`; the rest is in [benchmarks.md](benchmarks.md). Everything here is measured on the real parts of the server, over sockets of the loopback. Read the ratios: they compare with a floor that was measured in the same run. The times belong to the machine.',
+    `- Machine: ${cpus().length} × ${processor?.model.trim() ?? 'unknown processor'}, ${Math.round(totalmem() / 2 ** 30)} GiB, Linux ${release()}; Node.js ${process.versions.node}`,
+    ...targetsAndSections(sections),
+  ];
+  return await pretty(tools, `${parts.join('\n\n')}\n`);
+}
+
 /** The page with all that was measured in one run. */
 export async function renderPage(
   tools: Tools,
   sections: readonly Section[],
   minutes: number,
 ): Promise<string> {
-  const targets = sections.flatMap((section) => section.targets);
   const parts = [
     '# Benchmarks',
     'Written by `npm run bench`; do not edit. Everything here comes from one run on one machine, on the real parts: ' +
@@ -18,6 +29,14 @@ export async function renderPage(
       'the extension in the extension host of a VS Code server, the task panel in Chromium. Read the ratios: they ' +
       'compare with a floor or a peer that was measured in the same run. The times belong to the machine.',
     bullets(await machine(tools, minutes)),
+    ...targetsAndSections(sections),
+  ];
+  return await pretty(tools, `${parts.join('\n\n')}\n`);
+}
+
+function targetsAndSections(sections: readonly Section[]): string[] {
+  const targets = sections.flatMap((section) => section.targets);
+  return [
     '## Targets',
     table({
       head: ['What', 'Target', 'Measured', ''],
@@ -30,7 +49,6 @@ export async function renderPage(
     }),
     ...sections.flatMap((section) => [`## ${section.title}`, ...section.how, ...section.tables.map(table)]),
   ];
-  return await pretty(tools, `${parts.join('\n\n')}\n`);
 }
 
 function table({ head, rows }: Table): string {

@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, symlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { SallyportError } from '../../src/base/errors.ts';
@@ -108,6 +108,22 @@ export class FakeServerTasks implements ServerTasks {
     task.view = { ...task.view, stage: 'task' };
     await this.say(id, { type: 'submitted', spec, t: Date.now() });
     this.logged.fire(id);
+  }
+
+  /** A task that is over, with a log that is there already; its last event has number `last`. */
+  async addFinished(owner: User, path: string, last: number): Promise<string> {
+    const id = await this.add(owner, { begun: false, stage: 'task' });
+    const task = this.task(id);
+    await mkdir(join(this.folder, id));
+    await symlink(path, this.path(id));
+    task.state = {
+      ...initialState(aSpec({ id }), 1),
+      lastEvent: last,
+      phase: 'succeeded',
+      sandboxRemoved: true,
+    };
+    task.log = TaskLog.openFinished(join(this.folder, id));
+    return id;
   }
 
   /** Something happens in a task; resolves when it is in the file. */
