@@ -56,10 +56,10 @@ export async function pushBranch(options: PushOptions): Promise<Pushed> {
   const remote = await GitRemote.open({ ...options, signal });
   try {
     // Who receives does not say which branch is the default.
-    const { head } = await remote.advertisement('git-upload-pack');
+    const look = await remote.advertisement('git-upload-pack');
     const there = await remote.advertisement('git-receive-pack');
     const ref = `refs/heads/${branch}`;
-    if (ref === head || (head === undefined && there.refs.size === 0)) {
+    if (isDefault(ref, look, there)) {
       throw new SallyportError(
         'invalid_branch',
         `${branch} is the default branch of the repository, which is never pushed to.`,
@@ -75,6 +75,12 @@ export async function pushBranch(options: PushOptions): Promise<Pushed> {
   } finally {
     remote.dispose();
   }
+}
+
+/** Where a server does not say which branch HEAD is, every one at the same commit may be; and the first of an empty repository. */
+function isDefault(ref: string, { head, refs }: Advertisement, there: Advertisement): boolean {
+  if (head !== undefined) return ref === head;
+  return there.refs.size === 0 || (refs.has('HEAD') && refs.get(ref) === refs.get('HEAD'));
 }
 
 async function checkLease(

@@ -35,7 +35,7 @@ export type GitService = 'git-upload-pack' | 'git-receive-pack';
 
 /** What a server says that it has. */
 export interface Advertisement {
-  /** Object names by ref. */
+  /** Object names of HEAD and of the branches, by ref. */
   refs: ReadonlyMap<string, string>;
   /** The ref that HEAD stands for, where the server says so. */
   head?: string;
@@ -44,7 +44,9 @@ export interface Advertisement {
 
 /** How long a server may be silent, in milliseconds. */
 const silentMs = 60_000;
-const maxRefs = 200_000;
+const maxBranches = 200_000;
+/** Of all kinds: a forge has two for each pull request that ever was. */
+const maxRefs = 3_000_000;
 const maxRedirects = 3;
 /** How much of what a server says is kept, in characters. */
 const maxWords = 2000;
@@ -276,6 +278,7 @@ async function readAdvertisement(
   const reader = new PktReader(answer);
   const refs = new Map<string, string>();
   const capabilities = new Set<string>();
+  let count = 0;
   try {
     let line = await reader.next();
     if (line !== 'flush' && line !== 'end' && line.toString().startsWith(`# service=${service}`)) {
@@ -288,9 +291,10 @@ async function readAdvertisement(
       for (const capability of found?.split(' ') ?? []) capabilities.add(capability);
       const [, sha, name] = /^([0-9a-f]{40}|[0-9a-f]{64}) (\S+)$/.exec(text) ?? [];
       if (sha === undefined || name === undefined) throw new Error('its list of branches cannot be read');
-      if (name === 'capabilities^{}') continue;
+      if (++count > maxRefs) throw new Error(`it has more than ${maxRefs} refs`);
+      if (name !== 'HEAD' && !name.startsWith('refs/heads/')) continue;
       refs.set(name, sha);
-      if (refs.size > maxRefs) throw new Error(`it has more than ${maxRefs} branches and tags`);
+      if (refs.size > maxBranches) throw new Error(`it has more than ${maxBranches} branches`);
     }
   } finally {
     await reader.leave();

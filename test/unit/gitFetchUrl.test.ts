@@ -3,6 +3,7 @@ import { readdirSync } from 'node:fs';
 import { createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { fetchCommit, type FetchOptions } from '../../src/git/fetchUrl.ts';
+import { flush, pktLine } from '../../src/git/pktLine.ts';
 import { pushBranch, type PushOptions } from '../../src/git/pushUrl.ts';
 import { Quarantine } from '../../src/git/quarantine.ts';
 import { temporaryFolder, GitRepo } from '../support/gitRepo.ts';
@@ -75,6 +76,22 @@ describe('gitFetchUrl', () => {
       work().git('push', '--quiet', bare.path, 'main');
       assert.equal((await fetched()).commit, third);
       assert.equal(packs(), 2);
+    });
+
+    it('looks over what a forge keeps besides branches, however much that is', async () => {
+      const sha = bare.git('rev-parse', 'main');
+      const lines = Array.from({ length: 250_000 }, (_, n) => pktLine(`${sha} refs/pull/${n}/head\n`));
+      server.instead = (request, response) => {
+        if (request.method !== 'GET') return false;
+        const first = pktLine(`${sha} HEAD\0side-band-64k ofs-delta symref=HEAD:refs/heads/main\n`);
+        const main = pktLine(`${sha} refs/heads/main\n`);
+        response.writeHead(200, { 'content-type': 'application/x-git-upload-pack-advertisement' });
+        response.end(
+          Buffer.concat([pktLine('# service=git-upload-pack\n'), flush, first, main, ...lines, flush]),
+        );
+        return true;
+      };
+      assert.deepEqual(await fetched(), { commit: sha, headBranch: 'main' });
     });
 
     it('brings another branch, and says which there are when it is not there', async () => {
@@ -230,6 +247,19 @@ describe('gitFetchUrl', () => {
       assert.equal(bare.git('rev-parse', 'main'), commit);
       server.bare('octo/empty');
       await assert.rejects(push(next, { url: server.url('octo/empty') }), { code: 'invalid_branch' });
+      // A server that does not say which branch HEAD is.
+      server.instead = ({ url = '' }, response) => {
+        if (!url.includes('info/refs?service=git-upload-pack')) return false;
+        const refs = [`${commit} HEAD\0side-band-64k\n`, `${commit} refs/heads/main\n`].map(pktLine);
+        response.writeHead(200, { 'content-type': 'application/x-git-upload-pack-advertisement' });
+        response.end(Buffer.concat([pktLine('# service=git-upload-pack\n'), flush, ...refs, flush]));
+        return true;
+      };
+      await assert.rejects(push(next, { branch: 'main' }), {
+        code: 'invalid_branch',
+        message: /default branch/,
+      });
+      await push(next);
     });
 
     it('takes nothing away without a lease, and only what the lease names', async () => {
