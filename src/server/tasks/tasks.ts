@@ -1,11 +1,11 @@
 import { join } from 'node:path';
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import * as z from 'zod/mini';
-import { DisposableStore, type Disposable } from '../../base/disposable.ts';
+import { DisposableStore } from '../../base/disposable.ts';
 import { asSallyportError, SallyportError } from '../../base/errors.ts';
 import { Emitter } from '../../base/event.ts';
 import type { Logger } from '../../base/logger.ts';
-import { emptyTree, type DetailedChange } from '../../git/diff.ts';
+import type { DetailedChange } from '../../git/diff.ts';
 import { readRemoteUrl } from '../../git/remoteUrl.ts';
 import type { TaskId } from '../../protocol/grammar.ts';
 import type { ByteStream } from '../../protocol/runner.ts';
@@ -13,7 +13,6 @@ import {
   FoundRepository,
   Role,
   type EgressAnswerBody,
-  type PullRequestView,
   type Submission,
   type TaskPage,
   type TaskView,
@@ -31,25 +30,26 @@ import type { ServerConfig } from '../config.ts';
 import type { Audit } from '../context.ts';
 import type { User } from '../principal.ts';
 import { createForgeParts, type ForgeParts } from './forgeParts.ts';
+import { Housekeeping } from './housekeeping.ts';
 import { IdempotencyKeys } from './idempotency.ts';
 import { Pipeline, repositoryOf } from './pipeline.ts';
-import { mayExpire } from './retention.ts';
-import type { Publishable, PublishedTasks } from './seams.ts';
+import { Publishing } from './publishing.ts';
 import type { ServerTasks, TaskChange, TaskQuery } from './serverTasks.ts';
 import { checkRule, checkSubmission, hashOf, limitsOf, repositoryId } from './submissions.ts';
+import { checkWriter, TaskAccess } from './taskAccess.ts';
+import { TaskContents } from './taskContents.ts';
 import { TaskRows, type TaskRow } from './taskRows.ts';
 import {
   afterCursor,
-  commitsOf,
   countsOf,
   cursorOf,
   kindOf,
   matches,
   newestFirst,
-  switchesOf,
   viewOf,
   type Known,
 } from './taskViews.ts';
+import { TaskWatch } from './taskWatch.ts';
 import { Uploads, type UploadLimits } from './uploads.ts';
 
 export interface ServerTaskOptions {
@@ -68,7 +68,6 @@ export interface ServerTaskOptions {
 
 /** Several changes of a task within this time are told once, in milliseconds. */
 const gatherMs = 100;
-const sweepMs = 60 * 60_000;
 /** How many tasks a user may have that are not over. */
 const maxOpen = 2000;
 const maxKeyLength = 200;
@@ -95,27 +94,25 @@ class Tasks implements ServerTasks {
   private readonly keys: IdempotencyKeys;
   private readonly uploads: Uploads;
   private readonly pipeline: Pipeline;
+  private readonly access: TaskAccess;
+  private readonly contents: TaskContents;
+  private readonly publishing: Publishing;
+  private readonly housekeeping: Housekeeping;
   private readonly changed = new Emitter<TaskView>();
   private readonly removed = new Emitter<string>();
-  private readonly publishable = new Emitter<Publishable>();
-  /** Who waits for a change of a task's row, its beginning or its end. */
-  private readonly waiters = new Map<TaskId, Set<() => void>>();
+  /** For a change of a task's row, its beginning or its end. */
+  private readonly watch = new TaskWatch();
   /** Tasks whose log has begun. */
   private readonly begun = new Set<TaskId>();
   /** Logs that are nobody's; it is told once. */
   private readonly strays = new Set<TaskId>();
   private readonly dirty = new Set<TaskId>();
   private gathering: NodeJS.Timeout | undefined;
-  private readonly sweeping: NodeJS.Timeout;
   /** Submissions that are being answered. */
   private readonly submitting = new Map<TaskId, Promise<void>>();
   private readonly removals = new Map<TaskId, Promise<void>>();
-  /** Repositories from which something was removed, and those that are pruned now. */
-  private readonly prunable = new Set<string>();
-  private readonly pruning = new Map<string, Promise<unknown>>();
   private readonly listening = new DisposableStore();
   private closing: Promise<void> | undefined;
-  private swept: Promise<void> = Promise.resolve();
 
   readonly onDidChange = this.changed.event;
   readonly onDidRemove = this.removed.event;
@@ -147,10 +144,22 @@ class Tasks implements ServerTasks {
       reported: (parent, task) => this.addFinding(parent, task),
       log,
     });
+    this.access = new TaskAccess(this.rows, (id) => service.task(id));
+    this.contents = new TaskContents(service, this.rows, this.access);
+    this.publishing = new Publishing(this.rows, service, (id) => this.user(id));
     admission.rankBy((id) => this.rows.get(id)?.priority ?? 0);
     this.listening.add(service.onDidChange((state) => this.heard(state)));
-    this.sweeping = setInterval(() => void this.sweep(), sweepMs);
-    this.sweeping.unref();
+    this.housekeeping = new Housekeeping({
+      rows: this.rows,
+      service,
+      keys: this.keys,
+      uploads: this.uploads,
+      retentionMs: config.retentionMs,
+      remove: (id) => this.removeNow(id, false),
+      audit: options.audit,
+      log,
+      now,
+    });
   }
 
   /** Makes rows and logs fit each other, as far as a server that was killed has left them apart. */
@@ -169,8 +178,8 @@ class Tasks implements ServerTasks {
     }
     for (const state of this.service.tasks()) this.adopt(state);
     for (const id of ready) void this.pipeline.run(id);
-    this.forge.publisher.attach(this.publishedTasks());
-    void this.sweep();
+    this.forge.publisher.attach(this.publishing.tasks((id) => this.move(id)));
+    void this.housekeeping.sweep();
   }
 
   /** A log without a row is of a store that was restored from an older backup: it is the first administrator's. */
@@ -225,8 +234,8 @@ class Tasks implements ServerTasks {
     });
   }
 
-  mayRead(user: User, { owner, shared }: Pick<TaskView, 'owner' | 'shared'>): boolean {
-    return user.role === 'admin' || owner.id === user.id || shared;
+  mayRead(user: User, view: Pick<TaskView, 'owner' | 'shared'>): boolean {
+    return this.access.mayRead(user, view);
   }
 
   async submit(user: User, submission: Submission, idempotencyKey?: string): Promise<TaskView> {
@@ -260,7 +269,7 @@ class Tasks implements ServerTasks {
       return this.get(user, again);
     }
     // What was said in a task is for those who may speak with its agent.
-    if (submission.resume !== undefined) this.writable(user, submission.resume);
+    if (submission.resume !== undefined) this.access.writable(user, submission.resume);
     this.checkRoom(owner.id);
     const id = wanted ?? this.newId();
     const row: TaskRow = {
@@ -306,7 +315,7 @@ class Tasks implements ServerTasks {
   /** Waits until nothing is deleted from the repository of a task. */
   private async unpruned(id: TaskId): Promise<void> {
     const row = this.rows.get(id);
-    if (row !== undefined) await this.pruning.get(repositoryOf(row).id);
+    if (row !== undefined) await this.housekeeping.unpruned(repositoryOf(row).id);
   }
 
   /** The task that the same user has made of the same submission. Throws `conflict` for an id or a key that is taken. */
@@ -358,7 +367,7 @@ class Tasks implements ServerTasks {
     let open = 0;
     for (const row of this.rows.all()) {
       if (row.owner !== owner || row.finds !== undefined) continue;
-      const kind = kindOf(this.known(row));
+      const kind = kindOf(this.access.known(row));
       if (kind === 'queued' || kind === 'running') open += 1;
     }
     if (open < maxOpen) return;
@@ -393,26 +402,20 @@ class Tasks implements ServerTasks {
 
   private visible(user: User): Known[] {
     return [...this.rows.all()]
-      .filter((row) => row.finds === undefined && !row.removing && this.isReadable(user, row))
-      .map((row) => this.known(row));
+      .filter((row) => row.finds === undefined && !row.removing && this.access.isReadable(user, row))
+      .map((row) => this.access.known(row));
   }
 
   get(user: User, id: string): TaskView {
-    return this.view(this.readable(user, id), true);
+    return this.view(this.access.readable(user, id), true);
   }
 
   state(user: User, id: string): TaskState {
-    const { state } = this.readable(user, id);
-    if (state !== undefined) return state;
-    throw new SallyportError(
-      'conflict',
-      'The task has not begun yet, so there is nothing of it to show.',
-      'Wait until its stage is "task".',
-    );
+    return this.access.state(user, id);
   }
 
   change(user: User, id: string, { shared, priority, title }: TaskChange): TaskView {
-    const { row } = this.writable(user, id);
+    const { row } = this.access.writable(user, id);
     this.rows.change(id, {
       ...(shared === undefined ? {} : { shared }),
       ...(priority === undefined ? {} : { priority }),
@@ -428,7 +431,7 @@ class Tasks implements ServerTasks {
   }
 
   async cancel(user: User, id: string): Promise<TaskView> {
-    const { row } = this.writable(user, id);
+    const { row } = this.access.writable(user, id);
     await this.submitting.get(id)?.catch(() => undefined);
     await this.pipeline.cancel(id);
     const looksFor = row.finding?.task ?? this.rows.get(id)?.finding?.task;
@@ -445,13 +448,20 @@ class Tasks implements ServerTasks {
   }
 
   async retry(user: User, id: string): Promise<TaskView> {
-    const { row, state } = this.writable(user, id);
+    const { row, state } = this.access.writable(user, id);
     if (!isOver({ row, state }))
       throw new SallyportError('task_busy', 'The task is not over yet.', 'Wait for its end, or cancel it.');
-    const { source } = row.submission;
+    const { resume, ...submission } = row.submission;
+    const { source } = submission;
+    const resumes = resume !== undefined && this.rows.get(resume) !== undefined;
     return await this.take(user, {
       owner: { id: row.owner },
-      submission: { ...row.submission, shared: row.shared, priority: row.priority },
+      submission: {
+        ...submission,
+        ...(resumes ? { resume } : {}),
+        shared: row.shared,
+        priority: row.priority,
+      },
       retryOf: id,
       // What was fetched for an earlier task of a conversation is here.
       url: source.kind === 'snapshot' ? row.url : undefined,
@@ -464,7 +474,7 @@ class Tasks implements ServerTasks {
     { repository, branch }: { repository?: string | undefined; branch?: string | undefined },
   ): Promise<TaskView> {
     this.checkOpen();
-    const { row } = this.writable(user, id);
+    const { row } = this.access.writable(user, id);
     const found = row.finding?.found;
     if (row.stage !== 'confirming' || found === undefined)
       throw new SallyportError(
@@ -503,7 +513,7 @@ class Tasks implements ServerTasks {
   }
 
   async remove(user: User, id: string, force: boolean): Promise<void> {
-    const { row, state } = this.writable(user, id);
+    const { row, state } = this.access.writable(user, id);
     if (!force && !isOver({ row, state }))
       throw new SallyportError('task_busy', 'The task is not over yet.', 'Cancel it first, then remove it.');
     await this.removeNow(id, force);
@@ -535,16 +545,16 @@ class Tasks implements ServerTasks {
     }
     this.keys.forgetTask(id);
     this.rows.delete(id);
-    this.prunable.add(repositoryOf(row).id);
+    this.housekeeping.freed(repositoryOf(row).id);
     this.dirty.delete(id);
     this.begun.delete(id);
-    this.wake(id);
+    this.watch.wake(id);
     this.removed.fire(id);
   }
 
   async send(user: User, id: string, text: string): Promise<TaskView> {
     this.checkOpen();
-    const { row, state } = this.writable(user, id);
+    const { row, state } = this.access.writable(user, id);
     if (state === undefined || row.stage !== 'task')
       throw new SallyportError(
         'conflict',
@@ -628,20 +638,20 @@ class Tasks implements ServerTasks {
   ): AsyncGenerator<TaskEvent[], void> {
     const gone = new AbortController();
     const either = AbortSignal.any([signal, gone.signal]);
-    const watching = this.watch(id, () => {
+    const watching = this.watch.watch(id, () => {
       if (this.rows.get(id) === undefined) gone.abort();
     });
     try {
       for (;;) {
-        const { row, state } = this.readable(user, id);
+        const { row, state } = this.access.readable(user, id);
         if (row.stage === 'failed' || row.stage === 'cancelled') return;
         if (row.stage === 'task' && state !== undefined) break;
-        await this.nextMove(id, either);
+        await this.watch.next(id, either);
         if (either.aborted) return;
       }
       for await (const batch of this.service.events(id, after, either)) {
         // Shared is only what still is.
-        this.readable(user, id);
+        this.access.readable(user, id);
         yield batch;
       }
     } finally {
@@ -649,95 +659,24 @@ class Tasks implements ServerTasks {
     }
   }
 
-  /** Resolves at the next change of a task, or when `signal` aborts. */
-  private async nextMove(id: TaskId, signal: AbortSignal): Promise<void> {
-    const { promise, resolve } = Promise.withResolvers<undefined>();
-    const go = (): void => resolve(undefined);
-    const watching = this.watch(id, go);
-    signal.addEventListener('abort', go, { once: true });
-    try {
-      if (!signal.aborted) await promise;
-    } finally {
-      watching.dispose();
-      signal.removeEventListener('abort', go);
-    }
-  }
-
-  private watch(id: TaskId, heard: () => void): Disposable {
-    const all = this.waiters.get(id) ?? new Set();
-    this.waiters.set(id, all);
-    all.add(heard);
-    return {
-      dispose: () => {
-        all.delete(heard);
-        if (all.size === 0 && this.waiters.get(id) === all) this.waiters.delete(id);
-      },
-    };
-  }
-
-  private wake(id: TaskId): void {
-    for (const heard of [...(this.waiters.get(id) ?? [])]) heard();
-  }
-
-  async bundle(user: User, id: string, have: readonly string[]): Promise<ByteStream> {
-    const state = this.state(user, id);
-    const { row } = this.readable(user, id);
-    const isOwner = row.owner === user.id;
-    // What else the owner has in the repository is nobody's to find out.
-    const own = commitsIn(state);
-    const stream = await this.service.bundle(id, isOwner ? have : have.filter((sha) => own.has(sha)));
-    const commits = commitsOf(state);
-    return isOwner && commits !== undefined ? this.noted(id, commits, stream) : stream;
-  }
-
-  /** The same bytes. Once all of them were taken, the owner has a copy of the commits. */
-  private async *noted(id: TaskId, commits: string, bytes: ByteStream): ByteStream {
-    yield* bytes;
-    this.rows.change(id, { fetched: commits });
+  bundle(user: User, id: string, have: readonly string[]): Promise<ByteStream> {
+    return this.contents.bundle(user, id, have);
   }
 
   result(user: User, id: string): Range | undefined {
-    this.state(user, id);
-    return this.service.result(id);
+    return this.contents.result(user, id);
   }
 
-  async changes(user: User, id: string, range?: Range): Promise<DetailedChange[]> {
-    this.checkRange(user, id, range);
-    return await this.service.changes(id, range);
+  changes(user: User, id: string, range?: Range): Promise<DetailedChange[]> {
+    return this.contents.changes(user, id, range);
   }
 
-  async patch(user: User, id: string, range?: Range): Promise<{ text: string; truncated: boolean }> {
-    this.checkRange(user, id, range);
-    return await this.service.patch(id, range);
+  patch(user: User, id: string, range?: Range): Promise<{ text: string; truncated: boolean }> {
+    return this.contents.patch(user, id, range);
   }
 
-  async blob(user: User, id: string, oid: string): Promise<Uint8Array> {
-    const state = this.state(user, id);
-    const { row } = this.readable(user, id);
-    const quarantine = this.service.quarantine(state.spec.repository.id);
-    // Who may read the task may not read all that its owner has brought for others.
-    const isFree = row.owner === user.id || user.role === 'admin';
-    if (!isFree && !(await quarantine.holds([...commitsIn(state)], oid))) {
-      throw new SallyportError(
-        'not_found',
-        'The task has no such file.',
-        'Take the name from the list of changes.',
-      );
-    }
-    return await this.service.blob(id, oid);
-  }
-
-  /** A repository can hold what other tasks have made, and what others were never shown. */
-  private checkRange(user: User, id: string, range: Range | undefined): void {
-    const state = this.state(user, id);
-    const own = commitsIn(state);
-    if (range === undefined || [range.from, range.to].every((sha) => own.has(sha) || sha === emptyTree))
-      return;
-    throw new SallyportError(
-      'not_found',
-      'The task has no such commits, or they are not here yet.',
-      'Take those that its state names.',
-    );
+  blob(user: User, id: string, oid: string): Promise<Uint8Array> {
+    return this.contents.blob(user, id, oid);
   }
 
   async knownCommits(user: User, repository: string, commits: readonly string[]): Promise<string[]> {
@@ -762,13 +701,12 @@ class Tasks implements ServerTasks {
 
   counts(): { queued: number; running: number; all: number } {
     const all = [...this.rows.all()].filter(({ finds }) => finds === undefined);
-    const { queued, running } = countsOf(all.map((row) => this.known(row)));
+    const { queued, running } = countsOf(all.map((row) => this.access.known(row)));
     return { queued, running, all: all.length };
   }
 
   close(): Promise<void> {
     this.closing ??= (async () => {
-      clearInterval(this.sweeping);
       await Promise.all([
         this.pipeline.close(),
         this.uploads.close(),
@@ -776,7 +714,7 @@ class Tasks implements ServerTasks {
           work.catch(() => undefined),
         ),
       ]);
-      await this.swept;
+      await this.housekeeping.close();
       this.forge.publisher.dispose();
       this.listening.dispose();
       this.flush();
@@ -788,115 +726,6 @@ class Tasks implements ServerTasks {
 
   dispose(): void {
     void this.close();
-  }
-
-  /** What is removed by itself: what nobody wants any more, and what nobody goes on with. */
-  private sweep(): Promise<void> {
-    this.swept = this.swept.then(async () => {
-      try {
-        this.keys.sweep();
-        await this.uploads.sweep();
-        await this.expire();
-        await this.prune();
-      } catch (thrown) {
-        this.options.log.warn(`Clearing up: ${asSallyportError(thrown).message}`);
-      }
-    });
-    return this.swept;
-  }
-
-  private async expire(): Promise<void> {
-    const { config, now, audit } = this.options;
-    const { retentionMs } = config;
-    if (retentionMs === undefined) return;
-    for (const row of [...this.rows.all()]) {
-      if (this.closing !== undefined) return;
-      if (row.finds !== undefined) continue;
-      const known = this.known(row);
-      const may = mayExpire(known, now(), retentionMs);
-      if (may === 'no' || (may === 'if pushed' && !(await this.isPushed(known)))) continue;
-      try {
-        await this.removeNow(row.id, false);
-        audit.record({ address: '', action: 'task.expired', subject: row.id });
-      } catch (thrown) {
-        this.warn(row.id, thrown);
-      }
-    }
-  }
-
-  private async isPushed({ row, state }: Known): Promise<boolean> {
-    if (row.pushedCommit === undefined || state === undefined) return false;
-    return await this.service.quarantine(state.spec.repository.id).reaches(row.pushedCommit, state.imported);
-  }
-
-  /** Deletes what no task and no upload needs any more of the repositories from which something was removed. */
-  private async prune(): Promise<void> {
-    for (const id of [...this.prunable]) {
-      if (this.closing !== undefined) return;
-      // What is being fetched is kept by nobody yet.
-      if ([...this.rows.all()].some((row) => row.stage === 'fetching' && repositoryOf(row).id === id))
-        continue;
-      this.prunable.delete(id);
-      const done = this.service
-        .quarantine(id)
-        .prune(this.basesOf(id))
-        .catch((thrown: unknown) =>
-          this.options.log.warn(`Pruning ${id}: ${asSallyportError(thrown).message}`),
-        );
-      this.pruning.set(id, done);
-      // What was in use is pruned another time.
-      if ((await done) === false) this.prunable.add(id);
-      this.pruning.delete(id);
-    }
-  }
-
-  private basesOf(repository: string): string[] {
-    const bases: string[] = [];
-    for (const row of this.rows.all()) {
-      const { source } = row.submission;
-      const snapshot =
-        this.service.task(row.id)?.spec.snapshot ?? ('snapshot' in source ? source.snapshot : undefined);
-      if (snapshot !== undefined && repositoryOf(row).id === repository) bases.push(snapshot.commit);
-    }
-    for (const one of this.uploads.recent())
-      if (repositoryId(one.user, 'snapshot', one.repository) === repository) bases.push(one.commit);
-    return bases;
-  }
-
-  private publishedTasks(): PublishedTasks {
-    const say = (id: TaskId, change: Partial<TaskRow>): void => {
-      if (this.rows.change(id, change) !== undefined) this.move(id);
-    };
-    return {
-      onDidChange: this.publishable.event,
-      all: () => [...this.rows.all()].flatMap((row) => this.publishableOf(row) ?? []),
-      quarantineOf: (id) => {
-        const row = this.rows.get(id);
-        if (row === undefined) throw unknownTask(id);
-        return this.service.quarantine(repositoryOf(row).id);
-      },
-      pushed: (id, pushedBranch, pushedCommit) => say(id, { pushedBranch, pushedCommit }),
-      pullRequest: (id, pullRequest: PullRequestView) => say(id, { pullRequest }),
-      problem: (id, problem) => say(id, { problem }),
-    };
-  }
-
-  private publishableOf(row: Readonly<TaskRow>): Publishable | undefined {
-    const state = this.service.task(row.id);
-    const owner = this.user(row.owner);
-    const switches = switchesOf(row);
-    if (state === undefined || owner === undefined || row.url === undefined || row.removing) return undefined;
-    if (row.stage !== 'task' || row.finds !== undefined || !switches.autoPush) return undefined;
-    return {
-      state,
-      url: row.url,
-      base: state.spec.snapshot.headBranch,
-      switches,
-      owner,
-      pushedBranch: row.pushedBranch,
-      pushedCommit: row.pushedCommit,
-      pullRequest: row.pullRequest,
-    };
   }
 
   private heard(state: TaskState): void {
@@ -911,14 +740,14 @@ class Tasks implements ServerTasks {
     }
     if (!this.begun.has(id)) {
       this.begun.add(id);
-      this.wake(id);
+      this.watch.wake(id);
     }
     this.gather(id);
   }
 
   /** A row was changed. */
   private move(id: TaskId): void {
-    this.wake(id);
+    this.watch.wake(id);
     this.gather(id);
   }
 
@@ -936,17 +765,12 @@ class Tasks implements ServerTasks {
       const row = this.rows.get(id);
       if (row === undefined || row.finds !== undefined || row.removing) continue;
       try {
-        this.changed.fire(this.view(this.known(row)));
-        const publishable = this.publishableOf(row);
-        if (publishable !== undefined) this.publishable.fire(publishable);
+        this.changed.fire(this.view(this.access.known(row)));
+        this.publishing.tell(row);
       } catch (thrown) {
         this.warn(id, thrown);
       }
     }
-  }
-
-  private known(row: Readonly<TaskRow>): Known {
-    return { row, state: this.service.task(row.id) };
   }
 
   private view(known: Known, withState = false): TaskView {
@@ -958,35 +782,10 @@ class Tasks implements ServerTasks {
     return found.success ? found.data : undefined;
   }
 
-  private isReadable(user: User, row: Readonly<TaskRow>): boolean {
-    // A search is shown to whom its task is shown.
-    const { owner, shared } = (row.finds === undefined ? undefined : this.rows.get(row.finds)) ?? row;
-    return this.mayRead(user, { owner: { id: owner, name: '' }, shared });
-  }
-
-  /** Throws `task_unknown` alike for a task that is not there and for one that this user may not see. */
-  private readable(user: User, id: string): Known {
-    const row = this.rows.get(id);
-    if (row === undefined || row.removing || !this.isReadable(user, row)) throw unknownTask(id);
-    return this.known(row);
-  }
-
-  /** Throws `forbidden` for a task that this user may only read. */
-  private writable(user: User, id: string): Known {
-    const known = this.readable(user, id);
-    checkWriter(user);
-    if (user.role === 'admin' || known.row.owner === user.id) return known;
-    throw new SallyportError(
-      'forbidden',
-      'The task is shared with you to be read, and it is not yours.',
-      'Ask its owner, or an administrator of this runner.',
-    );
-  }
-
   /** As `writable`, of a task that has a log. */
   private withLog(user: User, id: string): Known {
-    const known = this.writable(user, id);
-    this.state(user, id);
+    const known = this.access.writable(user, id);
+    this.access.state(user, id);
     return known;
   }
 
@@ -1024,30 +823,4 @@ const logLost = {
 function isOver({ row, state }: Known): boolean {
   if (row.stage === 'failed' || row.stage === 'cancelled') return true;
   return row.stage === 'task' && state !== undefined && hasEnded(state);
-}
-
-/** What a task may show of its repository: where it began, and what it brought, by the host's own knowledge of it. */
-function commitsIn({ spec, imported, commits }: TaskState): Set<string> {
-  const own = new Set([spec.snapshot.commit, ...imported]);
-  const brought = new Set(imported);
-  // Parents are read by the host as soon as a commit is here; before that they are a claim of the sandbox's.
-  for (const { sha, parents } of commits) if (brought.has(sha)) for (const parent of parents) own.add(parent);
-  return own;
-}
-
-function checkWriter({ role }: User): void {
-  if (role !== 'viewer') return;
-  throw new SallyportError(
-    'forbidden',
-    'Your role lets you look at tasks, and not change them.',
-    'Ask an administrator of this runner for another role.',
-  );
-}
-
-function unknownTask(id: string): SallyportError {
-  return new SallyportError(
-    'task_unknown',
-    `There is no task ${id}, or you may not see it.`,
-    'Look at the list of tasks.',
-  );
 }
