@@ -184,6 +184,16 @@ describe('uploads of the server', () => {
     assert.deepEqual(await bench.tasks.knownCommits(ada, 'demo-1', [commit]), [commit]);
   });
 
+  it('are taken in once, also for a client that lost its connection meanwhile and comes again', async () => {
+    const { id } = await bench.tasks.beginUpload(ada, announce());
+    const sent = send(id, 0, bytes);
+    const states = [await bench.tasks.uploadState(ada, id)];
+    while (states.at(-1)?.offset !== bytes.length) states.push(await bench.tasks.uploadState(ada, id));
+    const again = await bench.tasks.beginUpload(ada, announce());
+    assert.deepEqual(again, { id, offset: bytes.length, complete: true });
+    assert.equal((await sent).complete, true);
+  });
+
   it('let in a history that an old tool wrote, and that harms nobody', async () => {
     const blob = repo.object('blob', Buffer.from('old\n'));
     const inner = repo.tree([['100644', 'file', blob]]);

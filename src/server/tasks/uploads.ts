@@ -114,9 +114,13 @@ export class Uploads {
     if (known !== undefined) {
       this.touch(known.id);
       const state = await this.stateOf(known);
+      if (state.complete || state.offset < bytes) return state;
+      const writer = this.writers.get(known.id);
       // The server can have ended between the last byte and the commit.
-      const isWhole = !state.complete && state.offset === bytes && !this.writers.has(known.id);
-      return isWhole ? await this.continue(user, known.id, bytes, nothing()) : state;
+      if (writer === undefined) return await this.continue(user, known.id, bytes, nothing());
+      // It is being taken in, for a connection that may be gone.
+      await writer.done.catch(() => undefined);
+      return await this.begin(user, request);
     }
     if (isHere) await this.quarantine(user, repository.id).keepKnown(commit);
     else await this.checkRoom(user, bytes);
