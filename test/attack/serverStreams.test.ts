@@ -143,6 +143,61 @@ describe('readers that do not read', () => {
   });
 });
 
+describe('readers that are slow', () => {
+  it('are not closed as long as they take something, however long the event is', async () => {
+    const server = await StreamServer.start({ slowMs: 1000 });
+    const id = await server.tasks.add(ada);
+    await server.tasks.say(id, { type: 'notice', level: 'info', text: 'x'.repeat(16 << 20), t: 1 });
+    const follow = frame(Buffer.from(JSON.stringify({ type: 'follow', task: id, after: 0 })));
+    const slow = [
+      await mute(server.port, upgrade('/api/v1/stream'), follow),
+      await mute(server.port, `GET /api/v1/tasks/${id}/events HTTP/1.1`),
+    ];
+    const read = slow.map(() => 0);
+    let closed = 0;
+    for (const one of slow) one.on('close', () => closed++);
+    while (read.some((bytes) => bytes < 16 << 20) && closed === 0) {
+      for (const [i, one] of slow.entries()) read[i] = (read[i] ?? 0) + sizeOf(one.read());
+      await pause(15);
+    }
+    assert.equal(closed, 0);
+    assert.equal(server.hub.counters().slowClosed, 0);
+    for (const one of slow) one.destroy();
+    await server.stop();
+  });
+
+  it('and stop taking a bundle do not keep what makes it', async () => {
+    const server = await StreamServer.start({ slowMs: 500 });
+    const id = await server.tasks.add(ada);
+    server.tasks.bundleBytes = upTo(1000).map(() => Buffer.alloc(64 << 10));
+    const stalled = await mute(server.port, `GET /api/v1/tasks/${id}/bundle HTTP/1.1`);
+    while (server.tasks.packing === 0) await pause(5);
+    while (server.tasks.packing === 1) await pause(20);
+    assert.equal(server.hub.counters().slowClosed, 1);
+    stalled.destroy();
+    await server.stop();
+  });
+
+  it('of a bundle do not take half of one for a whole when their credential is revoked', async () => {
+    const server = await StreamServer.start();
+    const id = await server.tasks.add(ada);
+    server.tasks.bundleBytes = upTo(2000).map(() => Buffer.alloc(64 << 10));
+    const answer = await server.fetch(`/api/v1/tasks/${id}/bundle`);
+    const reader = answer.body!.getReader();
+    await reader.read();
+    server.revoked.add('ada');
+    while (server.hub.counters().open > 0) await pause(10);
+    await assert.rejects(async () => {
+      while (!(await reader.read()).done);
+    });
+    await server.stop();
+  });
+});
+
+function sizeOf(chunk: unknown): number {
+  return Buffer.isBuffer(chunk) ? chunk.length : 0;
+}
+
 describe('clients of a stream that mean ill', () => {
   let server: StreamServer;
   let id: string;

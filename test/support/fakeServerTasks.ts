@@ -48,6 +48,8 @@ export class FakeServerTasks implements ServerTasks {
   detailed: DetailedChange[] = [];
   patchText = '';
   bundleBytes: Uint8Array[] = [];
+  /** How many bundles are being made. */
+  packing = 0;
   /** Ranges that `patch` and `changes` were asked for. */
   readonly ranges: (Range | undefined)[] = [];
   /** How often a log was opened to be read. */
@@ -291,6 +293,7 @@ export class FakeServerTasks implements ServerTasks {
       }
       if (task.state?.sandboxRemoved === true && after >= task.state.lastEvent) return;
       for await (const batch of task.log.follow(after, signal)) {
+        this.readable(user, id);
         yield batch;
         if (batch.some(({ type }) => type === 'sandbox_removed')) return;
       }
@@ -302,12 +305,16 @@ export class FakeServerTasks implements ServerTasks {
   bundle(user: User, id: string, have: readonly string[]): Promise<ByteStream> {
     this.readable(user, id);
     this.haves.push(have);
-    const pieces = this.bundleBytes;
-    return Promise.resolve(
-      (async function* () {
-        for (const piece of pieces) yield await Promise.resolve(piece);
-      })(),
-    );
+    return Promise.resolve(this.pack());
+  }
+
+  private async *pack(): AsyncGenerator<Uint8Array, void> {
+    this.packing += 1;
+    try {
+      for (const piece of this.bundleBytes) yield await Promise.resolve(piece);
+    } finally {
+      this.packing -= 1;
+    }
   }
 
   result(user: User, id: string): Range | undefined {

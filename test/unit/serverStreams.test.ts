@@ -211,6 +211,27 @@ describe("the stream of a runner's client", () => {
     await comes(() => server.tasks.readers === 0);
   });
 
+  it('goes on for the others when the one may not see the task any more for whom it was read first', async () => {
+    const id = await server.tasks.add(ada);
+    server.tasks.share(id, true);
+    const [first, second] = [server.socket('/api/v1/stream', 'grace'), server.socket('/api/v1/stream')];
+    for (const listener of [first, second]) {
+      await listener.open();
+      listener.send({ type: 'follow', task: id, after: 0 });
+      await listener.until(() => listener.numbers(id).length === 1);
+    }
+    server.tasks.share(id, false);
+    for (let i = 0; i < 20; i++) {
+      await server.tasks.say(id, note(`${i}`));
+      await pause(2);
+    }
+    await first.type('problem');
+    await second.until(() => second.numbers(id).length === 21);
+    assert.deepEqual(second.numbers(id), upTo(21));
+    assert.equal(first.numbers(id).length, 1);
+    assert.equal(server.tasks.readers, 1);
+  });
+
   it('follows many tasks at once, each in order and once, and stops following', async () => {
     const ids = await Promise.all(upTo(5).map(() => server.tasks.add(ada)));
     const listener = await server.socket('/api/v1/stream').open();
@@ -275,6 +296,31 @@ describe("the stream of a runner's client", () => {
     slow.socket.resume();
     await slow.until(() => slow.numbers(id).length === count + 1);
     assert.deepEqual(slow.numbers(id), upTo(count + 1));
+  });
+
+  it('brings long events whole, and what else is to be told between them', async () => {
+    const id = await server.tasks.add(ada);
+    const listener = await server.socket('/api/v1/stream').open();
+    listener.send({ type: 'follow', task: id, after: 0 });
+    const lengths = [3 << 20, 10, 1 << 20, 64 << 10, 100_000, (60 << 10) - 100, 1];
+    for (const length of lengths) {
+      await server.tasks.say(id, note('é'.repeat(length)));
+      server.tasks.amend(id, { title: `${length}` });
+    }
+    await listener.until(() => listener.numbers(id).length === lengths.length + 1);
+    const told = listener.messages.flatMap(({ type, events = [] }) => (type === 'events' ? events : []));
+    assert.deepEqual(
+      told.slice(1).map((event) => event.type === 'notice' && event.text.length),
+      lengths,
+    );
+    await listener.until((messages) =>
+      messages.some(({ type, task }) => type === 'task' && (task as { title: string }).title === '1'),
+    );
+    const lines = (await server.text(`/api/v1/tasks/${id}/events?follow=false`)).trim().split('\n');
+    assert.deepEqual(
+      lines.map((line) => (JSON.parse(line) as { n: number }).n),
+      upTo(lengths.length + 1),
+    );
   });
 
   it('answers a message that is none with a close and its code', async () => {

@@ -1,4 +1,3 @@
-import { Readable } from 'node:stream';
 import * as z from 'zod/mini';
 import { SallyportError } from '../../base/errors.ts';
 import type { DetailedChange } from '../../git/diff.ts';
@@ -9,6 +8,8 @@ import type { Range } from '../../runner/taskService.ts';
 import type { ServerContext } from '../context.ts';
 import type { Call, Router } from '../http/router.ts';
 import { TaskPath } from './eventRoutes.ts';
+import { HttpStream } from './httpStream.ts';
+import type { StreamHub } from './hub.ts';
 import { ledgerRoute } from './ledgerRoute.ts';
 import { required } from './socketClient.ts';
 
@@ -27,15 +28,24 @@ const Shas = z.pipe(
 const RangeQuery = z.object({ from: z.optional(Sha), to: z.optional(Sha) });
 
 /** What a task's commits hold. All of it was written by an agent: it is bytes and text, and never shown as a page. */
-export function contentRoutes(router: Router, context: ServerContext): void {
+export function contentRoutes(router: Router, context: ServerContext, hub: StreamHub): void {
   const { tasks } = context;
 
-  const bundle = async (call: Call, id: string, have: readonly string[]): Promise<Readable> => {
-    const { user } = required(call.principal);
-    const bytes = Readable.from(await tasks.bundle(user, id, have), { objectMode: false });
-    call.signal.addEventListener('abort', () => bytes.destroy(), { once: true });
-    void call.reply.header('content-disposition', `attachment; filename="${id}.bundle"`);
-    return bytes;
+  // A reader that stalls would keep the git process that packs it.
+  const bundle = async (
+    call: Call,
+    id: string,
+    have: readonly string[],
+  ): Promise<AsyncIterable<Uint8Array>> => {
+    const stream = new HttpStream(hub, call, { whole: true });
+    try {
+      const bytes = await tasks.bundle(stream.connection.user, id, have);
+      void call.reply.header('content-disposition', `attachment; filename="${id}.bundle"`);
+      return stream.pass(bytes);
+    } catch (thrown) {
+      stream.connection.dispose();
+      throw thrown;
+    }
   };
   const bundleType = 'application/x-git-bundle';
   router.add({

@@ -84,7 +84,7 @@ export function eventRoutes(router: Router, hub: StreamHub): void {
   });
 }
 
-function answer(hub: StreamHub, call: EventsCall): AsyncIterable<Buffer> | undefined {
+function answer(hub: StreamHub, call: EventsCall): AsyncIterable<Uint8Array> | undefined {
   const { id } = call.params;
   const { user } = required(call.principal);
   const writing = call.request.headers.accept?.includes('text/event-stream') === true ? sse : ndjson;

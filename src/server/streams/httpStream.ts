@@ -16,12 +16,18 @@ export class HttpStream implements StreamClient {
   farewell: Farewell | undefined;
   private readonly hub: StreamHub;
   private readonly call: Call;
+  /** What is cut off must not look whole. */
+  private readonly whole: boolean;
   private readonly gone = new AbortController();
   /** Since when the reader has not asked for more; undefined while it waits. */
   private givenAt: number | undefined;
 
-  /** Throws `too_many_requests`. */
-  constructor(hub: StreamHub, call: Call) {
+  /**
+   * Throws `too_many_requests`.
+   * @param options `whole`: the answer is good for nothing unless all of it is there
+   */
+  constructor(hub: StreamHub, call: Call, { whole = false }: { whole?: boolean } = {}) {
+    this.whole = whole;
     this.hub = hub;
     this.call = call;
     this.signal = this.gone.signal;
@@ -36,7 +42,7 @@ export class HttpStream implements StreamClient {
   }
 
   /** Passes on what `source` says, as fast as the reader takes it. */
-  async *pass(source: AsyncIterable<Buffer>): AsyncGenerator<Buffer, void> {
+  async *pass(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void> {
     const { raw } = this.call.reply;
     // Who asks is to know that it is heard, even where nothing is to be told yet.
     setImmediate(() => {
@@ -69,7 +75,7 @@ export class HttpStream implements StreamClient {
     this.connection.dispose();
     this.gone.abort();
     // Who reads is told by what comes last; who does not is cut off.
-    if (this.givenAt !== undefined) this.call.reply.raw.destroy();
+    if (this.givenAt !== undefined || this.whole) this.call.reply.raw.destroy();
   }
 
   renewed(): void {

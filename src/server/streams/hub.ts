@@ -1,6 +1,7 @@
 import { asSallyportError, SallyportError } from '../../base/errors.ts';
 import { DisposableStore, type Disposable } from '../../base/disposable.ts';
 import { closeCodes, type StreamMessage, type TaskView } from '../../protocol/runnerApi.ts';
+import type { TaskEvent } from '../../protocol/taskEvent.ts';
 import type { ServerContext } from '../context.ts';
 import { notFound } from '../http/problem.ts';
 import type { Principal, User } from '../principal.ts';
@@ -90,7 +91,7 @@ type Needs = Pick<ServerContext, 'tasks' | 'auth' | 'log' | 'version'>;
 
 interface Shared {
   broadcast: TaskBroadcast;
-  follows: Set<Follow>;
+  follows: Map<Follow, Connection>;
 }
 
 /** Everything that is open towards readers: one live reading of a log for all who follow it, and who they are. */
@@ -148,10 +149,10 @@ export class StreamHub implements Disposable {
     let shared = this.shared.get(id);
     if (shared === undefined || shared.broadcast.ended) {
       const last = Number(view.state?.['lastEvent'] ?? view.summary?.lastEvent ?? 0);
-      const fresh = { broadcast: new TaskBroadcast(last, this.limits), follows: new Set<Follow>() };
+      const fresh: Shared = { broadcast: new TaskBroadcast(last, this.limits), follows: new Map() };
       this.shared.set(id, fresh);
       void fresh.broadcast
-        .run((from, signal) => tasks.events(connection.user, id, from, signal))
+        .run((from, signal) => this.readForAll(id, fresh, connection.user, from, signal))
         .then(() => this.forget(id, fresh));
       shared = fresh;
     }
@@ -171,8 +172,46 @@ export class StreamHub implements Disposable {
         this.forget(id, mine);
       },
     });
-    mine.follows.add(follow);
+    mine.follows.set(follow, connection);
     return follow;
+  }
+
+  /** The log as one of the followers may read it; when that one may not any more, as another may. */
+  private async *readForAll(
+    id: string,
+    { follows }: Shared,
+    first: User,
+    after: number,
+    signal: AbortSignal,
+  ): AsyncGenerator<TaskEvent[], void> {
+    const { tasks } = this.context;
+    const refused = new Set<string>();
+    let last = after;
+    for (let user = first; ;) {
+      try {
+        for await (const events of tasks.events(user, id, last, signal)) {
+          last = events.at(-1)?.n ?? last;
+          yield events;
+        }
+        return;
+      } catch (thrown) {
+        const { code } = asSallyportError(thrown);
+        refused.add(user.id);
+        const others = [...follows.values()].filter((one) => !refused.has(one.user.id));
+        const other = others.find((one) => this.mayRead(one.user, id));
+        if ((code !== 'task_unknown' && code !== 'forbidden') || other === undefined) throw thrown;
+        user = other.user;
+      }
+    }
+  }
+
+  private mayRead(user: User, id: string): boolean {
+    try {
+      this.context.tasks.get(user, id);
+      return true;
+    } catch {
+      return false;
+    }
   }
 
   counters(): StreamCounters {
@@ -263,11 +302,7 @@ export class StreamHub implements Disposable {
   /** After a change of the role: what may not be seen any more is lost. */
   private relook(connection: Connection): void {
     for (const id of [...connection.guarded.keys()]) {
-      try {
-        this.context.tasks.get(connection.user, id);
-      } catch {
-        connection.lose(id);
-      }
+      if (!this.mayRead(connection.user, id)) connection.lose(id);
     }
   }
 }

@@ -6,7 +6,7 @@ export interface StreamLimits {
   ringBytes: number;
   /** Between two batches of one task. */
   pauseMs: number;
-  /** Between two tellings of changed tasks to one client. */
+  /** Between two tellings of changed tasks to one client, on average. */
   changesMs: number;
   /** A reader that takes nothing for so long is closed. */
   slowMs: number;
@@ -30,7 +30,7 @@ export const streamLimits: StreamLimits = {
   inFlightBytes: 256 << 10,
   ringBytes: 1 << 20,
   pauseMs: 10,
-  changesMs: 500,
+  changesMs: 1000,
   slowMs: 30_000,
   graceMs: 10_000,
   heartbeatMs: 20_000,

@@ -42,7 +42,7 @@ export function logAnswer(
   call: Call,
   id: string,
   { follow, tail }: z.output<typeof LogsQuery> = {},
-): AsyncIterable<Buffer> | string {
+): AsyncIterable<Uint8Array> | string {
   if (call.request.method === 'HEAD') return '';
   const stream = new HttpStream(hub, call);
   try {

@@ -10,5 +10,5 @@ export function streamRoutes(router: Router, context: ServerContext): void {
   const hub = streamsOf(context);
   eventRoutes(router, hub);
   logRoutes(router, hub);
-  contentRoutes(router, context);
+  contentRoutes(router, context, hub);
 }

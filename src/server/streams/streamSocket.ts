@@ -142,7 +142,8 @@ export class StreamSocket {
         else sink.send(this.hub.taskMessage(view));
       }
       end();
-      if (this.pending.size === 0) await pause(this.hub.limits.changesMs, signal);
+      // Never all clients at the same moment.
+      if (this.pending.size === 0) await pause(this.hub.limits.changesMs * (0.5 + Math.random()), signal);
     }
     this.telling = false;
   }
