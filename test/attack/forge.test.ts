@@ -709,6 +709,7 @@ describe('attacks by way of a forge', () => {
         fake.requests.map(({ method, path }) => `${method} ${path.split('?')[0] ?? ''}`),
         ['GET /user/repos', 'GET /repos/octo/hidden', 'GET /user/repos'],
       );
+      await runner.removeTasks(token);
     } finally {
       await runner.close();
       await fake.close();

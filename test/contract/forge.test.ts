@@ -53,6 +53,7 @@ describe('forge on docker', () => {
     token = await server.adminToken();
   });
   after(async () => {
+    await server.removeTasks(token);
     await server.close();
     await git.close();
     await forge.close();

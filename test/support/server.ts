@@ -2,7 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import type { Role, Scope } from '../../src/protocol/runnerApi.ts';
+import type { Role, Scope, TaskPage } from '../../src/protocol/runnerApi.ts';
 import type { ResolvedModel } from '../../src/runner/taskService.ts';
 import { defaultPolicy, type UserPolicy } from '../../src/runner/userPolicy.ts';
 import { readConfig } from '../../src/server/operation/readConfig.ts';
@@ -26,6 +26,8 @@ export interface TestServerOptions {
   containerFolder?: string;
   /** Longest log of a task from the next start on, in bytes. */
   logBytes?: number;
+  /** The clock, in milliseconds since the epoch. */
+  now?: () => number;
 }
 
 /** A port of the loopback that is free now. */
@@ -91,6 +93,7 @@ export class TestServer {
             upstream: { kind: 'scripted', turns: this.turns },
           })),
       ...(this.options.logBytes === undefined ? {} : { logBytes: this.options.logBytes }),
+      ...(this.options.now === undefined ? {} : { now: this.options.now }),
       policy: () => this.policy,
     });
   }
@@ -167,6 +170,12 @@ export class TestServer {
   async adminToken(): Promise<string> {
     this.admin ??= await this.session();
     return await this.token(this.admin, ['tasks:read', 'tasks:write', 'account', 'admin']);
+  }
+
+  /** So that no sandbox outlives the test: what runs goes on without its server. */
+  async removeTasks(token: string): Promise<void> {
+    const { tasks } = await this.ask<TaskPage>('/api/v1/tasks?limit=100', { token });
+    for (const { id } of tasks) await this.ask(`/api/v1/tasks/${id}?force=true`, { method: 'DELETE', token });
   }
 
   async close(): Promise<void> {
