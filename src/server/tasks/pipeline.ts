@@ -71,6 +71,8 @@ export class Pipeline {
     const signal = AbortSignal.any([end.signal, this.leaving.signal]);
     const done = this.steps(id, signal)
       .catch((thrown: unknown) => this.failed(id, thrown, signal))
+      // A store that takes nothing, because its disk is full: the task stays where it is, for the next start.
+      .catch((thrown: unknown) => this.parts.log.error(`Task ${id}: ${asSallyportError(thrown).message}`))
       .finally(() => this.running.delete(id));
     this.running.set(id, { end, done });
     return done;
