@@ -3,6 +3,7 @@ import * as z from 'zod/mini';
 import { SallyportError } from '../../base/errors.ts';
 import { Role, type UserView } from '../../protocol/runnerApi.ts';
 import { notFound } from '../http/problem.ts';
+import { atomically } from '../store.ts';
 import { randomId } from './secretText.ts';
 
 const Row = z.object({
@@ -82,7 +83,7 @@ export class Users {
 
   /** The first administrator; undefined when there is one, also where two ask at the same moment. */
   createFirst(user: Omit<NewUser, 'role'>): UserRow | undefined {
-    return this.atomically(() =>
+    return atomically(this.store, () =>
       this.hasAdministrator() ? undefined : this.create({ ...user, role: 'admin' }),
     );
   }
@@ -92,7 +93,7 @@ export class Users {
     id: string,
     change: { name?: string | undefined; role?: Role | undefined; disabled?: boolean | undefined },
   ): UserRow {
-    return this.atomically(() => {
+    return atomically(this.store, () => {
       const user = this.get(id);
       const role = change.role ?? user.role;
       const disabled = change.disabled ?? user.disabled !== 0;
@@ -113,7 +114,7 @@ export class Users {
    * those would be nobody's, and for the last administrator.
    */
   remove(id: string): UserRow {
-    return this.atomically(() => {
+    return atomically(this.store, () => {
       const user = this.get(id);
       this.keepAdministrator(user);
       const count = this.store.prepare('SELECT count(*) AS n FROM tasks WHERE owner = ?').get(id)?.['n'];
@@ -160,18 +161,6 @@ export class Users {
   private administratorsBut(id: string): number {
     const sql = "SELECT count(*) AS n FROM users WHERE role = 'admin' AND disabled = 0 AND id <> ?";
     return Number(this.store.prepare(sql).get(id)?.['n'] ?? 0);
-  }
-
-  private atomically<T>(work: () => T): T {
-    this.store.exec('BEGIN IMMEDIATE');
-    try {
-      const result = work();
-      this.store.exec('COMMIT');
-      return result;
-    } catch (thrown) {
-      this.store.exec('ROLLBACK');
-      throw thrown;
-    }
   }
 }
 

@@ -1,4 +1,4 @@
-import { asSallyportError, SallyportError, type ErrorCode } from '../../base/errors.ts';
+import { asSallyportError, isErrno, SallyportError, type ErrorCode } from '../../base/errors.ts';
 import type { Problem } from '../../protocol/runnerApi.ts';
 
 const statusOf: Partial<Record<ErrorCode, number>> = {
@@ -38,9 +38,23 @@ const statusOf: Partial<Record<ErrorCode, number>> = {
 /** Every other code is something that the caller can do better. */
 const otherwise = 400;
 
+const diskFull = new SallyportError(
+  'disk_full',
+  'The disk of the runner is full.',
+  'Have its administrator free some space, and try again.',
+);
+/** SQLITE_FULL. */
+const storeFull = 13;
+
+/** True where a file or the store could not grow. */
+function isFull(thrown: unknown): boolean {
+  if (!(thrown instanceof Error)) return false;
+  return isErrno(thrown, 'ENOSPC', 'EDQUOT') || ('errcode' in thrown && thrown.errcode === storeFull);
+}
+
 /** What a client is told of an error. Of an error of our own it learns nothing but that there was one. */
 export function problemOf(thrown: unknown): Problem {
-  const error = asSallyportError(thrown);
+  const error = isFull(thrown) ? diskFull : asSallyportError(thrown);
   const status = statusOf[error.code] ?? otherwise;
   const known = error.code !== 'internal';
   return {

@@ -2,6 +2,7 @@ import type { DatabaseSync, SQLOutputValue } from 'node:sqlite';
 import * as z from 'zod/mini';
 import { TaskId } from '../../protocol/grammar.ts';
 import { FoundRepository, PullRequestView, Submission, TaskStage } from '../../protocol/runnerApi.ts';
+import { atomically } from '../store.ts';
 
 const ProblemOfTask = z.object({ code: z.string(), message: z.string(), mend: z.string() });
 
@@ -99,17 +100,12 @@ export class TaskRows {
   /** @param also what is written together with the row, or not at all */
   insert(row: TaskRow, also: () => void = () => undefined): void {
     const names = ['id', ...columns];
-    this.store.exec('BEGIN IMMEDIATE');
-    try {
+    atomically(this.store, () => {
       this.store
         .prepare(`INSERT INTO tasks (${names.join()}) VALUES (${names.map(() => '?').join()})`)
         .run(row.id, ...encode(row));
       also();
-      this.store.exec('COMMIT');
-    } catch (thrown) {
-      this.store.exec('ROLLBACK');
-      throw thrown;
-    }
+    });
     this.rows.set(row.id, row);
   }
 
