@@ -7,7 +7,6 @@ import { median, ms, p95, thousands } from './lib/numbers.ts';
 
 const goalMs = 500;
 const taskCount = 200;
-const password = 'correct horse battery';
 
 interface Visit {
   /** First contentful paint, by the browser's own clock; milliseconds since the navigation began. */
@@ -18,6 +17,11 @@ interface Visit {
   /** Over the wire, with headers. */
   bytes: number;
 }
+
+const tableDrawn = `new Promise((resolve) => {
+  const look = () => performance.getEntriesByName('table').length > 0 ? resolve() : setTimeout(look, 20);
+  look();
+})`;
 
 /** Notes when the first row of the table is drawn. */
 const watchTable = `new MutationObserver((_, observer) => {
@@ -53,7 +57,7 @@ export async function dashboardPaint(tools: Tools): Promise<Section> {
       const context = await browser.newContext({ viewport: { width: 1280, height: 800 } });
       const page = await open(context, server, cookie);
       cold.push(await visit(page, server));
-      await page.waitForFunction('navigator.serviceWorker.controller !== null || performance.now() > 3000');
+      await page.evaluate('navigator.serviceWorker.ready.then(() => undefined)');
       warm.push(await visit(page, server));
       await context.close();
     }
@@ -124,6 +128,6 @@ async function open(context: BrowserContext, server: TestServer, cookie: string)
 async function visit(page: Page, server: TestServer): Promise<Visit> {
   await page.goto('about:blank');
   await page.goto(`${server.url}/dashboard`);
-  await page.waitForFunction("performance.getEntriesByName('table').length > 0");
+  await page.evaluate(tableDrawn);
   return await page.evaluate<Visit>(timings);
 }
