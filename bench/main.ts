@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { activation } from './activation.ts';
 import { broker } from './broker.ts';
 import { commit } from './commit.ts';
+import { dashboardPaint } from './dashboardPaint.ts';
 import { egress } from './egress.ts';
 import { eventReplay } from './eventReplay.ts';
 import { followers } from './followers.ts';
@@ -26,8 +27,8 @@ const measures: Record<string, Measure> = {
   start,
 };
 
-/** Of the runner's server; they need neither an engine nor an editor, and have a page of their own. */
-const runnerMeasures: Record<string, Measure> = { followers, eventReplay };
+/** Of the runner's server; they need neither an engine nor an editor, at most a browser, and have a page of their own. */
+const runnerMeasures: Record<string, Measure> = { followers, eventReplay, dashboardPaint };
 
 /** True for names that all belong to the runner's server; `runner` is all of them. */
 export function isOfRunner(names: readonly string[]): boolean {
