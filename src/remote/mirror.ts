@@ -68,6 +68,8 @@ export class Mirror implements Disposable {
   private following: 'yes' | 'held' | undefined;
   /** The runner has said that nothing more comes. */
   private ended = false;
+  /** Number of the last event that had come before this connection. */
+  private before = 0;
   /** Number of the next event that is taken. */
   private next = 1;
   private queue: Waiting[] = [];
@@ -79,6 +81,8 @@ export class Mirror implements Disposable {
   private gapTimer: NodeJS.Timeout | undefined;
   private commits: CommitImport | undefined;
   private readonly over = new AbortController();
+  /** Ends those who read a log that counts no more. */
+  private former = new AbortController();
   private readonly changed = new Emitter<TaskState>();
   private readonly trouble = new Emitter<SallyportError>();
   readonly onDidChange = this.changed.event;
@@ -110,6 +114,7 @@ export class Mirror implements Disposable {
     this.log = await this.openLog();
     this.listen(this.log);
     for await (const batch of this.log.read(0)) this.current = foldAll(batch, this.current);
+    this.before = this.current?.lastEvent ?? 0;
   }
 
   /** A damaged mirror is moved away: the runner has the log. */
@@ -144,21 +149,30 @@ export class Mirror implements Disposable {
     return this.current?.sandboxRemoved === true && this.current.lastEvent >= (lastEvent ?? 0);
   }
 
-  /** True when there is more here than the runner has, so that its numbers mean other events by now. */
+  /**
+   * True when there was more here before this connection than the runner has now, so that its numbers mean other events.
+   * The window that writes the mirror sees to it.
+   */
   isAhead(lastEvent: number): boolean {
-    return this.release !== undefined && this.next - 1 > lastEvent;
+    return !this.reading && this.before > lastEvent && this.current?.sandboxRemoved === false;
   }
 
   /** The runner has begun the log anew, out of a backup or of what was left of the sandbox. What was here is kept aside. */
   async beginAnew(): Promise<void> {
-    const { log } = this;
     this.following = undefined;
     this.drop();
     await this.working?.catch(() => undefined);
+    await this.owning?.catch(() => undefined);
+    this.release ??= await claim(join(this.folder, 'owner'));
+    const { log } = this;
+    if (this.release === undefined || log === undefined) return;
+    await log.close();
+    await rename(log.path, join(this.folder, `former-${Date.now()}.ndjson`));
     await this.letGo();
-    if (log !== undefined) await rename(log.path, join(this.folder, `former-${Date.now()}.ndjson`));
     this.current = undefined;
     this.commits = undefined;
+    this.former.abort();
+    this.former = new AbortController();
     await this.load();
   }
 
@@ -169,11 +183,14 @@ export class Mirror implements Disposable {
     return Quarantine.open(root, current.spec.repository.id);
   }
 
-  /** What is in the mirror after number `after`, then what comes. */
+  /** What is in the mirror after number `after`, then what comes. Ends early when the runner begins the log anew. */
   async *batches(after: number, signal: AbortSignal): AsyncGenerator<TaskEvent[], void> {
     const { current, log } = this;
     if (log === undefined || (current?.sandboxRemoved === true && after >= current.lastEvent)) return;
-    for await (const batch of log.follow(after, AbortSignal.any([signal, this.over.signal]))) {
+    for await (const batch of log.follow(
+      after,
+      AbortSignal.any([signal, this.over.signal, this.former.signal]),
+    )) {
       yield batch;
       if (batch.some((event) => event.type === 'sandbox_removed')) return;
     }
@@ -193,6 +210,7 @@ export class Mirror implements Disposable {
   /** The connection is gone, or the runner has stopped to tell: what comes next comes after a new `follow`. */
   pause(): void {
     this.following = undefined;
+    this.before = Math.max(this.next - 1, this.current?.lastEvent ?? 0);
   }
 
   /** Becomes the writer of the mirror, or reads along; says which. */

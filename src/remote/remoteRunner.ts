@@ -219,7 +219,7 @@ export class RemoteRunner implements TaskRunner {
         this.views.clear();
         const listed = new Set(message.tasks.map(({ id }) => id));
         // Newest first, as a user would look at them.
-        for (const view of [...message.tasks].sort((a, b) => (a.id < b.id ? 1 : -1))) this.considerAnew(view);
+        for (const view of [...message.tasks].sort((a, b) => (a.id < b.id ? 1 : -1))) this.consider(view);
         void this.dropMissing(listed);
         return;
       }
@@ -242,15 +242,13 @@ export class RemoteRunner implements TaskRunner {
     }
   }
 
-  /** A list is younger than all that came before it. */
-  private considerAnew(view: TaskView): void {
-    const { id, summary } = view;
-    const mirror = this.mirrors.get(id);
-    if (mirror?.isAhead(summary?.lastEvent ?? 0) !== true) {
-      this.consider(view);
-      return;
-    }
-    this.views.set(id, view);
+  /** Mirrors that are begun anew. */
+  private readonly renewing = new Set<TaskId>();
+
+  private async beginAnew(mirror: Mirror): Promise<void> {
+    const { id } = mirror;
+    this.renewing.add(id);
+    this.isFollowed.delete(id);
     this.trouble.fire(
       new SallyportError(
         'log_damaged',
@@ -258,13 +256,14 @@ export class RemoteRunner implements TaskRunner {
         'The log is fetched anew; what was here is kept beside it, and the commits stay.',
       ),
     );
-    mirror.beginAnew().then(
-      () => {
-        const now = this.views.get(id);
-        if (now !== undefined) this.consider(now);
-      },
-      (thrown: unknown) => this.trouble.fire(asSallyportError(thrown)),
-    );
+    try {
+      await mirror.beginAnew();
+    } catch (thrown) {
+      this.trouble.fire(asSallyportError(thrown));
+    }
+    this.renewing.delete(id);
+    const view = this.views.get(id);
+    if (view !== undefined && this.status.kind === 'online') this.consider(view);
   }
 
   private consider(view: TaskView): void {
@@ -272,10 +271,14 @@ export class RemoteRunner implements TaskRunner {
     this.views.set(id, view);
     this.viewed.fire(view);
     // Before that there is no log.
-    if (stage !== 'task' || this.isFollowed.has(id)) return;
+    if (stage !== 'task' || this.renewing.has(id)) return;
     const last = summary?.lastEvent ?? 0;
     const known = this.mirrors.get(id);
-    if (known?.isComplete(last) === true) return;
+    if (known !== undefined && summary !== undefined && known.isAhead(last)) {
+      void this.beginAnew(known);
+      return;
+    }
+    if (this.isFollowed.has(id) || known?.isComplete(last) === true) return;
     // A task that is over can wait; and one of a runner that has thousands has to.
     if (summary?.endedAt !== undefined) {
       if (!this.wanted.has(id) && !this.fetching.has(id)) this.wanted.set(id, last);

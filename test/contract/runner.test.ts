@@ -513,7 +513,9 @@ for (const { title, name, Kind, remote } of kinds) {
       }
     });
 
-    it('takes a task up again from its labels when its files are lost', async () => {
+    // Files are lost on the machine with the engine; what a client then does is tried without one.
+    const here = remote ? undefined : it;
+    here?.('takes a task up again from its labels when its files are lost', async () => {
       const own = await Kind.open(address);
       try {
         const repositoryPath = await own.repository();
@@ -523,7 +525,7 @@ for (const { title, name, Kind, remote } of kinds) {
         );
         await own.events(spec.id, (event) => event.type === 'tool_use');
         await own.leave();
-        await rm(join(own.data, 'tasks', spec.id), { recursive: true, force: true });
+        await rm(join(own.home, 'tasks', spec.id), { recursive: true, force: true });
         await own.reopen();
         for (let i = 0; i < 100 && own.service.task(spec.id) === undefined; i++)
           await new Promise((passed) => setTimeout(passed, 100));

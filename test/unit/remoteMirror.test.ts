@@ -231,28 +231,42 @@ describe('mirror of a remote runner', function () {
     client.service = second;
   });
 
-  it('begins anew where the runner was set back, and keeps what it had', async () => {
-    const id = task();
-    runner.say(id, ...upTo(20).map((n) => note(`first ${n}`)));
-    await client.service.open();
-    await client.eventsUpTo(id, 21);
-    runner.task(id).events.splice(5);
-    runner.say(id, note('second'));
+  const dropped = (): Promise<void> => {
     runner.dropStreams();
-    await until(() => client.service.task(id)?.lastEvent === 6, 'the shorter log', client.log);
-    const events = await client.eventsUpTo(id, 6);
-    assert.deepEqual(
-      events.slice(1).map((event) => (event.type === 'notice' ? event.text : event.type)),
-      ['first 1', 'first 2', 'first 3', 'first 4', 'second'],
-    );
-    const remote = join(client.data, 'remote');
-    const names = await readdir(join(remote, (await readdir(remote))[0] ?? '', 'tasks', id));
-    assert.ok(
-      names.some((name) => name.startsWith('former-')),
-      names.join(),
-    );
-    assert.ok(client.troubles.some((line) => line.includes('set back')));
-  });
+    return Promise.resolve();
+  };
+  for (const [when, again] of [
+    ['while it was connected', () => dropped()],
+    ['while nobody was there', () => client.reopen()],
+  ] as const) {
+    it(`begins anew where the runner was set back ${when}, and keeps what it had`, async () => {
+      const id = task();
+      runner.say(id, ...upTo(20).map((n) => note(`first ${n}`)));
+      await client.service.open();
+      await client.eventsUpTo(id, 21);
+      const former = client.service
+        .events(id, 21, new AbortController().signal)
+        [Symbol.asyncIterator]()
+        .next();
+      runner.task(id).events.splice(5);
+      await again();
+      runner.say(id, note('second'));
+      await until(() => client.service.task(id)?.lastEvent === 6, 'the shorter log', client.log);
+      const events = await client.eventsUpTo(id, 6);
+      assert.deepEqual(
+        events.slice(1).map((event) => (event.type === 'notice' ? event.text : event.type)),
+        ['first 1', 'first 2', 'first 3', 'first 4', 'second'],
+      );
+      assert.deepEqual((await former).done, true);
+      const remote = join(client.data, 'remote');
+      const names = await readdir(join(remote, (await readdir(remote))[0] ?? '', 'tasks', id));
+      assert.ok(
+        names.some((name) => name.startsWith('former-')),
+        names.join(),
+      );
+      assert.ok(client.troubles.some((line) => line.includes('set back')));
+    });
+  }
 
   it('makes a damaged mirror anew', async () => {
     const id = task();
