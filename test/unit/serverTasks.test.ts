@@ -531,6 +531,7 @@ describe('tasks of the server', () => {
     const list = (query: Partial<TaskQuery>): number =>
       bench.tasks.list(ada, { limit: 100, ...query }).tasks.length;
     assert.equal(list({ states: ['running'] }), 1);
+    assert.equal(bench.tasks.list(ada, { limit: 1, states: ['running'] }).counts.all, 7);
     assert.equal(list({ states: ['succeeded', 'failed'] }), 2);
     assert.equal(list({ states: ['over'] }), 1);
     assert.equal(list({ owner: bob.id }), 1);

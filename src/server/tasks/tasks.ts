@@ -379,8 +379,10 @@ class Tasks implements ServerTasks {
   }
 
   list(user: User, query: TaskQuery): TaskPage {
-    const visible = this.visible(user).filter((known) => matches(known, query));
-    const counts = countsOf(visible);
+    const ofAnyState = this.visible(user).filter((known) => matches(known, { ...query, states: undefined }));
+    // Who looks at those that run sees how many others there are.
+    const counts = countsOf(ofAnyState);
+    const visible = ofAnyState.filter((known) => matches(known, query));
     visible.sort((a, b) => newestFirst(a.row, b.row));
     const { cursor, limit } = query;
     const isAfter = cursor === undefined ? () => true : afterCursor(cursor);
