@@ -1,7 +1,9 @@
 import * as z from 'zod/mini';
+import { asSallyportError } from '../../base/errors.ts';
 import { safeText } from '../../protocol/safeText.ts';
 import type { TaskEvent } from '../../protocol/taskEvent.ts';
 import { lineOf } from '../../runner/headless.ts';
+import { problemOf } from '../http/problem.ts';
 import type { Call, Router } from '../http/router.ts';
 import type { User } from '../principal.ts';
 import { Count, farewellError, Flag, lastEventOf, TaskPath } from './eventRoutes.ts';
@@ -84,17 +86,19 @@ async function* logText(
         if (!live && (events.at(-1)?.n ?? 0) >= last) break;
       }
     }
-    if (stream.farewell !== undefined) lost ??= farewellError(stream.farewell);
-    if (lost instanceof Error) yield Buffer.from(`! ${lost.message}\n`);
+  } catch (thrown) {
+    lost ??= asSallyportError(thrown);
   } finally {
     guard.dispose();
     reading.abort();
     stream.signal.removeEventListener('abort', leave);
   }
+  if (stream.farewell !== undefined) lost ??= farewellError(stream.farewell);
+  if (lost !== undefined) yield Buffer.from(`! ${problemOf(lost).detail}\n`);
 }
 
 /** Events as lines of text. What the sandbox says is text: nothing of it steers a terminal or hides in it. */
-export function textOf(events: readonly TaskEvent[]): string {
+function textOf(events: readonly TaskEvent[]): string {
   return events
     .map(lineOf)
     .filter((line) => line !== undefined)
