@@ -64,6 +64,7 @@ export class Live {
 
   start(): void {
     this.stopped = false;
+    this.connection = 'connecting';
     this.attempt();
   }
 

@@ -48,9 +48,9 @@ worker.addEventListener('fetch', (event) => {
   const { origin, pathname, search } = new URL(request.url);
   if (request.method !== 'GET' || origin !== worker.location.origin) return;
   if (request.mode === 'navigate') {
-    if (/^\/(dashboard(\/|$)|connect$|signin$)/.test(pathname)) event.respondWith(page(request));
-  } else if (pathname.startsWith('/assets/') && isImmutable(pathname, search)) {
-    event.respondWith(asset(request));
+    if (/^\/(dashboard(\/|$)|connect$|signin$)/.test(pathname)) event.respondWith(page(event));
+  } else if (pathname.startsWith('/assets/')) {
+    event.respondWith(isImmutable(pathname, search) ? asset(request) : newest(request));
   }
 });
 
@@ -60,11 +60,28 @@ function isImmutable(pathname: string, search: string): boolean {
 }
 
 /** What the server has; what was kept only where it does not answer. */
-async function page(request: Request): Promise<Response> {
+async function page(event: FetchEvent): Promise<Response> {
+  const cache = await caches.open(store);
+  const kept = await cache.match(shell);
+  try {
+    const answer = await fetch(event.request);
+    // It is the same page at every address; another one came with another version of the server.
+    const isShell = answer.ok && !answer.redirected && answer.headers.has('etag');
+    if (isShell && answer.headers.get('etag') !== kept?.headers.get('etag'))
+      event.waitUntil(keep(cache, answer.clone()).catch(() => undefined));
+    return answer;
+  } catch (thrown) {
+    if (kept === undefined) throw thrown;
+    return kept;
+  }
+}
+
+/** Of a file whose address stays the same, whichever there is of it. */
+async function newest(request: Request): Promise<Response> {
   try {
     return await fetch(request);
   } catch (thrown) {
-    const kept = await (await caches.open(store)).match(shell);
+    const kept = await (await caches.open(store)).match(request, { ignoreSearch: true });
     if (kept === undefined) throw thrown;
     return kept;
   }
