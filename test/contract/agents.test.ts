@@ -34,7 +34,7 @@ describe('other agents and programs', () => {
     token = await server.token(cookie, ['tasks:read', 'tasks:write']);
   });
   after(async () => {
-    await server.removeTasks();
+    await server.removeTasks(token);
     await server.close();
     await git.close();
   });
