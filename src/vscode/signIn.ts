@@ -47,8 +47,7 @@ export class SignIn implements vscode.UriHandler, vscode.Disposable {
    */
   async run(
     runner: URL,
-    open: (address: string) => Thenable<boolean> = async (address) =>
-      await vscode.env.openExternal(vscode.Uri.parse(address, true)),
+    open: (address: string) => Thenable<boolean> = openAsItIs,
   ): Promise<{ code: string; handshake: Handshake } | undefined> {
     const handshake = newHandshake();
     const own = vscode.Uri.from({
@@ -91,6 +90,13 @@ export class SignIn implements vscode.UriHandler, vscode.Disposable {
     this.waiting.clear();
   }
 }
+
+/**
+ * A Uri is decoded and encoded anew on its way to the browser, and an address within an address is another one then. The
+ * editor takes a text too, although its types do not say so, and leaves it as it is.
+ */
+const openAsItIs = (address: string): Thenable<boolean> =>
+  vscode.env.openExternal(address as unknown as vscode.Uri);
 
 function tooLate(): SallyportError {
   return new SallyportError(

@@ -10,17 +10,20 @@ export class RunnerProcess {
   readonly url: string;
   private readonly port: number;
   private readonly data: string;
+  private readonly host: string;
   private child: ChildProcess | undefined;
   private printed = '';
 
-  private constructor(data: string, port: number) {
+  private constructor(data: string, host: string, port: number) {
     this.data = data;
+    this.host = host;
     this.port = port;
-    this.url = `http://localhost:${port}`;
+    this.url = `http://${host}:${port}`;
   }
 
-  static async start(data: string): Promise<RunnerProcess> {
-    const runner = new RunnerProcess(data, await freePort());
+  /** @param host another address of the loopback: what VS Code in a browser takes for this machine it leads through itself */
+  static async start(data: string, host = 'localhost'): Promise<RunnerProcess> {
+    const runner = new RunnerProcess(data, host, await freePort());
     await runner.start();
     return runner;
   }
@@ -36,6 +39,7 @@ export class RunnerProcess {
         SALLYPORT_HOME: this.data,
         SALLYPORT_PORT: String(this.port),
         SALLYPORT_DEMONSTRATION: '1',
+        ...(this.host === 'localhost' ? {} : { SALLYPORT_HOST: this.host, SALLYPORT_PUBLIC_URL: this.url }),
         ...(engine === undefined ? {} : { SALLYPORT_ENGINE: engine }),
       },
       stdio: ['ignore', 'pipe', 'pipe'],
