@@ -63,6 +63,7 @@ export class RemoteRunner implements TaskRunner {
   private readonly backoff: Backoff;
   private readonly mirrors = new Map<TaskId, Mirror>();
   private readonly making = new Map<TaskId, Promise<Mirror>>();
+  private readonly leaving = new Map<TaskId, Promise<void>>();
   private readonly views = new Map<TaskId, TaskView>();
   /** Tasks that are over and whose logs are to be fetched; with the last event of each. */
   private readonly wanted = new Map<TaskId, number>();
@@ -161,7 +162,9 @@ export class RemoteRunner implements TaskRunner {
     if (known !== undefined) return Promise.resolve(known);
     let making = this.making.get(id);
     if (making === undefined) {
-      making = this.makeMirror(id).finally(() => this.making.delete(id));
+      // One that is being removed has to be gone before it can come again.
+      const gone = this.leaving.get(id) ?? Promise.resolve();
+      making = gone.then(() => this.makeMirror(id)).finally(() => this.making.delete(id));
       this.making.set(id, making);
     }
     return making;
@@ -380,7 +383,15 @@ export class RemoteRunner implements TaskRunner {
   }
 
   /** Removes the mirror with its commits. */
-  private async forget(id: TaskId): Promise<void> {
+  private forget(id: TaskId): Promise<void> {
+    const before = this.leaving.get(id);
+    if (before !== undefined) return before;
+    const leaving = this.forgetNow(id).finally(() => this.leaving.delete(id));
+    this.leaving.set(id, leaving);
+    return leaving;
+  }
+
+  private async forgetNow(id: TaskId): Promise<void> {
     const mirror = this.mirrors.get(id);
     this.mirrors.delete(id);
     this.isFollowed.delete(id);
