@@ -28,7 +28,7 @@ import {
 } from './view/places.ts';
 import { problemWithPrompt } from './view/prompt.ts';
 import { snapshotChoices } from './view/snapshotChoices.ts';
-import { anySwitch, switchChoices, switchesOf, uploadWords } from './view/taskOptions.ts';
+import { anySwitch, asksToPush, switchChoices, switchesOf, uploadWords } from './view/taskOptions.ts';
 import { pickFolder } from './workspace.ts';
 
 /** What other extensions, keybindings and tests can say instead of being asked. */
@@ -103,8 +103,15 @@ export async function newTask(
   if (anySwitch(said.switches) && !abilities.switches) {
     throw new SallyportError(
       'invalid_input',
-      'On this machine nothing is done with the commits by itself.',
+      'This machine takes no switches.',
       'Choose a remote runner for the task, or leave the switches out.',
+    );
+  }
+  if (asksToPush(said.switches)) {
+    throw new SallyportError(
+      'invalid_input',
+      'A task that is sent from this machine has no repository at a forge to push to.',
+      'Accept its commits as a branch and push that, or start it from its URL in the dashboard of the runner.',
     );
   }
   const { prompt } = said;
@@ -373,8 +380,8 @@ async function askSwitches(
   const picked = await vscode.window.showQuickPick(
     switchChoices(current).map((choice) => ({ ...choice })),
     {
-      title: 'Task Options: what does the runner do by itself?',
-      placeHolder: 'With the commits of this one task. Nothing, unless you check it.',
+      title: 'Task Options',
+      placeHolder: 'Of this one task. Nothing, unless you check it.',
       canPickMany: true,
       ignoreFocusOut: true,
     },

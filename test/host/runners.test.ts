@@ -194,6 +194,13 @@ describe('remote runners in the extension', () => {
     await until('the stop', () => seam.tasks.get(task)?.phase === 'stopped' || undefined);
   });
 
+  it('are not asked to push what has no forge', async () => {
+    const sent = fake.submissions.length;
+    const start = { prompt: 'x', snapshot: 'head', runner: 'Build' };
+    assert.equal(await run('newTask', { ...start, switches: { autoPush: true } }), undefined);
+    assert.equal(fake.submissions.length, sent);
+  });
+
   it('get a task when the settings say so, and none when nobody knows the runner', async () => {
     const sent = fake.submissions.length;
     const start = { prompt: 'By default', snapshot: 'head' };

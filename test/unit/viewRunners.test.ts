@@ -22,7 +22,13 @@ import {
   thisMachinePlace,
 } from '../../src/vscode/view/places.ts';
 import { problemButtons } from '../../src/vscode/view/problemButtons.ts';
-import { anySwitch, switchChoices, switchesOf, uploadWords } from '../../src/vscode/view/taskOptions.ts';
+import {
+  anySwitch,
+  asksToPush,
+  switchChoices,
+  switchesOf,
+  uploadWords,
+} from '../../src/vscode/view/taskOptions.ts';
 import { groupTasks, taskView } from '../../src/vscode/view/taskView.ts';
 import { TerminalText } from '../../src/vscode/view/terminalText.ts';
 import { aSpec } from '../support/specs.ts';
@@ -181,18 +187,17 @@ describe('where a task runs', () => {
     assert.equal(freeName(url, ['runner.example.com', 'runner.example.com/team']), 'runner.example.com (2)');
   });
 
-  it('can do something with the commits by itself, if it is told to', () => {
+  it('can have the agent commit often, and nothing that a task from here cannot have', () => {
     assert.deepEqual(
-      switchChoices({ autoPush: true })
-        .filter(({ picked }) => picked)
-        .map(({ key }) => key),
-      ['autoPush'],
+      switchChoices({ commitEach: true, autoPush: true }).map(({ key, picked }) => [key, picked]),
+      [['commitEach', true]],
     );
-    assert.deepEqual(switchesOf({ autoPush: true, commitEach: false, draftEarly: undefined }), {
-      autoPush: true,
-    });
-    assert.equal(anySwitch({ autoPush: false }), false);
+    assert.deepEqual(switchesOf({ commitEach: true, draftEarly: undefined }), { commitEach: true });
+    assert.equal(anySwitch({ commitEach: false }), false);
     assert.equal(anySwitch({ commitEach: true }), true);
+    assert.equal(asksToPush({ commitEach: true, autoPush: false }), false);
+    for (const key of ['autoPush', 'draftEarly', 'autoPullRequest'] as const)
+      assert.equal(asksToPush({ [key]: true }), true);
   });
 
   it('tells how much has gone there', () => {

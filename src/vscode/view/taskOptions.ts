@@ -13,30 +13,16 @@ export interface SwitchChoice {
   picked: boolean;
 }
 
+/** Not to push: a task that is sent from here has no repository at a forge that the runner knows of. */
 const words: readonly Omit<SwitchChoice, 'picked'>[] = [
   {
     key: 'commitEach',
     label: 'Commit After Each Change',
     detail: 'The agent is told to commit after each logical change.',
   },
-  {
-    key: 'autoPush',
-    label: 'Push by Itself',
-    detail: "Each commit is pushed to the task's branch, unseen by you.",
-  },
-  {
-    key: 'draftEarly',
-    label: 'Draft Pull Request Early',
-    detail: 'Opened with the first push. It pushes by itself too.',
-  },
-  {
-    key: 'autoPullRequest',
-    label: 'Pull Request at the End',
-    detail: 'Opened, or made ready, when the agent has succeeded. It pushes by itself too.',
-  },
 ];
 
-/** What a runner can do with a task's commits by itself. */
+/** What can be asked of a runner about the commits of a task that is sent from here. */
 export function switchChoices(current: Said): SwitchChoice[] {
   return words.map((choice) => ({ ...choice, picked: current?.[choice.key] === true }));
 }
@@ -45,6 +31,11 @@ export function switchChoices(current: Said): SwitchChoice[] {
 export function switchesOf(said: Said): Partial<Switches> {
   const on = words.filter(({ key }) => said?.[key] === true);
   return Object.fromEntries(on.map(({ key }) => [key, true]));
+}
+
+/** True when something is asked for that no task from here can have. */
+export function asksToPush(switches: Said): boolean {
+  return switches?.autoPush === true || switches?.draftEarly === true || switches?.autoPullRequest === true;
 }
 
 export function anySwitch(switches: Said): boolean {
