@@ -113,7 +113,7 @@ describe('the dashboard', function () {
     await banner.waitFor();
     await page.getByRole('link', { name: 'Tasks', exact: true }).first().click();
     await page.locator('.d-tasks .d-status.waiting').waitFor();
-    await page.getByRole('button', { name: /Waits for you/ }).click();
+    await page.getByRole('button', { name: /Waiting/ }).click();
     await page.getByRole('link', { name: 'Add the constant b' }).click();
 
     // A shell in the sandbox.

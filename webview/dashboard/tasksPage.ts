@@ -117,6 +117,7 @@ export class TasksPage extends Page {
     const tile = (group: TaskFilter['group'], label: string, n: number): TemplateResult =>
       html`<button
         class="d-count ${group} ${n === 0 ? 'none' : ''}"
+        title=${group === 'waiting' ? 'They wait for you' : nothing}
         aria-pressed=${this.filter.group === group}
         @click=${() => this.refilter({ group: this.filter.group === group ? 'all' : group })}
       >
@@ -124,7 +125,7 @@ export class TasksPage extends Page {
       </button>`;
     return html`<div class="d-counts" role="group" aria-label="How many tasks; press to filter">
       ${tile('all', 'All', counts.all)}
-      ${counts.waiting > 0 ? tile('waiting', counts.waiting === 1 ? 'Waits for you' : 'Wait for you', counts.waiting) : nothing}
+      ${counts.waiting > 0 ? tile('waiting', 'Waiting', counts.waiting) : nothing}
       ${tile('queued', 'Queued', counts.queued)} ${tile('running', 'Running', counts.running)}
       ${tile('succeeded', 'Done', counts.succeeded)} ${tile('failed', 'Failed', counts.failed)}
       ${counts.stopped > 0 ? tile('stopped', 'Stopped', counts.stopped) : nothing}
