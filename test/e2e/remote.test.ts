@@ -91,6 +91,8 @@ describe('a journey to a remote runner', function () {
     await panel.getByText('The sandbox has no way out but its gateway.').waitFor({ timeout: longest });
     await panel.getByText('Bash').first().waitFor({ timeout: longest });
     assert.equal(typesHere(household).includes('ended'), false, 'the log was shown while the task ran');
+    await group.waitFor();
+    await tree.getByRole('treeitem').filter({ hasText: 'Fix the median' }).first().waitFor();
     await vscode.screenshot('64-live-log');
 
     await runner.kill();
@@ -142,6 +144,42 @@ describe('a journey to a remote runner', function () {
     const after = await fingerprint(household.repository);
     assert.deepEqual({ ...after, refs: undefined }, { ...before, refs: undefined });
     assert.deepEqual(await tracesInEngine(id), [], 'no container, volume or network is left');
+  });
+
+  it('lets the editor in through the browser, and asks its user on the page of the runner', async () => {
+    await runner.stop();
+    runner = await RunnerProcess.start(join(household.root, 'runner'), '127.0.0.2');
+    await runner.token();
+    const host = new URL(runner.url).host;
+    server = await CodeServer.start(household, {});
+    const vscode = (workbench = await Workbench.open(browser, server.url));
+    await vscode.command('Sallyport: Connect to Runner');
+    await vscode.type('Connect to Runner: Address', runner.url);
+    const opening = vscode.page.context().waitForEvent('page');
+    await vscode.choice('Sign In Through the Browser').click();
+    await vscode.dialogButton('Open').click();
+    const page = await opening;
+    await page.getByLabel('Login').fill(administrator.login);
+    await page.getByLabel('Password').fill(administrator.password);
+    await page.getByRole('button', { name: 'Sign in', exact: true }).click();
+    await page.getByText('Connect an editor?').waitFor();
+    await vscode.screenshot('67-waits-for-browser');
+    await page.screenshot({ path: 'out/screenshots/68-consent.png' });
+    await page.getByRole('button', { name: 'Connect', exact: true }).click();
+    await vscode.toast(`Connected to ${host} as ${administrator.name} (admin)`).waitFor();
+    const tree = await vscode.showTasks();
+    await tree.getByRole('treeitem').filter({ hasText: host }).first().waitFor();
+    await vscode.command('Sallyport: Runners');
+    await vscode.choice(host).waitFor();
+    await vscode.screenshot('69-runners');
+    await vscode.choice(host).click();
+    await vscode.choice('Disconnect').waitFor();
+    await vscode.screenshot('70-actions');
+    await vscode.choice('Disconnect').click();
+    await vscode.dialogButton('Disconnect').first().waitFor();
+    await vscode.screenshot('71-disconnect');
+    await vscode.dialogButton('Disconnect').first().click();
+    await tree.getByText(host).waitFor({ state: 'detached' });
   });
 });
 
