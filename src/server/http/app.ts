@@ -67,7 +67,7 @@ export async function createApp(config: ServerConfig, log: Logger): Promise<Fast
     done(null, payload);
   });
   app.setErrorHandler((thrown, request, reply) => {
-    const error = ownError(thrown, request.routeOptions.bodyLimit ?? bodyLimit);
+    const error = ownError(thrown, request.routeOptions.bodyLimit);
     const problem = problemOf(error);
     if (problem.status >= 500)
       log.error(`${request.method} ${request.routeOptions.url ?? ''}: ${String(error)}`);
