@@ -54,6 +54,9 @@ const Budget = z.object({ usd: z.nullable(z.number().check(z.positive(), z.maxim
 const Spend = z.object({ usd: z.number() });
 const Nothing = z.object({});
 
+/** How long a client may go on to send what nobody wants, in milliseconds. */
+const leaveMs = 10_000;
+
 /** Tasks and what they begin with. */
 export function taskRoutes(router: Router, { tasks, audit, auth }: ServerContext): void {
   const record = (
@@ -305,8 +308,15 @@ export function taskRoutes(router: Router, { tasks, audit, auth }: ServerContext
     params: OneUpload,
     rawBody: 'application/octet-stream',
     answer: { schema: UploadState },
-    handle: ({ params, principal, request }) =>
-      tasks.continueUpload(required(principal).user, params.id, offsetOf(request), bytesOf(request)),
+    handle: async ({ params, principal, request }) => {
+      try {
+        const { user } = required(principal);
+        return await tasks.continueUpload(user, params.id, offsetOf(request), bytesOf(request));
+      } catch (thrown) {
+        leaveRest(request);
+        throw thrown;
+      }
+    },
   });
 }
 
@@ -333,12 +343,25 @@ function offsetOf(request: FastifyRequest): number {
 /** A body of another type was read as such, so that nothing of it is left. */
 function bytesOf(request: FastifyRequest): AsyncIterable<Uint8Array> {
   const [type = ''] = (request.headers['content-type'] ?? '').split(';');
-  if (type.trim().toLowerCase() === 'application/octet-stream' || hasNoBody(request)) return request.raw;
+  if (type.trim().toLowerCase() === 'application/octet-stream' || hasNoBody(request))
+    return request.raw.iterator({ destroyOnReturn: false });
   throw new SallyportError(
     'invalid_input',
     'The bytes of an upload come as application/octet-stream.',
     'Set the header Content-Type to that.',
   );
+}
+
+/**
+ * What a refused upload still sends is thrown away, so that its client reads the answer, and its connection serves the next
+ * request. One that does not stop is cut off.
+ */
+function leaveRest({ raw }: FastifyRequest): void {
+  if (raw.readableEnded || raw.destroyed) return;
+  const late = setTimeout(() => raw.destroy(), leaveMs);
+  raw.once('close', () => clearTimeout(late));
+  raw.once('end', () => clearTimeout(late));
+  raw.resume();
 }
 
 function hasNoBody({ headers }: FastifyRequest): boolean {

@@ -283,8 +283,9 @@ export class Uploads {
         });
       throw thrown;
     } finally {
-      this.touch(id);
+      // First what cannot fail: of a full disk the store says so as well.
       await file.close();
+      this.touch(id);
     }
   }
 
