@@ -267,6 +267,39 @@ describe('the extension', () => {
       assert.equal(document.languageId, 'typescript');
     });
 
+    it('opens a terminal in its sandbox: what is typed gets there, and closing it leaves the shell', async () => {
+      let typed = '';
+      let left = 0;
+      const leaving = Promise.withResolvers<undefined>();
+      service.shell = {
+        output: (async function* () {
+          yield Buffer.from('agent@sandbox $ ');
+          await leaving.promise;
+        })(),
+        write: (data) => {
+          typed += Buffer.from(data).toString();
+          return Promise.resolve();
+        },
+        resize: () => undefined,
+        ended: leaving.promise.then(() => ({ reason: 'left' })),
+        dispose: () => {
+          left += 1;
+          leaving.resolve(undefined);
+        },
+      };
+      await vscode.commands.executeCommand('sallyport.openTerminal', id);
+      const terminal = await until('the terminal', () =>
+        vscode.window.terminals.find(({ name }) => name === 'Sandbox: Fix the median'),
+      );
+      await until('the typing', () => {
+        terminal.sendText('ls', false);
+        return typed.includes('ls') || undefined;
+      });
+      terminal.dispose();
+      await until('the leaving', () => left > 0 || undefined);
+      service.shell = undefined;
+    });
+
     it('stops it by its command', async () => {
       await vscode.commands.executeCommand('sallyport.stop', id);
       assert.deepEqual(service.stopped, [id]);

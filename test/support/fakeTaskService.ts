@@ -4,6 +4,7 @@ import type { DetailedChange } from '../../src/git/diff.ts';
 import { titleOf, type TaskSpec } from '../../src/protocol/task.ts';
 import type { TaskEvent, TaskEventBody } from '../../src/protocol/taskEvent.ts';
 import { initialState, reduce, type TaskState } from '../../src/protocol/taskState.ts';
+import type { Terminal } from '../../src/protocol/terminal.ts';
 import type {
   DoctorCheck,
   EgressAnswer,
@@ -94,7 +95,11 @@ export class FakeTaskService implements TaskService {
     return Promise.reject(new SallyportError('task_busy', 'The task is not over yet.', 'Wait for it.'));
   }
 
-  terminal(): Promise<never> {
+  /** The shell in every sandbox. */
+  shell: Terminal | undefined;
+
+  terminal(): Promise<Terminal> {
+    if (this.shell !== undefined) return Promise.resolve(this.shell);
     return Promise.reject(new SallyportError('conflict', 'No sandbox runs.', 'Start a task.'));
   }
 
