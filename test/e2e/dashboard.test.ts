@@ -37,6 +37,8 @@ describe('the dashboard', function () {
     });
   });
   after(async () => {
+    const token = await server.token(await server.session('ada'), ['tasks:read', 'tasks:write']);
+    await server.removeTasks(token);
     await server.close();
     await git.close();
     await browser.close();
