@@ -5,7 +5,7 @@ import type { EgressAnswerBody } from '../../src/protocol/runnerApi.ts';
 import type { TaskEvent } from '../../src/protocol/taskEvent.ts';
 import { initialState, reduce, type TaskState } from '../../src/protocol/taskState.ts';
 import type { Capabilities, Host } from '../shared/host.ts';
-import type { Saved } from '../task/app.ts';
+import type { Saved } from '../task/saved.ts';
 import type { Follower } from './live.ts';
 
 /** Changes of the state are gathered for so long, in milliseconds. */

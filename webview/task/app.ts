@@ -25,19 +25,12 @@ import { icon } from './icons.ts';
 import type { LedgerActions, LedgerTab } from './ledgerTab.ts';
 import { entryText, LogModel, rawSearchText } from './logModel.ts';
 import { changeCount, commitCard, entryHeight, entryRow, fileList, rawRow, type RowActions } from './rows.ts';
+import type { Saved, Tab } from './saved.ts';
 import { Search } from './search.ts';
-
-type Tab = 'log' | 'raw' | 'network' | 'commits' | 'diff';
 
 interface Range {
   from: string;
   to: string;
-}
-
-export interface Saved {
-  id: string;
-  tab: Tab;
-  split: boolean;
 }
 
 const tabs: { id: Tab; label: string }[] = [

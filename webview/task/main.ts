@@ -1,8 +1,9 @@
 import './task.css';
 import '../components.ts';
-import { vsCodeHost } from '../shared/host.ts';
-import { type Saved, TaskPage } from './app.ts';
+import { vsCodeHost } from '../shared/vsCodeHost.ts';
+import { TaskPage } from './app.ts';
 import { LedgerTab } from './ledgerTab.ts';
+import type { Saved } from './saved.ts';
 
 class PanelPage extends TaskPage {
   constructor() {
