@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { join } from 'node:path';
 import { Emitter } from '../../src/base/event.ts';
 import { GitHub } from '../../src/forge/github.ts';
 import { fetchCommit } from '../../src/git/fetchUrl.ts';
@@ -138,10 +139,15 @@ describe('forgePublisher', () => {
     publisher.attach(tasks);
   }
 
-  /** A commit of the agent's, in the quarantine as imports are. */
-  function made(message: string, parent = spec.snapshot.commit, on: string | undefined = branch): Commit {
+  /** A commit of the agent's, in the quarantine as imports are; with an empty file there, if one is named. */
+  function made(
+    message: string,
+    parent = spec.snapshot.commit,
+    on: string | undefined = branch,
+    file?: string,
+  ): Commit {
     const there = new GitRepo(quarantine.gitDir, { init: false });
-    const tree = there.git('rev-parse', `${spec.snapshot.commit}^{tree}`);
+    const tree = treeWith(there, file);
     const sha = there.git(
       '-c',
       'user.name=Ada',
@@ -156,6 +162,18 @@ describe('forgePublisher', () => {
     );
     there.git('update-ref', `refs/tasks/${spec.id}/commits/${sha}`, sha);
     return { ...aCommit(message), sha, parents: [parent], subject: message, branch: on };
+  }
+
+  function treeWith(there: GitRepo, file: string | undefined): string {
+    if (file === undefined) return there.git('rev-parse', `${spec.snapshot.commit}^{tree}`);
+    // An index of its own: the quarantine has none.
+    const index = join(folder.path, 'index');
+    const blob = there.git('hash-object', '-w', '/dev/null');
+    const git = (...args: string[]): string =>
+      there.raw(args, undefined, { GIT_INDEX_FILE: index }).toString().trim();
+    git('read-tree', spec.snapshot.commit);
+    git('update-index', '--add', '--cacheinfo', `100644,${blob},${file}`);
+    return git('write-tree');
   }
 
   const announced = (commit: Commit): TaskEventBody => ({ type: 'commit', commit });
@@ -192,6 +210,36 @@ describe('forgePublisher', () => {
       tasks.said.filter((text) => text.startsWith('problem')),
       [],
     );
+  });
+
+  it('pushes nothing that the forge would obey before anybody has looked', async () => {
+    const receives = (): number => server.seen.filter(({ url }) => url.includes('receive-pack')).length;
+    for (const file of [
+      '.github/workflows/ci.yml',
+      '.GitHub/Workflows/x.yml',
+      '.gitlab-ci.yml',
+      'a/Jenkinsfile',
+      'tools/action.yml',
+    ]) {
+      begin({ draftEarly: true });
+      const before = receives();
+      const one = made('One', undefined, undefined, file);
+      tasks.append(announced(one), imported(one.sha));
+      await tasks.until(/^problem push_refused: .*would obey/);
+      assert.ok(
+        tasks.said.some((text) => text.includes(file)),
+        tasks.said.join(),
+      );
+      assert.equal(receives(), before);
+      // Taken back, everything goes on.
+      const two = made('Two', one.sha);
+      if (file === 'tools/action.yml') {
+        tasks.append(announced(two), imported(two.sha));
+        await tasks.until(/^pushed/);
+        assert.equal(remote(), two.sha);
+      }
+      publisher.dispose();
+    }
   });
 
   it('does nothing without the switch', async () => {

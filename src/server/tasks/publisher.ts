@@ -4,8 +4,12 @@ import type { Logger } from '../../base/logger.ts';
 import { pause } from '../../base/pause.ts';
 import { TooManyRequests } from '../../forge/failures.ts';
 import type { Forge, PullRequest } from '../../forge/forge.ts';
+import { isCiFile } from '../../git/ciFiles.ts';
+import { changedFiles } from '../../git/diff.ts';
 import { pushBranch } from '../../git/pushUrl.ts';
+import type { Quarantine } from '../../git/quarantine.ts';
 import type { TaskId } from '../../protocol/grammar.ts';
+import { safeLine } from '../../protocol/safeText.ts';
 import { hasEnded, type TaskState } from '../../protocol/taskState.ts';
 import { markOf, pullRequestBody, pullRequestTitle } from './pullRequestText.ts';
 import type { Publishable, PublishedTasks, Publisher } from './seams.ts';
@@ -202,6 +206,7 @@ class ForgePublisher implements Publisher {
     // What is pushed is what came in, not what the sandbox says of it.
     const here = new Set((await quarantine.tips(spec.id, signal)).map(({ sha }) => sha));
     if (!here.has(target)) return undefined;
+    await checkCiFiles(quarantine, spec.snapshot.commit, target, signal);
     const mine = state.imported.filter((sha) => here.has(sha));
     const once = pushedBranch === spec.branch && pushedCommit !== undefined;
     await pushBranch({
@@ -289,6 +294,27 @@ class ForgePublisher implements Publisher {
     if (this.tasks === undefined) throw new Error('It is not attached');
     return this.tasks;
   }
+}
+
+/**
+ * A switch is a yes to code, which somebody reads before it is merged. It is none to what a forge runs at once, with the
+ * repository's secrets. Throws `push_refused`.
+ */
+async function checkCiFiles(
+  quarantine: Quarantine,
+  from: string,
+  to: string,
+  signal: AbortSignal,
+): Promise<void> {
+  const changes = await changedFiles(quarantine, from, to, signal);
+  const paths = changes.flatMap(({ path, from: old }) => (old === undefined ? [path] : [path, old]));
+  const found = paths.find(isCiFile);
+  if (found === undefined) return;
+  throw new SallyportError(
+    'push_refused',
+    `Nothing was pushed: the commits change ${safeLine(found)}, which the forge would obey before anybody has looked.`,
+    'Read the diff, then fetch the commits from the runner and push them yourself; or have the agent take that change back.',
+  );
 }
 
 const ownFailure = {

@@ -57,7 +57,7 @@ export function repositoryId(owner: string, kind: 'snapshot' | 'url', name: stri
 /** Throws for what can be known to be wrong before anything begins. */
 export function checkSubmission(
   user: Pick<User, 'role'>,
-  { prompt, egress, branch, source }: Submission,
+  { prompt, egress, branch, source, switches = {} }: Submission,
   forge: boolean,
 ): void {
   if (prompt.trim() === '')
@@ -71,6 +71,12 @@ export function checkSubmission(
   for (const rule of egress?.rules ?? []) checkRule(user, rule);
   if (branch !== undefined && !isBranchName(branch))
     throw new SallyportError('invalid_branch', `"${branch}" is not a valid branch name.`, 'Choose another.');
+  if (source.kind === 'snapshot' && (switches.autoPush || switches.draftEarly || switches.autoPullRequest))
+    throw new SallyportError(
+      'invalid_input',
+      'The runner does not know where this repository is at a forge, so it cannot push for it.',
+      'Leave the switches for pushing out and push from the editor, or submit the repository by its address.',
+    );
   if (source.kind === 'find' && !forge)
     throw new SallyportError(
       'invalid_input',
