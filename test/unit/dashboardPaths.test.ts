@@ -71,7 +71,6 @@ describe('addresses of the dashboard', () => {
       'http://127.0.0.1/',
       'http://127.0.0.1.example.com:1/',
       'http://user:pw@127.0.0.1:1/',
-      'http://localhost:1/',
       'https://evil.example.com/',
       'file:///etc/passwd',
       ...payloads,

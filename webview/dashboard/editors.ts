@@ -17,6 +17,6 @@ export function editorOf(callback: string): string | undefined {
   if (username !== '' || password !== '') return undefined;
   const editor = editors[protocol];
   if (editor !== undefined) return host === extension ? editor : undefined;
-  const local = protocol === 'http:' && (hostname === '127.0.0.1' || hostname === '[::1]') && port !== '';
+  const local = protocol === 'http:' && ['localhost', '127.0.0.1', '[::1]'].includes(hostname) && port !== '';
   return local ? 'a program on this machine' : undefined;
 }
