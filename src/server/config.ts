@@ -39,6 +39,8 @@ export interface ServerConfig {
   /** Hosts (as egress rules) in private networks from which repositories may be fetched. */
   privateForges: string[];
   engine?: string;
+  /** For an engine at another machine: PEM, for platforms that hand out secrets as variables. */
+  engineTls?: { ca: string; cert: string; key: string };
   /** Folders with the bundles, and with the sandbox's recipe. */
   distFolder: string;
   containerFolder: string;

@@ -1,6 +1,7 @@
 import { homedir } from 'node:os';
 import type { Logger } from '../base/logger.ts';
 import { createModelSources } from '../runner/modelSources.ts';
+import { engineCertificates } from './operation/engineCertificates.ts';
 import { readConfig } from './operation/readConfig.ts';
 import { reportText, startReport } from './operation/report.ts';
 import { startServer, type RunningServer } from './startServer.ts';
@@ -23,6 +24,7 @@ export interface ServeOptions {
 export async function serve(options: ServeOptions): Promise<RunningServer> {
   const { env, log, print, version } = options;
   const config = readConfig(env, options);
+  Object.assign(process.env, await engineCertificates(config));
   const sources = createModelSources({
     env,
     homeFolder: env['HOME'] ?? homedir(),

@@ -13,7 +13,7 @@ interface Came {
 }
 
 /** Asked by load balancers and engines under whatever name they have; it says nothing of anybody's. */
-const answersToAnyName = '/health';
+const answersToAnyName: readonly (string | undefined)[] = ['/health', '/health/live'];
 const safeMethods = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE']);
 
 /**
@@ -45,7 +45,7 @@ export function isOwnName(config: Names, host: string, { localPort, localAddress
 /** Throws `forbidden` for a request that calls the server by a foreign name; false for one that may only ask whether it is well. */
 export function checkHost(config: Names, request: FastifyRequest): boolean {
   if (isOwnName(config, request.host, request.socket)) return true;
-  if (request.routeOptions.url === answersToAnyName) return false;
+  if (answersToAnyName.includes(request.routeOptions.url)) return false;
   throw new SallyportError(
     'forbidden',
     'This server does not go by the name that the request calls it by.',

@@ -26,10 +26,12 @@ const Health = z.object({
   running: z.int(),
 });
 
+const Live = z.object({ ok: z.literal(true) });
+
 /** How long a look at engine and credentials is good for, in milliseconds: anybody may ask. */
 const goodForMs = 5000;
 
-/** `GET /health`, with the fields that clients of other such servers know, and `GET /api/v1/version`. Both are public. */
+/** `GET /health`, with the fields that clients of other such servers know, `/health/live` and `/api/v1/version`. All are public. */
 export function healthRoutes(router: Router, source: HealthSource): void {
   let look: { at: number; hasToken: Promise<boolean>; sdkLoaded: Promise<boolean> } | undefined;
   router.add({
@@ -60,6 +62,16 @@ export function healthRoutes(router: Router, source: HealthSource): void {
       } satisfies z.infer<typeof Health>);
       return undefined;
     },
+  });
+  // For who would restart the server: that mends neither an engine nor a credential.
+  router.add({
+    method: 'GET',
+    url: '/health/live',
+    summary: 'Whether the server answers at all',
+    tag: 'server',
+    access: 'public',
+    answer: { schema: Live },
+    handle: () => Promise.resolve({ ok: true as const }),
   });
   router.add({
     method: 'GET',

@@ -44,6 +44,7 @@ export function readConfig(env: Environment, around: Surroundings): ServerConfig
   const forge = readForge(reader);
   const retentionDays = reader.number('SALLYPORT_RETENTION_DAYS', 1, 36_500);
   const engine = reader.text('SALLYPORT_ENGINE');
+  const engineTls = readEngineTls(reader);
   const memory = around.memoryBytes ?? totalmem();
   // An agent waits for its model most of the time.
   const parallel = Math.max(2, (around.cpus ?? availableParallelism()) * 2);
@@ -78,6 +79,7 @@ export function readConfig(env: Environment, around: Surroundings): ServerConfig
     ...(retentionDays === undefined ? {} : { retentionMs: retentionDays * day }),
     privateForges: reader.list('SALLYPORT_PRIVATE_FORGES'),
     ...(engine === undefined ? {} : { engine }),
+    ...(engineTls === undefined ? {} : { engineTls }),
     distFolder: around.distFolder,
     containerFolder: around.containerFolder,
     demonstration: reader.flag('SALLYPORT_DEMONSTRATION'),
@@ -187,6 +189,28 @@ function readTls(reader: Reader): ServerConfig['tls'] {
     reader.wrong.push(`${keyFile} (TLS key) can be read by every user of this machine; chmod o= it`);
   }
   return { certFile, keyFile };
+}
+
+/** PEM, or base64 of it where a variable takes one line only. */
+function readEngineTls(reader: Reader): ServerConfig['engineTls'] {
+  const pem = (name: string): string | undefined => {
+    const text = reader.text(name);
+    if (text === undefined) return undefined;
+    const plain = text.includes('-----BEGIN ') ? text : Buffer.from(text, 'base64').toString();
+    if (!plain.includes('-----BEGIN ')) reader.wrong.push(`${name} is neither PEM nor base64 of it`);
+    return `${plain.trim()}\n`;
+  };
+  const ca = pem('SALLYPORT_ENGINE_CA');
+  const cert = pem('SALLYPORT_ENGINE_CERT');
+  const key = pem('SALLYPORT_ENGINE_KEY');
+  if (ca === undefined && cert === undefined && key === undefined) return undefined;
+  if (ca === undefined || cert === undefined || key === undefined) {
+    reader.wrong.push(
+      'SALLYPORT_ENGINE_CA, SALLYPORT_ENGINE_CERT and SALLYPORT_ENGINE_KEY belong together, and one of them is missing',
+    );
+    return undefined;
+  }
+  return { ca, cert, key };
 }
 
 function readPublicUrl(reader: Reader, otherwise: string): string {
