@@ -13,6 +13,7 @@ import { renderPage, renderRunnerPage } from './lib/page.ts';
 import { log } from './log.ts';
 import { secretScan } from './secretScan.ts';
 import { start } from './start.ts';
+import { submissions } from './submissions.ts';
 import { vsix } from './vsix.ts';
 
 /** In their order: `start` is the last, because it leaves much to be removed. */
@@ -28,7 +29,7 @@ const measures: Record<string, Measure> = {
 };
 
 /** Of the runner's server; they need neither an engine nor an editor, at most a browser, and have a page of their own. */
-const runnerMeasures: Record<string, Measure> = { followers, eventReplay, dashboardPaint };
+const runnerMeasures: Record<string, Measure> = { followers, submissions, eventReplay, dashboardPaint };
 
 /** True for names that all belong to the runner's server; `runner` is all of them. */
 export function isOfRunner(names: readonly string[]): boolean {
