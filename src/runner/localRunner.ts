@@ -124,14 +124,16 @@ export class LocalRunner implements TaskRunner {
     }
     const folder = join(this.options.data.tasks, wanted.id);
     const log = await TaskLog.open(folder);
-    const spec = await this.withSession(wanted, folder);
-    const release = await claim(join(folder, 'owner'));
-    await log.beginWriting(() => undefined);
-    let state: TaskState | undefined;
-    const first = log.onAppend((events) => (state = foldAll(events, state)));
-    await log.append([{ type: 'submitted', t: Date.now(), spec }]);
-    first.dispose();
-    if (state === undefined) throw new Error('The log took no event');
+    let begun;
+    try {
+      begun = await this.begin(log, wanted, folder);
+    } catch (thrown) {
+      // Of what could not begin nothing stays.
+      await log.close();
+      await rm(folder, { recursive: true, force: true });
+      throw thrown;
+    }
+    const { spec, state, release } = begun;
     const quarantine = this.quarantine(spec);
     const entry: Entry = {
       log,
@@ -145,6 +147,29 @@ export class LocalRunner implements TaskRunner {
     this.changed.fire(state);
     this.attend(entry, snapshot);
     return state;
+  }
+
+  /** Writes the first event of a task. Throws `disk_full`: what has begun waits for room, but nobody is to wait to begin. */
+  private async begin(
+    log: TaskLog,
+    wanted: TaskSpec,
+    folder: string,
+  ): Promise<{ spec: TaskSpec; state: TaskState; release: (() => Promise<void>) | undefined }> {
+    const spec = await this.withSession(wanted, folder);
+    const release = await claim(join(folder, 'owner'));
+    await log.beginWriting(() => undefined);
+    let state: TaskState | undefined;
+    const { promise: full, reject } = Promise.withResolvers<never>();
+    const first = log.onAppend((events) => (state = foldAll(events, state)));
+    const trouble = log.onTrouble((error) => error !== undefined && reject(error));
+    try {
+      await Promise.race([log.append([{ type: 'submitted', t: Date.now(), spec }]), full]);
+    } finally {
+      first.dispose();
+      trouble.dispose();
+    }
+    if (state === undefined) throw new Error('The log took no event');
+    return { spec, state, release };
   }
 
   /** A task that goes on with the conversation of another one gets it here, if it was kept. */

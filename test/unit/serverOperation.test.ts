@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { appendFile, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { appendFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -458,6 +458,39 @@ describe('a disk that is full', () => {
       shown.tasks.filter(({ id }) => !tasks.some((one) => one.id === id)),
       [],
     );
+  });
+});
+
+describe('a disk of the logs that is full', () => {
+  it('keeps no submission waiting, and nothing of it', async () => {
+    const operated = await Operated.open();
+    const tasks = join(operated.data, 'tasks');
+    await run('mount', ['-t', 'tmpfs', '-o', 'size=64k', 'tmpfs', tasks]);
+    try {
+      await operated.bring();
+      const fill = join(tasks, 'fill');
+      // All of it, and all but what a claim takes.
+      for (const kibibytes of [64, 60]) {
+        await rm(fill, { force: true });
+        await writeFile(fill, new Uint8Array(kibibytes * 1024));
+        const answer = await operated.server.fetch('/api/v1/tasks', {
+          method: 'POST',
+          token: operated.token,
+          json: { prompt: 'x'.repeat(50_000), source: snapshotOf(operated.commit, 'work-1') },
+          signal: AbortSignal.timeout(patience),
+        });
+        const refused = await problemOf(answer);
+        assert.deepEqual([refused.status, refused.code], [507, 'disk_full']);
+        assert.deepEqual(await readdir(tasks), ['fill']);
+        assert.deepEqual((await operated.ask<TaskPage>('/api/v1/tasks')).tasks, []);
+      }
+      await rm(fill);
+      const { id } = await operated.submit();
+      assert.equal((await operated.over(id)).at(-1)?.type, 'sandbox_removed');
+    } finally {
+      await run('umount', ['-l', tasks]);
+      await operated.close();
+    }
   });
 });
 
