@@ -1,15 +1,19 @@
+import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { mkdtemp, open, rm } from 'node:fs/promises';
 import { createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
+import { promisify } from 'node:util';
 import type { SubmissionInput, TaskPage, TaskView, UploadState } from '../src/protocol/runnerApi.ts';
 import { GitRepo } from '../test/support/gitRepo.ts';
 import { ServerProcess } from '../test/support/serverProcess.ts';
 import { bundleOf, snapshotOf } from '../test/support/serverTasks.ts';
 import type { Section, Tools } from './lib/measure.ts';
 import { median, ms, now, p99, ratio, thousands } from './lib/numbers.ts';
+
+const run = promisify(execFile);
 
 /** Rows and lines of the floor are as large as those of a task. */
 const rowBytes = 400;
@@ -44,6 +48,7 @@ export async function submissions(tools: Tools): Promise<Section> {
     tools.say('Submissions, and what the disk takes');
     await taken(20, 1, submit);
     const floor = await floorOf(folder, count);
+    const git = await taken(Math.ceil(count / 9), 1, () => gitOf(repo.path, commit));
     const alone = await taken(Math.ceil(count / 3), 1, submit);
     const many = await taken(count, 16, submit);
     const again = await floorOf(folder, count);
@@ -62,7 +67,7 @@ export async function submissions(tools: Tools): Promise<Section> {
       title: 'Submissions',
       how: [
         `A server as a process of its own, with a store, a queue with one place and an engine that does not answer, so that all but one task wait. A client in another process submits tasks on a commit that was uploaded before, over HTTP on the loopback with a token: ${thousands(Math.ceil(count / 3))} one after another, then ${thousands(count)} from 16 connections. Each answer comes after the task is in the store for good. In the end the server has as many tasks as were answered.`,
-        'The floor is what is kept of a task, alone: a row of 400 bytes put into a table of SQLite with the settings of the store (write-ahead log, `synchronous = FULL`), and a new file of 1,200 bytes, one after another in one process; before and after, the mean of the two.',
+        'The floor is what is kept of a task, alone: a row of 400 bytes put into a table of SQLite with the settings of the store (write-ahead log, `synchronous = FULL`), and a new file of 1,200 bytes, one after another in one process; before and after, the mean of the two. A submission runs three commands of git besides, which look whether the commit is there, pin it in the quarantine, and look for places of mounts; alone they are the other floor.',
       ],
       tables: [
         {
@@ -70,6 +75,7 @@ export async function submissions(tools: Tools): Promise<Section> {
           rows: [
             row('floor: a row and a file, before', floor),
             row('floor: a row and a file, after', again),
+            row('floor: three commands of git', git),
             row('one after another', alone),
             row('from 16 connections', many),
           ],
@@ -136,6 +142,13 @@ async function taken(count: number, clients: number, submit: () => Promise<void>
     }),
   );
   return { perSecond: (count * 1000) / (now() - begin), answers };
+}
+
+/** As a submission does: the commit is looked for, pinned, and looked at. */
+async function gitOf(path: string, commit: string): Promise<void> {
+  const look = ['cat-file', '-e', `${commit}^{commit}`];
+  for (const words of [look, ['update-ref', `refs/bases/${commit}`, commit], look])
+    await run('git', ['-C', path, ...words]);
 }
 
 /** What the machine's disk takes of the same, without a server. */
