@@ -40,10 +40,6 @@ export class ServerProcess {
     return `http://localhost:${this.port}`;
   }
 
-  get pid(): number | undefined {
-    return this.child?.pid;
-  }
-
   async start(): Promise<void> {
     const { data, engine, env = {}, turns = [{ text: 'Done.' }] } = this.options;
     const token = this.token === '' ? {} : { token: this.token };
