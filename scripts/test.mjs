@@ -41,7 +41,8 @@ const stages = [
   ),
   mocha('unit', 'Unit tests', {
     timeout: '60s',
-    limit: 20 * minute,
+    attempts: 2,
+    limit: 30 * minute,
     before: async () => {
       const { ensurePackages } = await import('./lib/engine.mjs');
       await ensurePackages(['curl'], { why: 'The egress proxy is tried with it', log: say });
@@ -97,8 +98,8 @@ function check(name, title, commands, needs = []) {
 }
 
 /**
- * A stage of mocha tests; none when its folder holds no test. What runs on real engines and browsers gets a second
- * attempt, because those have bad moments of their own; whatever needed it is named in the last lines.
+ * A stage of mocha tests; none when its folder holds no test. What runs on real engines, browsers, servers and git gets a
+ * second attempt, because those have bad moments of their own; whatever needed it is named in the last lines.
  */
 function mocha(name, title, { folder = name, timeout = '20s', limit, needs = [], before, attempts = 1 }) {
   const path = join(root, 'test', folder);
