@@ -54,6 +54,10 @@ const stages = [
     attempts: 2,
     limit: 40 * minute,
     needs: ['build', 'engines'],
+    before: async () => {
+      const { ensurePackages } = await import('./lib/engine.mjs');
+      await ensurePackages(['curl', 'python3'], { why: 'Samples are run as they stand', log: say });
+    },
   }),
   mocha('attack', 'Attacks on the promises', {
     timeout: '10m',
