@@ -1,6 +1,7 @@
 import { SallyportError } from '../base/errors.ts';
 import type { ByteStream } from '../protocol/runner.ts';
 import { safeLine } from '../protocol/safeText.ts';
+import { fetchedDefects } from './oldDefects.ts';
 import { flush, pktLine, PktReader } from './pktLine.ts';
 import type { Quarantine } from './quarantine.ts';
 import { receivePack } from './receive.ts';
@@ -25,29 +26,6 @@ const defaultMaxBytes = 2 * 2 ** 30;
 const defaultTimeoutMs = 10 * 60_000;
 /** How many commits a server is told of that are here already. */
 const maxHaves = 256;
-
-/**
- * What `git fsck` finds in histories that old tools wrote, and what harms nobody: dates, names of authors, modes with a
- * zero in front. What it says of paths, of links and of submodules counts.
- */
-const oldDefects = [
-  'badDate',
-  'badDateOverflow',
-  'badEmail',
-  'badFilemode',
-  'badName',
-  'badTagName',
-  'badTimezone',
-  'missingEmail',
-  'missingNameBeforeEmail',
-  'missingSpaceBeforeDate',
-  'missingSpaceBeforeEmail',
-  'missingTaggerEntry',
-  'multipleAuthors',
-  'nulInCommit',
-  'zeroPaddedDate',
-  'zeroPaddedFilemode',
-];
 
 /**
  * Brings a branch of a repository into the quarantine, with its whole history, and keeps it as something that tasks start
@@ -163,7 +141,7 @@ async function bring(
     }
   }
   try {
-    const strict = { strict: true, tolerate: oldDefects };
+    const strict = { strict: true, tolerate: fetchedDefects };
     await receivePack(quarantine, pack(), { ...strict, tips: [commit], maxBytes, timeoutMs, signal });
   } catch (thrown) {
     if (broken !== undefined) await remote.told(() => Promise.reject(broken as Error));

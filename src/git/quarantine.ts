@@ -10,6 +10,7 @@ import { encodeBundleHeader, readBundle } from './bundle.ts';
 import type { Commit } from '../protocol/taskEvent.ts';
 import { commitLogArgs, parseCommitLog } from './log.ts';
 import { linkObjects } from './link.ts';
+import { oldDefects } from './oldDefects.ts';
 import { git, gitStream, type GitOptions } from './process.ts';
 import { alternate, objectKinds, receivePack, type Store } from './receive.ts';
 import type { Repository } from './repository.ts';
@@ -41,25 +42,6 @@ export interface ImportBaseOptions {
   timeoutMs: number;
   signal?: AbortSignal | undefined;
 }
-
-/**
- * What old tools wrote into histories that are in use, and what harms nobody: a mode with a zero before it, and authors
- * and dates in odd forms. GitHub keeps such histories too.
- */
-const oldDefects = [
-  'zeroPaddedFilemode',
-  'badDate',
-  'badEmail',
-  'badName',
-  'badTimezone',
-  'badTagName',
-  'missingEmail',
-  'missingNameBeforeEmail',
-  'missingSpaceBeforeDate',
-  'missingSpaceBeforeEmail',
-  'missingTaggerEntry',
-  'multipleAuthors',
-];
 
 /** The ref under which a snapshot's bundle names its commit. */
 export const snapshotRef = 'refs/sallyport/snapshot';

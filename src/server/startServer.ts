@@ -170,7 +170,10 @@ function metricsOf({ tasks }: ServerContext): Metric[] {
       name: 'sallyport_cpu_seconds_total',
       help: 'Time of the processor that the server used',
       type: 'counter',
-      read: () => process.cpuUsage().user / 1e6 + process.cpuUsage().system / 1e6,
+      read: () => {
+        const { user, system } = process.cpuUsage();
+        return (user + system) / 1e6;
+      },
     },
   ];
 }

@@ -10,6 +10,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import type { Engine } from '../../src/engine/engine.ts';
 import type { TaskEvent } from '../../src/protocol/taskEvent.ts';
 import { labelNames } from '../../src/runner/sandboxNames.ts';
+import { chance } from '../support/chance.ts';
 import { engineKinds, engines } from '../support/engines.ts';
 import { assertWhole, Bench } from '../support/tasks.ts';
 
@@ -17,15 +18,6 @@ const seed = Number(process.env.SALLYPORT_KILL_SEED ?? Date.now() % 1_000_000);
 const commits = 6;
 /** When a test gives up, in milliseconds: before its runner does, so that it still clears away and the run ends. */
 const patience = 200_000;
-
-/** Chance that comes out the same for the same seed. */
-function chance(start: number): (below: number) => number {
-  let state = start >>> 0;
-  return (below) => {
-    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
-    return Math.floor((state / 2 ** 32) * below);
-  };
-}
 
 /** A runner in a process of its own. It says each event after it has shown it, and goes on until it is killed. */
 function runner(address: string, data: string, repositoryPath: string, id?: string): ChildProcess {

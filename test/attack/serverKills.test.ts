@@ -10,6 +10,7 @@ import type { SubmissionInput, TaskPage, TaskView } from '../../src/protocol/run
 import type { TaskEvent } from '../../src/protocol/taskEvent.ts';
 import { openDataFolder } from '../../src/runner/dataFolder.ts';
 import { labelNames } from '../../src/runner/sandboxNames.ts';
+import { chance } from '../support/chance.ts';
 import { engines } from '../support/engines.ts';
 import { GitRepo, temporaryFolder } from '../support/gitRepo.ts';
 import { followAll, followLines, Shown } from '../support/serverFollowers.ts';
@@ -26,15 +27,6 @@ const kills = 5;
 const commits = 2;
 /** When the test gives up, in milliseconds: before its runner does, so that it still clears away. */
 const patience = 200_000;
-
-/** Chance that comes out the same for the same seed. */
-function chance(start: number): (below: number) => number {
-  let state = start >>> 0;
-  return (below) => {
-    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
-    return Math.floor((state / 2 ** 32) * below);
-  };
-}
 
 type Kind = 'sandboxed' | 'cancelled' | 'unreachable';
 

@@ -173,17 +173,13 @@ async function log(
   let [reached, length] = [after, 0];
   try {
     if (after < lastEvent)
-      reading: for await (const batch of tasks.events(user, id, after, reading)) {
+      for await (const event of single(tasks.events(user, id, after, reading))) {
         quiet.refresh();
-        for (const event of batch) {
-          const line = safeText(lineOf(event) ?? '');
-          if (length + line.length > maxText && lines.length > 0) break reading;
-          reached = event.n;
-          if (line === '') continue;
-          lines.push(line);
-          length += line.length;
-          if (event.n >= lastEvent) break reading;
-        }
+        const line = safeText(lineOf(event) ?? '');
+        if (length > 0 && length + line.length > maxText) break;
+        if (line !== '') lines.push(line);
+        length += line.length;
+        reached = event.n;
         if (reached >= lastEvent) break;
       }
   } finally {
@@ -191,6 +187,10 @@ async function log(
     enough.abort();
   }
   return `events ${after + 1} to ${reached} of ${lastEvent}\n${clip(lines.join('\n'), false)}`;
+}
+
+async function* single<T>(batches: AsyncIterable<T[]>): AsyncGenerator<T, void> {
+  for await (const batch of batches) yield* batch;
 }
 
 function clip(text: string, more: boolean): string {

@@ -293,11 +293,10 @@ function checkExposure({ host, tls, publicUrl, trustedProxies }: ServerConfig, r
       `SALLYPORT_PUBLIC_URL is ${publicUrl}, and there is neither a certificate (SALLYPORT_TLS_CERT, SALLYPORT_TLS_KEY) nor a proxy that is trusted (SALLYPORT_TRUSTED_PROXIES)`,
     );
   }
-  if (!isLoopbackName(host) && tls === undefined && protocol === 'http:' && isLoopbackName(hostname)) {
-    // In a container that is published on the loopback this is how it has to be; the report says so.
-    if (isIP(host) === 0)
-      reader.wrong.push(`SALLYPORT_HOST is "${host}", and has to be an address such as 127.0.0.1`);
-  }
+  // Another address than the loopback's is right in a container that is published there; the report says so.
+  const isPlain = tls === undefined && protocol === 'http:' && isLoopbackName(hostname);
+  if (isPlain && !isLoopbackName(host) && isIP(host) === 0)
+    reader.wrong.push(`SALLYPORT_HOST is "${host}", and has to be an address such as 127.0.0.1`);
   for (const one of trustedProxies) {
     if (isIP(one.split('/')[0] ?? '') === 0 && !['loopback', 'linklocal', 'uniquelocal'].includes(one)) {
       reader.wrong.push(
