@@ -1,4 +1,4 @@
-import { WebSocket, type ClientOptions } from 'ws';
+import { WebSocket } from 'ws';
 import type { Disposable } from '../base/disposable.ts';
 import { asSallyportError, SallyportError } from '../base/errors.ts';
 import { Emitter } from '../base/event.ts';
@@ -13,7 +13,8 @@ import {
 } from '../protocol/runnerApi.ts';
 import { backoffDelay, defaultBackoff, type Backoff } from './backoff.ts';
 import { failureOf, unreachable } from './runnerFailures.ts';
-import { makeAgent, parseJson, readAll, type RunnerAccess } from './runnerHttp.ts';
+import { parseJson, readAll, type RunnerAccess } from './runnerHttp.ts';
+import { openSocket } from './runnerSocket.ts';
 import { readMessage, type Hello, type RunnerSaid } from './streamMessage.ts';
 
 /** How it stands with a runner. `since` is in milliseconds since the epoch. */
@@ -47,7 +48,6 @@ type Ending = { error: SallyportError; update?: undefined } | Misfit;
 /** Longest frame that is taken, in bytes: the longest event, in JSON. */
 const maxFrameBytes = 96 << 20;
 const maxProblemBytes = 64 << 10;
-const handshakeMs = 20_000;
 /** What the user has to mend is tried again this rarely by itself, in milliseconds. */
 const rareMs = 300_000;
 
@@ -153,19 +153,8 @@ export class Connection implements Disposable {
     const { access, log } = this.options;
     const token = await access.token();
     const url = new URL('api/v1/stream', access.url);
-    url.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:';
-    const { agent, trust } = makeAgent(access.url, access.way(access.url), false);
-    const options: ClientOptions = {
-      headers: { authorization: `Bearer ${token}` },
-      agent,
-      ...trust,
-      maxPayload: maxFrameBytes,
-      handshakeTimeout: handshakeMs,
-      perMessageDeflate: false,
-      followRedirects: false,
-    };
     this.over.signal.throwIfAborted();
-    const socket = new WebSocket(url, options);
+    const { socket, agent } = openSocket(access, url, token, maxFrameBytes);
     this.socket = socket;
     const stop = (): void => socket.terminate();
     this.over.signal.addEventListener('abort', stop);

@@ -4,14 +4,14 @@ import type { TaskId } from '../protocol/grammar.ts';
 import { closeCodes } from '../protocol/runnerApi.ts';
 import { TerminalMessage, type Terminal, type TerminalEnd, type TerminalSize } from '../protocol/terminal.ts';
 import { failureOf, unreachable } from './runnerFailures.ts';
-import { makeAgent, parseJson, readAll, type RunnerAccess } from './runnerHttp.ts';
+import { parseJson, readAll, type RunnerAccess } from './runnerHttp.ts';
 import { paths } from './runnerPaths.ts';
+import { openSocket } from './runnerSocket.ts';
 
 /** Longest frame that is taken, and how much waits for the reader before the network is not read any more, in bytes. */
 const maxFrameBytes = 4 << 20;
 const most = 1 << 20;
 const maxProblemBytes = 64 << 10;
-const handshakeMs = 20_000;
 
 /** Opens a viewer of a terminal on a runner. Throws what the runner says, or `runner_unreachable`. */
 export async function openTerminal(
@@ -23,19 +23,9 @@ export async function openTerminal(
   const token = await access.token();
   signal?.throwIfAborted();
   const url = new URL(paths.terminal(id), access.url);
-  url.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:';
   url.searchParams.set('cols', String(size.cols));
   url.searchParams.set('rows', String(size.rows));
-  const { agent, trust } = makeAgent(access.url, access.way(access.url), false);
-  const socket = new WebSocket(url, {
-    headers: { authorization: `Bearer ${token}` },
-    agent,
-    ...trust,
-    maxPayload: maxFrameBytes,
-    handshakeTimeout: handshakeMs,
-    perMessageDeflate: false,
-    followRedirects: false,
-  });
+  const { socket, agent } = openSocket(access, url, token, maxFrameBytes);
   const terminal = new RemoteTerminal(socket);
   const leave = (): void => terminal.dispose();
   signal?.addEventListener('abort', leave, { once: true });

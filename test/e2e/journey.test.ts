@@ -5,13 +5,14 @@ import { appendFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { Browser } from 'playwright-core';
-import { eventsOnDisk, fingerprint, tracesInEngine } from '../support/witness.ts';
+import { eventsOnDisk, fingerprint, removeFromEngine, tracesInEngine } from '../support/witness.ts';
 import {
   CodeServer,
   type Household,
   kill,
   launchBrowser,
   makeHousehold,
+  tellFailure,
   until,
   Workbench,
 } from '../support/workbench.ts';
@@ -38,9 +39,7 @@ describe('a journey through the workbench', function () {
   });
   afterEach(async function () {
     if (this.currentTest?.state === 'failed' && workbench !== undefined) {
-      await workbench.screenshot(`failed-${(this.currentTest.title.match(/\w+/g) ?? []).join('-')}`);
-      console.log(workbench.console.slice(-30).join('\n'));
-      console.log(`toasts: ${JSON.stringify(await workbench.toasts())}`);
+      await tellFailure(this.currentTest, workbench);
     }
     await workbench?.close();
     await server?.stop();
@@ -287,12 +286,4 @@ async function seesWholeLog(vscode: Workbench, household: Household): Promise<vo
     await vscode.page.mouse.wheel(0, -100_000);
     return panel.getByText(lineOf(texts[0])).first().isVisible();
   });
-}
-
-/** What a failed journey left behind. */
-async function removeFromEngine(id: string): Promise<void> {
-  await run('docker', ['rm', '--force', '--volumes', `sallyport-${id}`, `sallyport-${id}-gateway`]).catch(
-    () => undefined,
-  );
-  await run('docker', ['volume', 'rm', '--force', `sallyport-${id}`]).catch(() => undefined);
 }

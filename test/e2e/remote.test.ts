@@ -5,12 +5,13 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { Browser } from 'playwright-core';
 import { administrator, RunnerProcess } from '../support/runnerProcess.ts';
-import { eventsOnDisk, fingerprint, tracesInEngine } from '../support/witness.ts';
+import { eventsOnDisk, fingerprint, removeFromEngine, tracesInEngine } from '../support/witness.ts';
 import {
   CodeServer,
   type Household,
   launchBrowser,
   makeHousehold,
+  tellFailure,
   until,
   Workbench,
 } from '../support/workbench.ts';
@@ -39,9 +40,7 @@ describe('a journey to a remote runner', function () {
   });
   afterEach(async function () {
     if (this.currentTest?.state === 'failed' && workbench !== undefined) {
-      await workbench.screenshot(`failed-${(this.currentTest.title.match(/\w+/g) ?? []).join('-')}`);
-      console.log(workbench.console.slice(-30).join('\n'));
-      console.log(`toasts: ${JSON.stringify(await workbench.toasts())}`);
+      await tellFailure(this.currentTest, workbench);
     }
     await workbench?.close();
     await server?.stop();
@@ -209,12 +208,4 @@ async function answerChoiceOfTask(vscode: Workbench): Promise<void> {
   const choice = vscode.choice('median');
   await choice.waitFor();
   await choice.click();
-}
-
-/** What a failed journey left behind. */
-async function removeFromEngine(id: string): Promise<void> {
-  await run('docker', ['rm', '--force', '--volumes', `sallyport-${id}`, `sallyport-${id}-gateway`]).catch(
-    () => undefined,
-  );
-  await run('docker', ['volume', 'rm', '--force', `sallyport-${id}`]).catch(() => undefined);
 }

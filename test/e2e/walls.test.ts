@@ -1,22 +1,20 @@
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
 import type { Browser } from 'playwright-core';
 import type { Turn } from '../../src/gateway/scriptedModel.ts';
 import { ModelServer } from '../support/modelServer.ts';
-import { eventsOnDisk } from '../support/witness.ts';
+import { eventsOnDisk, removeFromEngine } from '../support/witness.ts';
 import {
   CodeServer,
   type Household,
   launchBrowser,
   makeHousehold,
+  tellFailure,
   until,
   Workbench,
 } from '../support/workbench.ts';
 
-const run = promisify(execFile);
 const key = 'sk-ant-api03-a-key-of-these-tests-0123456789';
 /** A first task may have to wait for its image; milliseconds. */
 const longest = 8 * 60_000;
@@ -40,9 +38,7 @@ describe('the walls in the workbench', function () {
   });
   afterEach(async function () {
     if (this.currentTest?.state === 'failed' && workbench !== undefined) {
-      await workbench.screenshot(`failed-${(this.currentTest.title.match(/\w+/g) ?? []).join('-')}`);
-      console.log(workbench.console.slice(-30).join('\n'));
-      console.log(`toasts: ${JSON.stringify(await workbench.toasts())}`);
+      await tellFailure(this.currentTest, workbench);
       console.log(
         events()
           .slice(-20)
@@ -54,12 +50,7 @@ describe('the walls in the workbench', function () {
     await server?.stop();
     model.stop();
     const left = eventsOnDisk(household.data);
-    if (left !== undefined) {
-      const { id } = left;
-      const remove = ['rm', '--force', '--volumes', `sallyport-${id}`, `sallyport-${id}-gateway`];
-      await run('docker', remove).catch(() => undefined);
-      await run('docker', ['volume', 'rm', '--force', `sallyport-${id}`]).catch(() => undefined);
-    }
+    if (left !== undefined) await removeFromEngine(left.id);
     await household.remove();
     workbench = server = undefined;
   });

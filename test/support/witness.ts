@@ -102,3 +102,10 @@ function read(path: string): string {
     return '';
   }
 }
+
+/** Removes what a task has on the engine, whatever is left of it. */
+export async function removeFromEngine(id: string): Promise<void> {
+  const containers = [`sallyport-${id}`, `sallyport-${id}-gateway`];
+  await run('docker', ['rm', '--force', '--volumes', ...containers]).catch(() => undefined);
+  await run('docker', ['volume', 'rm', '--force', `sallyport-${id}`]).catch(() => undefined);
+}

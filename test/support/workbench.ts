@@ -265,6 +265,13 @@ export class Workbench {
   }
 }
 
+/** Shows how the workbench stood when a test failed: a picture, and its last words. */
+export async function tellFailure({ title }: { title: string }, workbench: Workbench): Promise<void> {
+  await workbench.screenshot(`failed-${(title.match(/\w+/g) ?? []).join('-')}`);
+  console.log(workbench.console.slice(-30).join('\n'));
+  console.log(`toasts: ${JSON.stringify(await workbench.toasts())}`);
+}
+
 /** Asks again until the answer is true or something, or fails after `ms` milliseconds. */
 export async function until<T>(what: string, ms: number, ask: () => Promise<T> | T): Promise<NonNullable<T>> {
   for (const end = Date.now() + ms; Date.now() < end;) {
