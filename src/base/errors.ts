@@ -55,6 +55,10 @@ export type ErrorCode =
   | 'runner_unreachable'
   | 'runner_version'
   | 'mail_failed'
+  // review
+  | 'gate_open'
+  | 'nothing_to_accept'
+  | 'push_protected'
   // forges
   | 'forge_refused'
   | 'forge_unreachable'
