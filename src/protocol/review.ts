@@ -232,6 +232,8 @@ export function parseReviewEvent(json: unknown): ReviewEvent {
 export interface RemarkState extends Remark {
   state: 'draft' | 'sent' | 'resolved';
   at: number;
+  /** The newest commit when it was sent last. */
+  sentCommit?: string;
 }
 
 export interface AcceptRecord {
@@ -255,8 +257,8 @@ export interface ReviewState {
   edits: Record<FileId, { path: string; original: string; content: string }>;
   remarks: RemarkState[];
   accepts: AcceptRecord[];
-  /** Parts that are taken over, and where that was not undone. */
-  taken: Record<PartId, true>;
+  /** Parts that are taken over, with the ids of the accepts that did it and were not undone. */
+  taken: Record<PartId, string[]>;
   pushes: (PushRecord & { at: number })[];
   pullRequest?: PullRequestRecord & { at: number };
   /** When something last went to the agent. */

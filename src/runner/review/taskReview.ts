@@ -5,6 +5,7 @@ import type {
   FileId,
   PartId,
   Remark,
+  ReviewBody,
   ReviewDiff,
   ReviewFile,
   ReviewScope,
@@ -95,4 +96,19 @@ export interface TaskReview {
   message(): Promise<AgentMessage | undefined>;
   /** Sends remarks and rejections as one message: now, at the end of the turn, or as a follow-up to a task that is over. */
   send(extra?: string): Promise<void>;
+  /**
+   * Where a remark's lines are in another version of its file, by the blob's name: followed through git's own diff of the
+   * two. Undefined where nothing is left of them, or that is no text.
+   */
+  place(remark: Pick<Remark, 'blob' | 'line' | 'endLine'>, blob: string): Promise<LineRange | undefined>;
+  /** Notes what was done with the task's commits outside of the review. */
+  record(body: OutsideRecord): Promise<ReviewState>;
 }
+
+/** Lines from 1, both inclusive. */
+export interface LineRange {
+  line: number;
+  endLine: number;
+}
+
+export type OutsideRecord = Extract<ReviewBody, { type: 'pushed' | 'pull_request' }>;

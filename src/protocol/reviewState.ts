@@ -1,0 +1,273 @@
+import {
+  emptyReview,
+  type AcceptRecord,
+  type FileId,
+  type PartId,
+  type RejectedPart,
+  type RemarkState,
+  type ReviewEvent,
+  type ReviewFile,
+  type ReviewState,
+} from './review.ts';
+
+/** How many pushes are kept in the state: the newest. */
+const keptPushes = 100;
+
+/** Folds one event in. An event that is already in is left out, so a replay does no harm. The argument is not changed. */
+export function foldReview(state: ReviewState, event: ReviewEvent): ReviewState {
+  return foldReviews(state, [event]);
+}
+
+/** As `foldReview`, of many at once: what is large is copied once. */
+export function foldReviews(state: ReviewState, events: readonly ReviewEvent[]): ReviewState {
+  const fresh = events.filter(({ n }) => n > state.lastEvent);
+  if (fresh.length === 0) return state;
+  const draft = new Draft(state);
+  for (const event of fresh) if (event.n > draft.next.lastEvent) fold(draft, event);
+  return draft.next;
+}
+
+/** A state whose large members are copied before they are first written to. */
+class Draft {
+  readonly next: ReviewState;
+  private readonly own = new Set<keyof ReviewState>();
+
+  constructor(state: ReviewState) {
+    this.next = { ...state };
+  }
+
+  /** The member, as one that may be changed. */
+  get<K extends 'verdicts' | 'rejected' | 'reviewed' | 'edits' | 'taken'>(key: K): ReviewState[K] {
+    if (!this.own.has(key)) {
+      this.own.add(key);
+      this.next[key] = { ...this.next[key] };
+    }
+    return this.next[key];
+  }
+}
+
+function fold(draft: Draft, event: ReviewEvent): void {
+  const { next } = draft;
+  next.lastEvent = event.n;
+  switch (event.type) {
+    case 'decided':
+      decide(draft, event);
+      return;
+    case 'reviewed': {
+      const reviewed = draft.get('reviewed');
+      for (const fingerprint of event.fingerprints)
+        if (event.on) reviewed[fingerprint] = true;
+        else remove(reviewed, fingerprint);
+      return;
+    }
+    case 'edited': {
+      const { file, path, original, content } = event;
+      if (content === null) remove(draft.get('edits'), file);
+      else draft.get('edits')[file] = { path, original, content };
+      return;
+    }
+    case 'remark':
+      if (next.remarks.some(({ id }) => id === event.remark.id)) return;
+      next.remarks = [...next.remarks, { ...event.remark, state: 'draft', at: event.t }];
+      return;
+    case 'remark_changed':
+      // The agent does not have the new text.
+      changeRemark(next, event.id, (remark) => ({ ...remark, text: event.text, state: 'draft' }));
+      return;
+    case 'remark_removed':
+      next.remarks = next.remarks.filter(({ id }) => id !== event.id);
+      return;
+    case 'remark_resolved':
+      // What is opened again is to be said again.
+      changeRemark(next, event.id, (remark) => ({ ...remark, state: event.resolved ? 'resolved' : 'draft' }));
+      return;
+    case 'sent': {
+      const ids = new Set(event.remarks);
+      const { commit } = event;
+      next.sentAt = event.t;
+      next.remarks = next.remarks.map((remark) =>
+        ids.has(remark.id) && remark.state === 'draft'
+          ? { ...remark, state: 'sent', ...(commit === undefined ? {} : { sentCommit: commit }) }
+          : remark,
+      );
+      const rejected = draft.get('rejected');
+      for (const part of event.rejected) {
+        const known = rejected[part];
+        if (known !== undefined) rejected[part] = { ...known, sent: true };
+      }
+      return;
+    }
+    case 'accepted': {
+      if (next.accepts.some(({ id }) => id === event.id)) return;
+      const { id, t, target, files, whole, branch, commit } = event;
+      const record: AcceptRecord = { id, at: t, target, files, whole, undone: false };
+      if (branch !== undefined) record.branch = branch;
+      if (commit !== undefined) record.commit = commit;
+      next.accepts = [...next.accepts, record];
+      const taken = draft.get('taken');
+      for (const part of event.parts) taken[part] = [...(taken[part] ?? []), id];
+      return;
+    }
+    case 'undone': {
+      const { id } = event;
+      next.accepts = next.accepts.map((accept) => (accept.id === id ? { ...accept, undone: true } : accept));
+      const taken = draft.get('taken');
+      for (const [part, by] of Object.entries(taken)) {
+        if (!by.includes(id)) continue;
+        const others = by.filter((other) => other !== id);
+        if (others.length === 0) remove(taken, part);
+        else taken[part] = others;
+      }
+      return;
+    }
+    case 'pushed':
+      next.pushes = [...next.pushes, { ...event.push, at: event.t }].slice(-keptPushes);
+      return;
+    case 'pull_request':
+      next.pullRequest = { ...event.pullRequest, at: event.t };
+      return;
+    // What a later version knows is counted, and is nothing here.
+    default:
+  }
+}
+
+function decide(draft: Draft, event: Extract<ReviewEvent, { type: 'decided' }>): void {
+  const verdicts = draft.get('verdicts');
+  const rejected = draft.get('rejected');
+  const told = new Map(event.rejected?.map((one) => [one.part, one]));
+  for (const part of event.parts) {
+    if (event.verdict === null) remove(verdicts, part);
+    else verdicts[part] = event.verdict;
+    if (event.verdict !== 'rejected') remove(rejected, part);
+    else {
+      const what = told.get(part) ?? rejected[part] ?? { part, path: '', kind: '', text: '' };
+      rejected[part] = { ...what, sent: rejected[part]?.sent ?? false };
+    }
+  }
+}
+
+function remove(record: Record<string, unknown>, key: string): void {
+  // eslint-disable-next-line @typescript-eslint/no-dynamic-delete
+  delete record[key];
+}
+
+function changeRemark(state: ReviewState, id: string, change: (remark: RemarkState) => RemarkState): void {
+  state.remarks = state.remarks.map((remark) => (remark.id === id ? change(remark) : remark));
+}
+
+export { emptyReview };
+
+type Parts = Pick<ReviewFile, 'parts'>;
+
+/** What was decided on a file: `mixed` where its parts differ, or some of them wait. */
+export type FileVerdict = 'accepted' | 'rejected' | 'mixed' | 'none';
+
+export function verdictOf(state: Pick<ReviewState, 'verdicts'>, file: Parts): FileVerdict {
+  const [first, ...more] = new Set(file.parts.map(({ id }) => state.verdicts[id] ?? 'none'));
+  return more.length > 0 ? 'mixed' : (first ?? 'none');
+}
+
+export interface ReviewCounts {
+  files: number;
+  accepted: number;
+  rejected: number;
+  /** Decided in part. */
+  mixed: number;
+  undecided: number;
+  reviewed: number;
+  remarks: number;
+  /** Files of the gate's list that still wait for a decision. */
+  gate: number;
+}
+
+export function countsOf(state: ReviewState, files: readonly ReviewFile[]): ReviewCounts {
+  const counts = { files: files.length, accepted: 0, rejected: 0, mixed: 0, none: 0 };
+  const ids = new Set<FileId>();
+  let reviewed = 0;
+  for (const file of files) {
+    ids.add(file.id);
+    counts[verdictOf(state, file)]++;
+    if (isReviewed(state, file)) reviewed++;
+  }
+  const { none, ...rest } = counts;
+  return {
+    ...rest,
+    undecided: none,
+    reviewed,
+    remarks: state.remarks.filter(({ file, state: at }) => ids.has(file) && at !== 'resolved').length,
+    gate: openGate(state, files).length,
+  };
+}
+
+/** "12 files · 3 accepted · 1 rejected". */
+export function countsText({ files, accepted, rejected, mixed }: ReviewCounts): string {
+  const words = [files === 1 ? '1 file' : `${files.toLocaleString('en')} files`];
+  if (accepted > 0) words.push(`${accepted.toLocaleString('en')} accepted`);
+  if (rejected > 0) words.push(`${rejected.toLocaleString('en')} rejected`);
+  if (mixed > 0) words.push(`${mixed.toLocaleString('en')} in part`);
+  return words.join(' · ');
+}
+
+export function isReviewed(
+  state: Pick<ReviewState, 'reviewed'>,
+  file: Pick<ReviewFile, 'fingerprint'>,
+): boolean {
+  return Object.hasOwn(state.reviewed, file.fingerprint);
+}
+
+/**
+ * Files that were marked as reviewed, and are not as they were then.
+ * @param before the files as they were shown
+ */
+export function staleMarks<F extends Pick<ReviewFile, 'id' | 'fingerprint'>>(
+  state: Pick<ReviewState, 'reviewed'>,
+  before: readonly Pick<ReviewFile, 'id' | 'fingerprint'>[],
+  now: readonly F[],
+): F[] {
+  const marked = new Set(before.filter((file) => isReviewed(state, file)).map(({ id }) => id));
+  return now.filter((file) => marked.has(file.id) && !isReviewed(state, file));
+}
+
+/** The files of the gate's list of which some part has no verdict: `rest` is not taken before there are none. */
+export function openGate<F extends Pick<ReviewFile, 'parts' | 'gate'>>(
+  state: Pick<ReviewState, 'verdicts'>,
+  files: readonly F[],
+): F[] {
+  return files.filter(
+    ({ gate, parts }) => gate.length > 0 && parts.some(({ id }) => state.verdicts[id] === undefined),
+  );
+}
+
+/** The parts that are accepted. */
+export function acceptedParts(state: Pick<ReviewState, 'verdicts'>, files: readonly Parts[]): PartId[] {
+  return partsWhere(files, (id) => state.verdicts[id] === 'accepted');
+}
+
+/** What `rest` would take: the parts that are not rejected. */
+export function restParts(state: Pick<ReviewState, 'verdicts'>, files: readonly Parts[]): PartId[] {
+  return partsWhere(files, (id) => state.verdicts[id] !== 'rejected');
+}
+
+function partsWhere(files: readonly Parts[], wanted: (id: PartId) => boolean): PartId[] {
+  return files.flatMap(({ parts }) => parts.map(({ id }) => id).filter(wanted));
+}
+
+/** True for a part that was accepted and is in the user's repository. */
+export function isTaken(state: Pick<ReviewState, 'taken'>, part: PartId): boolean {
+  return Object.hasOwn(state.taken, part);
+}
+
+export function remarksOf(state: Pick<ReviewState, 'remarks'>, file: FileId): RemarkState[] {
+  return state.remarks.filter((remark) => remark.file === file);
+}
+
+/** What the agent was not told yet. */
+export function unsent(state: Pick<ReviewState, 'remarks' | 'rejected'>): {
+  remarks: RemarkState[];
+  rejected: RejectedPart[];
+} {
+  return {
+    remarks: state.remarks.filter((remark) => remark.state === 'draft'),
+    rejected: Object.values(state.rejected).filter(({ sent }) => !sent),
+  };
+}
