@@ -1,3 +1,4 @@
+import type { AgentQuestion, QuestionAnswer } from '../protocol/question.ts';
 import type { TaskSpec } from '../protocol/task.ts';
 import type { FailureKind, SandboxBody } from '../protocol/taskEvent.ts';
 
@@ -33,11 +34,23 @@ export interface Verdict {
   mend: string;
 }
 
+/** A question that the agent waits on, with what the answer has to repeat. */
+export interface OpenQuestion {
+  question: AgentQuestion;
+  input: Record<string, unknown>;
+}
+
 /** What one line of the agent's output says. */
 export interface Reading {
   bodies: SandboxBody[];
   /** There when the line is the agent's final word and that is a failure. */
   verdict?: Verdict;
+  /** The agent asks its user. */
+  question?: OpenQuestion;
+  /** Id of a question that it does not ask any more. */
+  withdrawn?: string;
+  /** Goes to its stdin at once. */
+  reply?: string;
 }
 
 /**
@@ -53,6 +66,10 @@ export interface AgentAdapter {
   command(spec: TaskSpec, place: AgentPlace): AgentCommand;
   /** A user's message, as the stdin of a conversation takes it. */
   message(text: string): string;
+  /** The user's answer, as the stdin of a conversation takes it. */
+  answer(question: OpenQuestion, answer: QuestionAnswer): string;
+  /** Has the agent end its turn; `id` is new each time. */
+  interrupt(id: string): string;
   /** The file in which it writes down a conversation, from which it can go on with it. */
   sessionFile(id: string, place: Pick<AgentPlace, 'home' | 'workspace'>): string;
   reader(spec: TaskSpec): AgentReader;

@@ -2,25 +2,31 @@ import * as z from 'zod/mini';
 import type { TaskSpec } from '../protocol/task.ts';
 import type { SandboxBody } from '../protocol/taskEvent.ts';
 import type { Usage } from '../protocol/usage.ts';
+import { answerLine, interruptLine, readCancel, readRequest } from './claudeCodeQuestions.ts';
 import type { AgentAdapter, AgentCommand, AgentPlace, AgentReader, Reading, Verdict } from './adapter.ts';
 
 /** Claude Code's command line: `claude -p` with one JSON message a line on stdout. */
-export const claudeCode: AgentAdapter = { name: 'Claude Code', command, message, sessionFile, reader };
+export const claudeCode: AgentAdapter = {
+  name: 'Claude Code',
+  command,
+  message,
+  answer: answerLine,
+  interrupt: interruptLine,
+  sessionFile,
+  reader,
+};
 
 /** The model name of the embedded demonstration model. */
 const demonstrationModel = 'sallyport-demonstration';
 
 function command(spec: TaskSpec, place: AgentPlace): AgentCommand {
   const model = spec.model.demonstration ? demonstrationModel : spec.agent.model;
-  const argv = [
-    'claude',
-    '-p',
-    '--output-format',
-    'stream-json',
-    '--verbose',
-    '--dangerously-skip-permissions',
-  ];
-  if (spec.conversation === true) argv.push('--input-format', 'stream-json');
+  const argv = ['claude', '-p', '--output-format', 'stream-json', '--verbose'];
+  // Without somebody to ask, a permission that is needed is a permission that is refused.
+  const asks = spec.conversation === true && spec.agent.permissions === 'ask';
+  argv.push(...(asks ? ['--permission-mode', 'default'] : ['--dangerously-skip-permissions']));
+  if (spec.conversation === true)
+    argv.push('--input-format', 'stream-json', '--permission-prompt-tool', 'stdio');
   if (spec.resume?.session !== undefined) argv.push('--resume', spec.resume.session.id);
   if (model !== undefined) argv.push('--model', model);
   // Before the user's own options: the last one stands.
@@ -224,7 +230,19 @@ function reader(spec: TaskSpec): AgentReader {
       case 'assistant':
         return assistant(message.message);
       case 'user':
-        return user(message.message);
+        return isInterruption(message.message) ? { bodies: [] } : user(message.message);
+      case 'control_request': {
+        const asked = readRequest(message);
+        if (asked === undefined) return undefined;
+        if ('reply' in asked) return { bodies: [], reply: asked.reply };
+        return { bodies: [{ type: 'asked', question: asked.question.question }], question: asked.question };
+      }
+      case 'control_cancel_request': {
+        const withdrawn = readCancel(message);
+        return withdrawn === undefined ? undefined : { bodies: [], withdrawn };
+      }
+      case 'control_response':
+        return { bodies: [] };
       case 'result': {
         const result = Result.safeParse(message);
         if (!result.success) return undefined;
@@ -264,6 +282,12 @@ function retry(message: unknown): Reading | undefined {
   const refusal = status === null ? 'could not be reached' : `refused (HTTP ${status})`;
   const text = `The model's endpoint ${refusal}; trying again in ${(wait / 1000).toFixed(1)} s (${attempt} of ${attempts}).`;
   return { bodies: [{ type: 'notice', level: 'warning', text }] };
+}
+
+/** What the CLI adds to the conversation when it was interrupted: the end of the turn says it. */
+function isInterruption(json: unknown): boolean {
+  const block = TextBlock.safeParse(Message.safeParse(json).data?.content[0]);
+  return block.success && block.data.text.startsWith('[Request interrupted by user');
 }
 
 /** Only tool results are the agent's own; anything else in a user's message is kept whole. */

@@ -1,6 +1,7 @@
 import * as z from 'zod/mini';
 import { EgressPolicy } from './egress.ts';
 import { maxPromptLength, MessageId, SessionId, Sha } from './grammar.ts';
+import { QuestionAnswer, QuestionId } from './question.ts';
 import { TaskSpec } from './task.ts';
 import { Usage } from './usage.ts';
 
@@ -55,6 +56,10 @@ export const SupervisorRequest = z.discriminatedUnion('op', [
   z.object({ op: z.literal('stop') }),
   /** A message of the user's in a conversation: for the agent now, or when its turn ends. Known by its id when it comes twice. */
   z.object({ op: z.literal('say'), id: MessageId, text: z.string().check(z.maxLength(maxPromptLength)) }),
+  /** What the user says to a question of the agent's. Nothing happens when it is not open any more. */
+  z.object({ op: z.literal('answer'), id: QuestionId, answer: QuestionAnswer }),
+  /** In a conversation: the agent is to stop what it does, and to wait. Nothing happens between turns. */
+  z.object({ op: z.literal('interrupt') }),
   /** Stops the clock of the time limit while the user is asked for something, and starts it again. */
   z.object({ op: z.literal('clock'), running: z.boolean() }),
   /** What the agent has written down of a conversation, as data. */

@@ -14,6 +14,8 @@ export const AgentSpec = z.object({
   kind: z.enum(['claude-code']),
   model: z.optional(z.string()),
   args: z.optional(z.array(z.string())),
+  /** Whether it asks before it uses a tool, in a conversation; it does not when it is not said, because the sandbox holds. */
+  permissions: z.optional(z.enum(['skip', 'ask'])),
   /** Added to the agent's own instructions, not to the prompt. */
   instructions: z.optional(z.string().check(z.maxLength(20_000))),
 });

@@ -2,6 +2,7 @@ import * as z from 'zod/mini';
 import { EgressMode, EgressRuleText } from './egress.ts';
 import { GatewayBody } from './gatewayEvent.ts';
 import { BranchName, maxPromptLength, MessageId, Sha } from './grammar.ts';
+import { AgentQuestion, QuestionAnswer, QuestionId } from './question.ts';
 import { TaskSpec } from './task.ts';
 import { Usage } from './usage.ts';
 
@@ -153,11 +154,16 @@ export const SandboxBody = z.discriminatedUnion('type', [
   z.object({
     type: z.literal('turn'),
     number: z.int().check(z.positive()),
-    outcome: z.enum(['succeeded', 'failed']),
+    /** `interrupted`: the user wanted it to stop. */
+    outcome: z.enum(['succeeded', 'failed', 'interrupted']),
     /** Why it failed, and what to do: sentences. */
     message: z.optional(z.string()),
     mend: z.optional(z.string()),
   }),
+  /** In a conversation: the agent asks its user something, and stands still until there is an answer. */
+  z.object({ type: z.literal('asked'), question: AgentQuestion }),
+  /** A question is no longer open: the agent has got the answer, does not want it any more, or waited for too long. */
+  z.object({ type: z.literal('settled'), id: QuestionId, by: z.enum(['user', 'agent', 'time']) }),
   /** A message of the agent that this version does not know: kept as it came. */
   z.object({ type: z.literal('unknown'), message: z.unknown() }),
   /** Output of the agent that is no message: a line of stdout or stderr. Bytes that are no UTF-8 come as base64. */
@@ -230,6 +236,15 @@ export const RunnerBody = z.discriminatedUnion('type', [
     by: z.optional(z.string().check(z.maxLength(200))),
     queued: z.boolean(),
   }),
+  /** What the user says to a question of the agent's. It is handed over next. */
+  z.object({
+    type: z.literal('answered'),
+    id: QuestionId,
+    answer: QuestionAnswer,
+    by: z.optional(z.string().check(z.maxLength(200))),
+  }),
+  /** The user wants the agent to stop what it does; the conversation goes on. */
+  z.object({ type: z.literal('interrupting'), by: z.optional(z.string().check(z.maxLength(200))) }),
   Ended,
   /** Container, gateway and volumes are gone; log and quarantine stay. */
   z.object({ type: z.literal('sandbox_removed') }),

@@ -1,3 +1,4 @@
+import type { AgentQuestion, QuestionAnswer } from './question.ts';
 import type { TaskSpec } from './task.ts';
 import { readRule, type EgressMode } from './egress.ts';
 import type { Commit, FailureKind, FileChange, Outcome, TaskEvent } from './taskEvent.ts';
@@ -70,6 +71,12 @@ export interface Conversation {
   said: string[];
   /** Of the turns that are over. */
   usage: Usage;
+  /** What the agent asks and has no answer to yet: while there is any, it waits for the user. At most 20. */
+  questions: AgentQuestion[];
+  /** What the user said to questions, and the agent has not got yet. */
+  answers: { id: string; answer: QuestionAnswer }[];
+  /** The user wants the turn to end, and it has not ended yet. */
+  interrupting: boolean;
 }
 
 export interface WaitingRequest {
@@ -86,9 +93,10 @@ export interface WaitingRequest {
 const maxWaiting = 20;
 const maxBlocked = 50;
 const maxSaid = 50;
+const maxQuestions = 20;
 
 /** Changes whenever the same events give another state. */
-export const stateVersion = 4;
+export const stateVersion = 5;
 
 export function initialState(spec: TaskSpec, at: number): TaskState {
   return {
@@ -118,7 +126,17 @@ export function initialState(spec: TaskSpec, at: number): TaskState {
     },
     sandboxRemoved: false,
     ...(spec.conversation === true
-      ? { conversation: { turn: 0, undelivered: [], said: [], usage: noUsage } }
+      ? {
+          conversation: {
+            turn: 0,
+            undelivered: [],
+            said: [],
+            usage: noUsage,
+            questions: [],
+            answers: [],
+            interrupting: false,
+          },
+        }
       : {}),
   };
 }
@@ -165,6 +183,10 @@ export function reduce(state: TaskState, event: TaskEvent): TaskState {
     case 'turn_began':
     case 'turn':
     case 'said':
+    case 'asked':
+    case 'settled':
+    case 'answered':
+    case 'interrupting':
       return next.conversation === undefined || hasEnded(next)
         ? next
         : foldTalk(next, next.conversation, event);
@@ -246,7 +268,10 @@ export function reduce(state: TaskState, event: TaskEvent): TaskState {
   }
 }
 
-type TalkEvent = Extract<TaskEvent, { type: 'turn_began' | 'turn' | 'said' }>;
+type TalkEvent = Extract<
+  TaskEvent,
+  { type: 'turn_began' | 'turn' | 'said' | 'asked' | 'settled' | 'answered' | 'interrupting' }
+>;
 
 function foldTalk(state: TaskState, conversation: Conversation, event: TalkEvent): TaskState {
   switch (event.type) {
@@ -256,6 +281,7 @@ function foldTalk(state: TaskState, conversation: Conversation, event: TalkEvent
         phase: state.phase === 'waiting' ? 'running' : state.phase,
         conversation: {
           ...conversation,
+          ...quiet(conversation),
           turn: event.number,
           undelivered: conversation.undelivered.filter(({ id }) => id !== event.message),
         },
@@ -264,7 +290,7 @@ function foldTalk(state: TaskState, conversation: Conversation, event: TalkEvent
       return {
         ...state,
         phase: state.phase === 'running' ? 'waiting' : state.phase,
-        conversation: { ...conversation, turn: event.number, usage: state.usage },
+        conversation: { ...quiet(conversation), turn: event.number, usage: state.usage },
       };
     case 'said': {
       const { id, text } = event;
@@ -273,7 +299,53 @@ function foldTalk(state: TaskState, conversation: Conversation, event: TalkEvent
       const undelivered = [...conversation.undelivered, { id, text }];
       return { ...state, conversation: { ...conversation, said, undelivered } };
     }
+    case 'asked': {
+      const { question } = event;
+      const others = conversation.questions.filter(({ id }) => id !== question.id);
+      const questions = [...others, question].slice(-maxQuestions);
+      return asking(state, { ...conversation, questions });
+    }
+    case 'answered': {
+      const { id, answer } = event;
+      if (!conversation.questions.some((question) => question.id === id)) return state;
+      const questions = conversation.questions.filter((question) => question.id !== id);
+      return asking(state, {
+        ...conversation,
+        questions,
+        answers: [...conversation.answers, { id, answer }],
+      });
+    }
+    case 'settled': {
+      const other = ({ id }: { id: string }): boolean => id !== event.id;
+      return asking(state, {
+        ...conversation,
+        questions: conversation.questions.filter(other),
+        answers: conversation.answers.filter(other),
+      });
+    }
+    case 'interrupting':
+      return state.phase === 'waiting' && conversation.questions.length === 0
+        ? state
+        : { ...state, conversation: { ...conversation, interrupting: true } };
   }
+}
+
+/** What was asked in a turn is over with it. */
+function quiet(conversation: Conversation): Conversation {
+  return { ...conversation, questions: [], answers: [], interrupting: false };
+}
+
+/** While a question is open the agent waits for its user. */
+function asking(state: TaskState, conversation: Conversation): TaskState {
+  const had = state.conversation?.questions.length ?? 0;
+  const has = conversation.questions.length;
+  const phase =
+    state.phase === 'running' && has > 0
+      ? 'waiting'
+      : state.phase === 'waiting' && had > 0 && has === 0
+        ? 'running'
+        : state.phase;
+  return { ...state, phase, conversation };
 }
 
 /** Commits with what the host knows of them; the branch is a name that only the sandbox gives. */

@@ -551,6 +551,24 @@ export class RemoteRunner implements TaskRunner {
         await this.settled(id, (now) => isAnswered(now, answer));
         return;
       }
+      case 'answer': {
+        await this.http.done({
+          method: 'POST',
+          path: paths.answers(id),
+          json: { id: ask.id, answer: ask.answer },
+        });
+        const open = ({ conversation }: TaskState): boolean =>
+          conversation?.questions.some((question) => question.id === ask.id) === true;
+        await this.settled(id, (now) => !open(now));
+        return;
+      }
+      case 'interrupt':
+        await this.http.done({ method: 'POST', path: paths.interrupt(id) });
+        await this.settled(
+          id,
+          ({ phase, conversation }) => conversation?.interrupting === true || phase === 'waiting',
+        );
+        return;
       case 'budget':
         await this.http.done({ method: 'POST', path: paths.budget(id), json: { usd: ask.usd } });
         await this.settled(id, ({ budgetUsd }) => budgetUsd === ask.usd);

@@ -12,6 +12,8 @@ export const paths = {
   egress: (id: TaskId) => `api/v1/tasks/${id}/egress`,
   budget: (id: TaskId) => `api/v1/tasks/${id}/budget`,
   messages: (id: TaskId) => `api/v1/tasks/${id}/messages`,
+  answers: (id: TaskId) => `api/v1/tasks/${id}/answers`,
+  interrupt: (id: TaskId) => `api/v1/tasks/${id}/interrupt`,
   terminal: (id: TaskId) => `api/v1/tasks/${id}/terminal`,
   bundle: (id: TaskId) => `api/v1/tasks/${id}/bundle`,
 };

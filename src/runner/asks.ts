@@ -6,6 +6,7 @@ import * as z from 'zod/mini';
 import { isErrno } from '../base/errors.ts';
 import { EgressMode, EgressRuleText } from '../protocol/egress.ts';
 import { maxPromptLength, MessageId } from '../protocol/grammar.ts';
+import { QuestionAnswer, QuestionId } from '../protocol/question.ts';
 
 /** What a user decides about a task that is under way. */
 export const Ask = z.discriminatedUnion('op', [
@@ -25,6 +26,15 @@ export const Ask = z.discriminatedUnion('op', [
     text: z.string().check(z.maxLength(maxPromptLength)),
     by: z.optional(z.string().check(z.maxLength(200))),
   }),
+  /** An answer to a question of the agent's. */
+  z.object({
+    op: z.literal('answer'),
+    id: QuestionId,
+    answer: QuestionAnswer,
+    by: z.optional(z.string().check(z.maxLength(200))),
+  }),
+  /** The agent of a conversation is to stop what it does. */
+  z.object({ op: z.literal('interrupt'), by: z.optional(z.string().check(z.maxLength(200))) }),
   z.object({ op: z.literal('stop') }),
 ]);
 export type Ask = z.infer<typeof Ask>;

@@ -3,6 +3,7 @@ import { asSallyportError, SallyportError } from '../base/errors.ts';
 import { Emitter } from '../base/event.ts';
 import type { DetailedChange } from '../git/diff.ts';
 import type { TaskId } from '../protocol/grammar.ts';
+import type { QuestionAnswer } from '../protocol/question.ts';
 import type { TaskEvent } from '../protocol/taskEvent.ts';
 import type { TaskState } from '../protocol/taskState.ts';
 import type { Terminal, TerminalSize } from '../protocol/terminal.ts';
@@ -132,6 +133,19 @@ export class JoinedTasks implements TaskService {
 
   async followUp(id: TaskId, prompt: string, options?: FollowUp): Promise<TaskState> {
     return await this.of(id).followUp(id, prompt, options);
+  }
+
+  async answerQuestion(
+    id: TaskId,
+    question: string,
+    answer: QuestionAnswer,
+    options?: { by?: string | undefined },
+  ): Promise<void> {
+    await this.of(id).answerQuestion(id, question, answer, options);
+  }
+
+  async interrupt(id: TaskId, options?: { by?: string | undefined }): Promise<void> {
+    await this.of(id).interrupt(id, options);
   }
 
   async terminal(id: TaskId, size: TerminalSize, signal?: AbortSignal): Promise<Terminal> {

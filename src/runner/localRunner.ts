@@ -549,6 +549,10 @@ function isDone(state: TaskState, ask: Ask): boolean {
       return state.budgetUsd === ask.usd;
     case 'say':
       return state.conversation?.said.includes(ask.id) === true;
+    case 'answer':
+      return state.conversation?.questions.some(({ id }) => id === ask.id) !== true;
+    case 'interrupt':
+      return state.conversation?.interrupting !== false || state.phase === 'waiting';
     case 'stop':
       return state.phase === 'stopping';
   }

@@ -18,6 +18,7 @@ import {
 } from '../protocol/task.ts';
 import type { ByteStream } from '../protocol/runner.ts';
 import type { TaskEvent } from '../protocol/taskEvent.ts';
+import type { QuestionAnswer } from '../protocol/question.ts';
 import { hasEnded, type TaskState } from '../protocol/taskState.ts';
 import type { Terminal, TerminalSize } from '../protocol/terminal.ts';
 import { checkAnswer, policyFor } from './egressAnswers.ts';
@@ -25,6 +26,7 @@ import { checkMountPoints, type IsolationWish } from './isolation.ts';
 import { needsNetwork } from './sandboxNames.ts';
 import { SecretsFound } from './secretsFound.ts';
 import type { ServedTasks, SnapshotRequest } from './servedTasks.ts';
+import { checkMayAnswer } from './talk.ts';
 import type { TaskRunner } from './taskRunner.ts';
 import type {
   DoctorCheck,
@@ -286,6 +288,31 @@ export class RunnerTasks implements ServedTasks {
       createdAt: now,
     };
     return await this.runner.submit(next, () => quarantine.snapshotBundle(next.snapshot), signal);
+  }
+
+  async answerQuestion(
+    id: TaskId,
+    question: string,
+    answer: QuestionAnswer,
+    { by }: { by?: string | undefined } = {},
+  ): Promise<void> {
+    const state = this.known(id);
+    // Said twice, or in two windows with the same words: the first one counts.
+    if (state.conversation?.answers.some((one) => one.id === question) === true) return;
+    checkMayAnswer(state, question, answer);
+    await this.runner.answer(id, { op: 'answer', id: question, answer, ...(by === undefined ? {} : { by }) });
+  }
+
+  async interrupt(id: TaskId, { by }: { by?: string | undefined } = {}): Promise<void> {
+    const { conversation } = this.known(id);
+    if (conversation === undefined) {
+      throw new SallyportError(
+        'conflict',
+        'This task is no conversation: its agent cannot be interrupted and go on.',
+        'Stop the task; a follow-up goes on from where it was.',
+      );
+    }
+    await this.runner.answer(id, { op: 'interrupt', ...(by === undefined ? {} : { by }) });
   }
 
   terminal(id: TaskId, size: TerminalSize, signal?: AbortSignal): Promise<Terminal> {

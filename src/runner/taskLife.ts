@@ -35,7 +35,7 @@ import {
   volumeName,
   writesElsewhere,
 } from './sandboxNames.ts';
-import { checkMayTalk } from './talk.ts';
+import { checkMayAnswer, checkMayTalk, toDeliver } from './talk.ts';
 import type { TaskLog, UnnumberedEvent } from './taskLog.ts';
 
 /** What a life needs of the runner around it. */
@@ -731,6 +731,12 @@ export class TaskLife {
       case 'say':
         await this.hear(ask);
         return;
+      case 'answer':
+        await this.hearAnswer(ask);
+        return;
+      case 'interrupt':
+        await this.hearInterrupt(ask);
+        return;
       case 'stop':
         await this.stop();
         return;
@@ -741,8 +747,25 @@ export class TaskLife {
   private async hear({ id, text, by }: Extract<Ask, { op: 'say' }>): Promise<void> {
     if (this.current.conversation?.said.includes(id) === true) return;
     checkMayTalk(this.current);
-    const queued = this.current.phase !== 'waiting';
+    const asks = (this.current.conversation?.questions.length ?? 0) > 0;
+    const queued = this.current.phase !== 'waiting' || asks;
     await this.say({ type: 'said', id, text, queued, ...(by === undefined ? {} : { by }) });
+    this.deliver();
+  }
+
+  private async hearAnswer({ id, answer, by }: Extract<Ask, { op: 'answer' }>): Promise<void> {
+    const { conversation } = this.current;
+    if (conversation?.answers.some((one) => one.id === id) === true) return;
+    checkMayAnswer(this.current, id, answer);
+    await this.say({ type: 'answered', id, answer, ...(by === undefined ? {} : { by }) });
+    this.deliver();
+  }
+
+  private async hearInterrupt({ by }: Extract<Ask, { op: 'interrupt' }>): Promise<void> {
+    const { phase, conversation } = this.current;
+    if (conversation === undefined || conversation.interrupting) return;
+    if (phase !== 'running' && conversation.questions.length === 0) return;
+    await this.say({ type: 'interrupting', ...(by === undefined ? {} : { by }) });
     this.deliver();
   }
 
@@ -756,15 +779,15 @@ export class TaskLife {
   }
 
   private async deliverAll(): Promise<void> {
-    for (const { id, text } of this.current.conversation?.undelivered ?? []) {
-      if (this.delivered.has(id) || !this.workspaceStands()) continue;
+    for (const { key, what } of toDeliver(this.current)) {
+      if (this.delivered.has(key) || !this.workspaceStands()) continue;
       for (let tries = 1; !hasEnded(this.current) && !this.hasLeft(); tries++) {
         try {
           const engine = await this.around.engine();
           const { sandbox } = await this.containers(engine);
           if (sandbox?.status !== 'running') return;
-          await request(engine, sandbox.id, { op: 'say', id, text }, { signal: this.leaving.signal });
-          this.delivered.add(id);
+          await request(engine, sandbox.id, what, { signal: this.leaving.signal });
+          this.delivered.add(key);
           break;
         } catch (thrown) {
           if (tries >= maxFailures) throw thrown;

@@ -5,6 +5,7 @@ import type { DetailedChange } from '../git/diff.ts';
 import type { SecretFinding } from '../git/secretScan.ts';
 import type { Upstream } from '../protocol/control.ts';
 import type { TaskId } from '../protocol/grammar.ts';
+import type { QuestionAnswer } from '../protocol/question.ts';
 import type { EgressMode } from '../protocol/egress.ts';
 import type { Switches } from '../protocol/runnerApi.ts';
 import type { Limits, ModelService, SnapshotMode } from '../protocol/task.ts';
@@ -114,6 +115,15 @@ export interface TaskService extends Disposable {
    * with what was said, where that was kept. Throws `task_busy` and `conflict`.
    */
   followUp(id: TaskId, prompt: string, options?: FollowUp): Promise<TaskState>;
+  /** Answers what the agent asks. Throws `conflict` when it does not ask this any more, `invalid_input` for what does not fit. */
+  answerQuestion(
+    id: TaskId,
+    question: string,
+    answer: QuestionAnswer,
+    options?: { by?: string | undefined },
+  ): Promise<void>;
+  /** Has the agent of a conversation stop what it does, and wait, or take up the message that waits. */
+  interrupt(id: TaskId, options?: { by?: string | undefined }): Promise<void>;
   /** As of `Runner.terminal`. */
   terminal(id: TaskId, size: TerminalSize, signal?: AbortSignal): Promise<Terminal>;
   stop(id: TaskId): Promise<void>;

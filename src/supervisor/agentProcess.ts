@@ -4,7 +4,7 @@ import { mkdir, readFile, readdir, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { PassThrough, type Readable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { AgentCommand, AgentReader, Verdict } from '../agent/adapter.ts';
+import type { AgentCommand, AgentReader, OpenQuestion, Verdict } from '../agent/adapter.ts';
 import type { SandboxBody } from '../protocol/taskEvent.ts';
 import { AgentOutput } from './agentOutput.ts';
 import type { EventLog } from './eventLog.ts';
@@ -44,6 +44,9 @@ export interface AgentRun {
 export interface Listener {
   /** Before each event of the agent's is in the log. */
   before(body: SandboxBody): void;
+  /** The agent asks something, and it is in the log; or it does not ask it any more. */
+  asked(question: OpenQuestion): void;
+  withdrawn(id: string): void;
   /** The agent has said the result of a turn, and it is in the log. */
   turnEnded(verdict: Verdict | undefined, succeeded: boolean): void;
 }
@@ -111,13 +114,21 @@ export function runAgent(
       if (body.type === 'result') exit.succeeded = !body.isError;
       log.emit(body);
     };
-    const stdout = new AgentOutput('stdout', reader, emit, ({ bodies, verdict }) => {
-      const isResult = bodies.some(({ type }) => type === 'result');
-      // Of several turns the last one's counts.
-      if (isResult) delete exit.verdict;
-      if (verdict !== undefined) exit.verdict = verdict;
-      if (isResult) listener?.turnEnded(verdict, exit.succeeded);
-    });
+    const stdout = new AgentOutput(
+      'stdout',
+      reader,
+      emit,
+      ({ bodies, verdict, question, withdrawn, reply }) => {
+        if (reply !== undefined && !input.writableEnded) input.write(reply);
+        if (question !== undefined) listener?.asked(question);
+        if (withdrawn !== undefined) listener?.withdrawn(withdrawn);
+        const isResult = bodies.some(({ type }) => type === 'result');
+        // Of several turns the last one's counts.
+        if (isResult) delete exit.verdict;
+        if (verdict !== undefined) exit.verdict = verdict;
+        if (isResult) listener?.turnEnded(verdict, exit.succeeded);
+      },
+    );
     const stderr = new AgentOutput('stderr', undefined, (body) => {
       if (body.type === 'output') exit.stderr = `${exit.stderr}${body.text ?? ''}\n`.slice(-stderrTail);
       log.emit(body);

@@ -11,6 +11,8 @@ export interface Circumstances {
   interrupted: 'stop' | 'time' | undefined;
   /** Why a conversation that waited for its user was brought to its end. */
   finished?: 'asked' | 'idle' | undefined;
+  /** The user had the agent stop its last turn. */
+  turnInterrupted?: boolean;
   limits: { timeMs: number; memoryBytes: number; idleMs?: number | undefined };
   /** How many processes were killed for want of memory while it worked. */
   oomKills: number;
@@ -35,6 +37,9 @@ export function outcome(circumstances: Circumstances): Ended {
       message: `${agent} did not finish within ${duration(limits.timeMs)} and was ended.`,
       mend: 'Give the task more time, or make it smaller.',
     };
+  }
+  if (circumstances.finished !== undefined && circumstances.turnInterrupted === true) {
+    return { type: 'ended', outcome: 'stopped', ...code, message: 'The task was stopped on request.' };
   }
   if (circumstances.finished !== undefined && exit.succeeded) {
     const idle = duration(limits.idleMs ?? defaultIdleMs);

@@ -107,6 +107,12 @@ export class Supervisor implements Disposable {
           throw new ControlFailure('conflict', 'This task takes no messages.');
         this.conversation.say(request.id, request.text);
         return { ok: true };
+      case 'answer':
+        this.conversation?.answer(request.id, request.answer);
+        return { ok: true };
+      case 'interrupt':
+        this.conversation?.interrupt();
+        return { ok: true };
       case 'clock':
         this.clockRuns = request.running;
         this.setClock();
@@ -249,6 +255,7 @@ export class Supervisor implements Disposable {
       exit,
       interrupted,
       finished: this.conversation?.finished,
+      turnInterrupted: this.conversation?.wasInterrupted === true,
       limits: spec.limits,
       oomKills: kills,
       diskFull,
@@ -264,6 +271,8 @@ export class Supervisor implements Disposable {
     return new Conversation({
       emit: (body) => this.log.emit(body),
       message: (text) => adapter.message(text),
+      answer: (question, answer) => adapter.answer(question, answer),
+      interrupt: (id) => adapter.interrupt(id),
       collect: async () => {
         // What is not seen now is announced a little later.
         await this.watch?.scan().catch(() => undefined);
@@ -275,7 +284,8 @@ export class Supervisor implements Disposable {
 
   /** The time in which the user is waited for is not the agent's. */
   private setClock(): void {
-    this.timer?.setRunning(this.clockRuns && this.conversation?.isWaiting !== true);
+    const waits = this.conversation?.isWaiting === true || this.conversation?.isAsking === true;
+    this.timer?.setRunning(this.clockRuns && !waits);
   }
 
   private async startRelays(signal: AbortSignal): Promise<Relays> {

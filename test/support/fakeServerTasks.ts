@@ -244,6 +244,16 @@ export class FakeServerTasks implements ServerTasks {
     await log?.close();
   }
 
+  answerQuestion(user: User, id: string): Promise<void> {
+    this.get(user, id);
+    return Promise.resolve();
+  }
+
+  interrupt(user: User, id: string): Promise<void> {
+    this.get(user, id);
+    return Promise.resolve();
+  }
+
   send(user: User, id: string, text: string): Promise<TaskView> {
     this.sent.push({ id, text });
     this.onSend?.(id, text);

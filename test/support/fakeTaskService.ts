@@ -2,6 +2,8 @@ import { SallyportError } from '../../src/base/errors.ts';
 import { Emitter } from '../../src/base/event.ts';
 import type { DetailedChange } from '../../src/git/diff.ts';
 import { titleOf, type TaskSpec } from '../../src/protocol/task.ts';
+import type { QuestionAnswer } from '../../src/protocol/question.ts';
+import { checkMayAnswer } from '../../src/runner/talk.ts';
 import type { TaskEvent, TaskEventBody } from '../../src/protocol/taskEvent.ts';
 import { initialState, reduce, type TaskState } from '../../src/protocol/taskState.ts';
 import type { Terminal } from '../../src/protocol/terminal.ts';
@@ -88,6 +90,17 @@ export class FakeTaskService implements TaskService {
 
   send(id: string, text: string): Promise<void> {
     this.sent.push({ id, text });
+    return Promise.resolve();
+  }
+
+  answerQuestion(id: string, question: string, answer: QuestionAnswer): Promise<void> {
+    checkMayAnswer(this.states.get(id)!, question, answer);
+    this.say(id, { type: 'answered', id: question, answer }, { type: 'settled', id: question, by: 'user' });
+    return Promise.resolve();
+  }
+
+  interrupt(id: string): Promise<void> {
+    this.say(id, { type: 'interrupting' });
     return Promise.resolve();
   }
 

@@ -185,11 +185,16 @@ const scriptAgent: AgentAdapter = {
     files: [{ path: join(place.home, 'sub', 'settings'), content: 'set' }],
   }),
   message: (text) => `${text}\n`,
+  // The script has functions of these names.
+  answer: (_question, answer) => `ANSWER='${JSON.stringify(answer)}'; answered\n`,
+  interrupt: () => 'interrupted\n',
   sessionFile: (id, { home }) => join(home, 'sessions', id),
   reader: () => (line) => {
     try {
       const json = JSON.parse(line) as SandboxBody;
       if (json.type === 'unknown') return { bodies: [json] };
+      if (json.type === 'asked') return { bodies: [json], question: { question: json.question, input: {} } };
+      if (json.type === 'settled') return { bodies: [], withdrawn: json.id };
       const verdict = { kind: 'auth_refused', message: 'Refused.', mend: 'Mend it.' } as const;
       return json.type === 'result' && json.isError ? { bodies: [json], verdict } : { bodies: [json] };
     } catch {

@@ -2,6 +2,7 @@ import type { FastifyRequest } from 'fastify';
 import * as z from 'zod/mini';
 import { SallyportError } from '../../base/errors.ts';
 import { BranchName, maxPromptLength, TaskId } from '../../protocol/grammar.ts';
+import { QuestionAnswer, QuestionId } from '../../protocol/question.ts';
 import {
   EgressAnswerBody,
   FoundRepository,
@@ -49,6 +50,7 @@ const Choice = z.object({
   branch: z.optional(BranchName),
 });
 
+const Answer = z.object({ id: QuestionId, answer: QuestionAnswer });
 const Message = z.object({ text: z.string().check(z.minLength(1), z.maxLength(maxPromptLength)) });
 const Budget = z.object({ usd: z.nullable(z.number().check(z.positive(), z.maximum(1_000_000))) });
 const Spend = z.object({ usd: z.number() });
@@ -217,6 +219,39 @@ export function taskRoutes(router: Router, { tasks, audit, auth }: ServerContext
       const view = await tasks.send(who.user, params.id, body.text);
       record(who, request, 'task.message', view.id, view.id === params.id ? '' : params.id);
       return view;
+    },
+  });
+
+  router.add({
+    method: 'POST',
+    url: '/api/v1/tasks/:id/answers',
+    summary: 'Answer what the agent of a conversation asks.',
+    tag,
+    access: 'tasks:write',
+    params: OneTask,
+    body: Answer,
+    answer: { schema: TaskView },
+    handle: async ({ params, body, principal, request }) => {
+      const who = required(principal);
+      await tasks.answerQuestion(who.user, params.id, body.id, body.answer);
+      record(who, request, 'task.answer', params.id, body.answer.kind);
+      return tasks.get(who.user, params.id);
+    },
+  });
+
+  router.add({
+    method: 'POST',
+    url: '/api/v1/tasks/:id/interrupt',
+    summary: 'Have the agent of a conversation stop what it does, and wait for the next message.',
+    tag,
+    access: 'tasks:write',
+    params: OneTask,
+    answer: { schema: TaskView },
+    handle: async ({ params, principal, request }) => {
+      const who = required(principal);
+      await tasks.interrupt(who.user, params.id);
+      record(who, request, 'task.interrupt', params.id, '');
+      return tasks.get(who.user, params.id);
     },
   });
 

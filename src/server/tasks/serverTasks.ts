@@ -9,6 +9,7 @@ import type {
   UploadRequest,
   UploadState,
 } from '../../protocol/runnerApi.ts';
+import type { QuestionAnswer } from '../../protocol/question.ts';
 import type { TaskEvent } from '../../protocol/taskEvent.ts';
 import type { TaskState } from '../../protocol/taskState.ts';
 import type { Terminal, TerminalSize } from '../../protocol/terminal.ts';
@@ -64,6 +65,10 @@ export interface ServerTasks extends Disposable {
   remove(user: User, id: string, force: boolean): Promise<void>;
   /** A message to the agent of a conversation that waits, or a follow-up to a task that is over. */
   send(user: User, id: string, text: string): Promise<TaskView>;
+  /** An answer to what the agent asks. Throws `conflict` when it does not ask this any more. */
+  answerQuestion(user: User, id: string, question: string, answer: QuestionAnswer): Promise<void>;
+  /** Has the agent of a conversation stop what it does, and wait for the next message. */
+  interrupt(user: User, id: string): Promise<void>;
   /** A shell in the task's sandbox. Throws `conflict` when none runs. */
   terminal(user: User, id: string, size: TerminalSize, signal?: AbortSignal): Promise<Terminal>;
   answerEgress(user: User, id: string, answer: EgressAnswerBody): Promise<void>;

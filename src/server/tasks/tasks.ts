@@ -19,6 +19,7 @@ import {
   type UploadRequest,
   type UploadState,
 } from '../../protocol/runnerApi.ts';
+import type { QuestionAnswer } from '../../protocol/question.ts';
 import { newTaskId } from '../../protocol/task.ts';
 import type { Terminal, TerminalSize } from '../../protocol/terminal.ts';
 import type { TaskEvent } from '../../protocol/taskEvent.ts';
@@ -610,6 +611,16 @@ class Tasks implements ServerTasks {
       retryOf: row.id,
       url: row.url,
     });
+  }
+
+  async answerQuestion(user: User, id: string, question: string, answer: QuestionAnswer): Promise<void> {
+    this.withLog(user, id);
+    await this.service.answerQuestion(id, question, answer, { by: user.name });
+  }
+
+  async interrupt(user: User, id: string): Promise<void> {
+    this.withLog(user, id);
+    await this.service.interrupt(id, { by: user.name });
   }
 
   async terminal(user: User, id: string, size: TerminalSize, signal?: AbortSignal): Promise<Terminal> {
