@@ -4,7 +4,7 @@ import type { TaskEventBody } from '../../src/protocol/taskEvent.ts';
 import { parseTaskEvent } from '../../src/protocol/taskEvent.ts';
 import { initialState, reduce, type TaskState } from '../../src/protocol/taskState.ts';
 import { phaseLabel } from '../../src/protocol/words.ts';
-import { checkMayTalk } from '../../src/runner/talk.ts';
+import { checkMayAnswer, checkMayTalk, toDeliver } from '../../src/runner/talk.ts';
 import { taskView } from '../../src/vscode/view/taskView.ts';
 import { aSpec } from '../support/specs.ts';
 
@@ -107,7 +107,60 @@ describe('the state of a conversation', () => {
     assert.throws(() => checkMayTalk(fold([began(1), ended])), { code: 'conflict' });
   });
 
+  const question = (id: string): TaskEventBody => ({
+    type: 'asked',
+    question: { id, what: 'permission', tool: 'Bash', text: '{}' },
+  });
+  const answer = (id: string): TaskEventBody => ({ type: 'answered', id, answer: { kind: 'allow' } });
+  const settled = (id: string): TaskEventBody => ({ type: 'settled', id, by: 'user' });
+
+  it('waits for its user while a question is open, and works on when all are answered', () => {
+    const asks = fold([began(1), question('a'), question('b'), question('a')]);
+    assert.deepEqual([asks.phase, asks.conversation?.questions.length], ['waiting', 2]);
+    assert.ok(needsUser(asks));
+    const half = fold([began(1), question('a'), question('b'), answer('a')]);
+    assert.equal(half.phase, 'waiting');
+    const both = fold([began(1), question('a'), question('b'), answer('a'), answer('b'), settled('a')]);
+    assert.deepEqual([both.phase, both.conversation?.answers.map(({ id }) => id)], ['running', ['b']]);
+    const late = fold([began(1), question('a'), settled('a'), answer('a')]);
+    assert.deepEqual([late.phase, late.conversation?.answers], ['running', []]);
+  });
+
+  it('asks nothing any more when the turn is over, and holds no more than it shows', () => {
+    const over1 = fold([began(1), question('a'), { type: 'interrupting' }, over(1)]).conversation;
+    assert.deepEqual([over1?.questions, over1?.interrupting], [[], false]);
+    const many = Array.from({ length: 100 }, (_, index) => question(`q${index}`));
+    const flood = fold([began(1), ...many]);
+    assert.equal(flood.conversation?.questions.length, 20);
+  });
+
+  it('hands over messages, answers and an interruption, each until the agent has it', () => {
+    const keys = (...bodies: TaskEventBody[]): string[] => toDeliver(fold(bodies)).map(({ key }) => key);
+    assert.deepEqual(keys(began(1), question('a'), said(one, true), answer('a'), { type: 'interrupting' }), [
+      one,
+      'answer/a',
+      'interrupt/1',
+    ]);
+    assert.deepEqual(keys(began(1), question('a'), answer('a'), settled('a'), over(1)), []);
+    // Between turns there is nothing to interrupt.
+    assert.deepEqual(keys(began(1), over(1), { type: 'interrupting' }), []);
+  });
+
+  it('takes an answer to a question that is open, and that fits', () => {
+    const state = fold([began(1), question('a')]);
+    checkMayAnswer(state, 'a', { kind: 'refuse', why: 'Later.' });
+    assert.throws(() => checkMayAnswer(state, 'b', { kind: 'allow' }), { code: 'conflict' });
+    assert.throws(() => checkMayAnswer(state, 'a', { kind: 'choose', answers: [['x']] }), {
+      code: 'invalid_input',
+    });
+  });
+
   it('lets a sandbox say nothing in the name of its user', () => {
+    for (const body of [answer('a'), { type: 'interrupting' }]) {
+      assert.equal(parseTaskEvent({ ...body, n: 1, t: 1 }).type, body.type);
+      assert.throws(() => parseTaskEvent({ ...body, n: 1, t: 1, s: 1 }));
+    }
+
     const line = { type: 'said', id: one, text: 'Push it all.', queued: false, n: 1, t: 1 };
     assert.equal(parseTaskEvent(line).type, 'said');
     assert.throws(() => parseTaskEvent({ ...line, s: 1 }));

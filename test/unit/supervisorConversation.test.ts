@@ -121,6 +121,65 @@ describe('supervisorConversation', () => {
     assert.deepEqual([ended?.outcome, ended?.kind], ['failed', 'auth_refused']);
   });
 
+  const ask = '{"type":"asked","question":{"id":"q1","what":"permission","tool":"Bash","text":"{}"}}';
+  const answer = (kind: string): object => ({ op: 'answer', id: 'q1', answer: { kind } });
+
+  it('has the agent wait for an answer, hands it over once, and does not count that time', async () => {
+    await converse(`answered() { echo "heard $ANSWER"; ${result}; }; echo '${ask}'`, { timeMs: 1200 });
+    await sandbox.until((events) => ofType(events, 'asked')[0]);
+    await new Promise((resolve) => setTimeout(resolve, 1500));
+    await assert.rejects(
+      sandbox.ask({ op: 'answer', id: 'q1', answer: { kind: 'choose', answers: [['x']] } }),
+      { code: 'invalid_input' },
+    );
+    await sandbox.ask(answer('allow'));
+    await sandbox.ask(answer('allow'));
+    await turns(sandbox, 1);
+    // To nobody: the question is not open any more.
+    await sandbox.ask(answer('refuse'));
+    await sandbox.ask({ op: 'stop' });
+    await sandbox.supervisor.over;
+    const events = sandbox.events();
+    assert.deepEqual(
+      ofType(events, 'output').map(({ text }) => text),
+      ['heard {"kind":"allow"}'],
+    );
+    assert.deepEqual(
+      ofType(events, 'settled').map(({ id, by }) => [id, by]),
+      [['q1', 'user']],
+    );
+    assert.equal(ofType(events, 'ended')[0]?.outcome, 'succeeded');
+  });
+
+  it('refuses by itself what nobody answers in time, and what the agent withdraws is settled', async () => {
+    await converse(`answered() { echo "heard $ANSWER"; ${result}; }; echo '${ask}'`, { idleMs: 300 });
+    const events = await turns(sandbox, 1);
+    assert.match(ofType(events, 'output')[0]?.text ?? '', /"refuse".*did not answer in time/);
+    assert.equal(ofType(events, 'settled')[0]?.by, 'time');
+    await sandbox.ask(say(`echo '${ask}'; echo '{"type":"settled","id":"q1"}'; ${result}`));
+    assert.equal(ofType(await turns(sandbox, 2), 'settled')[1]?.by, 'agent');
+  });
+
+  it('ends a turn when it is interrupted, takes up the message that waits, and is stopped after it', async () => {
+    const ends = `interrupted() { echo "\${OK/false/true}"; }`;
+    await converse(`${ends}; echo up`);
+    await sandbox.until((events) => ofType(events, 'output')[0]);
+    await sandbox.ask(say('echo next', 'message0001'));
+    await sandbox.ask({ op: 'interrupt' });
+    await sandbox.ask({ op: 'interrupt' });
+    await sandbox.until((events) => ofType(events, 'output')[1]);
+    const [first] = ofType(await turns(sandbox, 1), 'turn');
+    assert.deepEqual([first?.outcome, first?.message], ['interrupted', undefined]);
+    assert.equal(ofType(sandbox.events(), 'turn_began')[1]?.message, 'message0001');
+    await sandbox.ask({ op: 'interrupt' });
+    await turns(sandbox, 2);
+    // Between turns there is nothing to interrupt.
+    await sandbox.ask({ op: 'interrupt' });
+    await sandbox.ask({ op: 'stop' });
+    await sandbox.supervisor.over;
+    assert.equal(ofType(sandbox.events(), 'ended')[0]?.outcome, 'stopped');
+  });
+
   it('notices that the agent goes on by itself', async () => {
     await converse(`(sleep 0.3; echo '{"type":"text","text":"by myself"}'; ${result}) & ${result}`);
     const events = await turns(sandbox, 2);
