@@ -1,3 +1,4 @@
+import { startOf } from './task.ts';
 import type { TaskState } from './taskState.ts';
 
 /** From one commit to another, by object name. */
@@ -18,4 +19,21 @@ export function resultRange({ spec, commits, imported }: TaskState): CommitRange
 export function leftoversRange({ leftovers, imported }: TaskState): CommitRange | undefined {
   if (leftovers === undefined || !imported.includes(leftovers.commit)) return undefined;
   return { from: leftovers.parent, to: leftovers.commit };
+}
+
+/** Where the work of a task stands in the quarantine: what a new sandbox begins with, and the edits that are put back there. */
+export function standing(state: TaskState): { commit: string; uncommitted?: string } {
+  const { spec, head, leftovers, imported, checkpoints } = state;
+  const here = new Set([spec.snapshot.commit, startOf(spec), ...imported]);
+  const commit =
+    head?.branch === spec.branch && here.has(head.commit)
+      ? head.commit
+      : (resultRange(state)?.to ?? startOf(spec));
+  const last = checkpoints.at(-1);
+  const kept = leftovers ?? { commit: last?.uncommitted ?? '', parent: last?.commit };
+  // A commit of later than that stands for what was edited then.
+  if (kept.parent === commit && imported.includes(kept.commit)) return { commit, uncommitted: kept.commit };
+  const begun = imported.length > 0 || checkpoints.length > 0;
+  const { from } = spec;
+  return begun || from?.uncommitted === undefined ? { commit } : { commit, uncommitted: from.uncommitted };
 }

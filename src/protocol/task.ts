@@ -35,6 +35,9 @@ export const Limits = z.object({
 });
 export type Limits = z.infer<typeof Limits>;
 
+/** Longest message of a commit of leftovers, in characters. */
+export const maxCommitMessage = 10_000;
+
 /** How long a conversation waits for its user before it is finished, in milliseconds. */
 export const defaultIdleMs = 30 * 60_000;
 
@@ -135,6 +138,16 @@ export const TaskSpec = z.object({
   forge: z.optional(z.boolean()),
   /** After each turn the agent waits for the user's next message, instead of ending. */
   conversation: z.optional(z.boolean()),
+  /** Where the work begins, when that is not at the snapshot: at the end of a turn of another task, or where it was left. */
+  from: z.optional(
+    z.object({
+      commit: Sha,
+      /** A commit whose tree differs from that of `commit` by edits; they are uncommitted in the workspace. */
+      uncommitted: z.optional(Sha),
+    }),
+  ),
+  /** What is left uncommitted at the end is committed with this message. */
+  commitMessage: z.optional(z.string().check(z.minLength(1), z.maxLength(maxCommitMessage))),
   /** The agent goes on with what it and the user said in an earlier task. */
   resume: z.optional(
     z.object({
@@ -147,6 +160,11 @@ export const TaskSpec = z.object({
   createdAt: z.number(),
 });
 export type TaskSpec = z.infer<typeof TaskSpec>;
+
+/** The commit that the workspace begins with. */
+export function startOf({ from, snapshot }: Pick<TaskSpec, 'from' | 'snapshot'>): string {
+  return from?.commit ?? snapshot.commit;
+}
 
 /** Shortens a prompt to a title of one line. */
 export function titleOf(prompt: string): string {

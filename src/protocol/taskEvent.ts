@@ -1,7 +1,7 @@
 import * as z from 'zod/mini';
 import { EgressMode, EgressRuleText } from './egress.ts';
 import { GatewayBody } from './gatewayEvent.ts';
-import { BranchName, maxPromptLength, MessageId, Sha } from './grammar.ts';
+import { BranchName, maxPromptLength, MessageId, SessionId, Sha } from './grammar.ts';
 import { AgentQuestion, QuestionAnswer, QuestionId } from './question.ts';
 import { TaskSpec } from './task.ts';
 import { Usage } from './usage.ts';
@@ -183,6 +183,21 @@ export const SandboxBody = z.discriminatedUnion('type', [
     files: z.array(FileChange),
     moreFiles: MoreFiles,
   }),
+  /**
+   * Where a turn has ended, as a point to go back to. A task that is no conversation has one, at its end, and one more for
+   * each time that it went on.
+   */
+  z.object({
+    type: z.literal('checkpoint'),
+    turn: z.int().check(z.positive()),
+    /** HEAD, and the branch that it is on, if it is on one. */
+    commit: Sha,
+    branch: z.optional(z.string()),
+    /** What was uncommitted then, kept as a commit on no branch whose parent is `commit`. */
+    uncommitted: z.optional(Sha),
+    /** How much the agent had written down of the conversation, in bytes. */
+    session: z.optional(z.object({ id: SessionId, bytes: z.int().check(z.positive()) })),
+  }),
   Ended,
 ]);
 export type SandboxBody = z.infer<typeof SandboxBody>;
@@ -246,8 +261,32 @@ export const RunnerBody = z.discriminatedUnion('type', [
   /** The user wants the agent to stop what it does; the conversation goes on. */
   z.object({ type: z.literal('interrupting'), by: z.optional(z.string().check(z.maxLength(200))) }),
   Ended,
+  /** The sandbox of a task that is over stays for a while, stopped, so that the task can go on in it. Its gateway is gone. */
+  z.object({
+    type: z.literal('sandbox_kept'),
+    /** Until when, in milliseconds since the epoch. */
+    until: z.number(),
+  }),
   /** Container, gateway and volumes are gone; log and quarantine stay. */
   z.object({ type: z.literal('sandbox_removed') }),
+  /**
+   * The user gave a task that was over a further prompt: it goes on, in the sandbox that was kept or in a new one, with
+   * the same conversation. Its log goes on behind its end.
+   */
+  z.object({
+    type: z.literal('reopened'),
+    message: MessageId,
+    text: z.string().check(z.maxLength(maxPromptLength)),
+    by: z.optional(z.string().check(z.maxLength(200))),
+    /** Whether the agent waits for the next message from now on. */
+    conversation: z.boolean(),
+    /** What the task may cost in all from now on, in US dollars; null is no limit. */
+    budgetUsd: z.nullable(z.number()),
+  }),
+  /** What was left uncommitted is a commit on the task's branch now, made in the quarantine. */
+  z.object({ type: z.literal('leftovers_committed'), commit: Commit }),
+  /** What a task that goes on from a checkpoint of another one has from there: commits that are in the quarantine as its own. */
+  z.object({ type: z.literal('inherited'), commits: z.array(Commit) }),
 ]);
 export type RunnerBody = z.infer<typeof RunnerBody>;
 

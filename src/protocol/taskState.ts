@@ -1,5 +1,5 @@
 import type { AgentQuestion, QuestionAnswer } from './question.ts';
-import type { TaskSpec } from './task.ts';
+import { startOf, type TaskSpec } from './task.ts';
 import { readRule, type EgressMode } from './egress.ts';
 import type { Commit, FailureKind, FileChange, Outcome, TaskEvent } from './taskEvent.ts';
 import { addUsage, noUsage, type Usage } from './usage.ts';
@@ -18,10 +18,22 @@ export interface TaskState {
   progress: string;
   startedAt: number;
   endedAt?: number;
+  /** How often it went on after its end. */
+  reopened: number;
+  /** What it goes on with since then. */
+  prompt?: { message: string; text: string };
+  /** How long it was over before it went on, in all, in milliseconds. */
+  restedMs: number;
+  /** True once the supervisor has begun since the task was submitted or went on. */
+  begun: boolean;
   failure?: { kind: FailureKind; message: string; mend?: string; exitCode?: number };
   /** In the order in which they were announced. */
   commits: Commit[];
   leftovers?: { commit: string; parent: string; files: FileChange[]; moreFiles?: number | undefined };
+  /** The ends of turns, oldest first. What is uncommitted at one is among `imported` once it is in the quarantine. */
+  checkpoints: Checkpoint[];
+  /** Where the workspace stood at last: HEAD and its branch. A claim of the sandbox's, but for what the host committed. */
+  head?: { commit: string; branch?: string };
   /** Announced, not yet in the quarantine. */
   pendingImports: string[];
   /** In the quarantine: announced commits and leftovers. */
@@ -33,6 +45,8 @@ export interface TaskState {
   sessionId?: string;
   modelName?: string;
   usage: Usage;
+  /** What was used before the task went on. */
+  usageBefore: Usage;
   /** What the agent says that it cost. A claim of the sandbox's. */
   costUsd: number;
   /** Last number of the gateway's that is folded in. */
@@ -58,8 +72,21 @@ export interface TaskState {
   egressClosed?: boolean;
   /** There in a conversation. In the phase `waiting` the agent waits for the user's next message. */
   conversation?: Conversation;
+  /** There while the sandbox of a task that is over is kept, stopped: until when, in milliseconds since the epoch. */
+  kept?: { until: number };
   /** False while any container of the task may exist. */
   sandboxRemoved: boolean;
+}
+
+/** The end of a turn, as a point to go back to. */
+export interface Checkpoint {
+  turn: number;
+  /** Milliseconds since the epoch. */
+  at: number;
+  commit: string;
+  branch?: string;
+  uncommitted?: string;
+  session?: { id: string; bytes: number };
 }
 
 export interface Conversation {
@@ -93,10 +120,22 @@ export interface WaitingRequest {
 const maxWaiting = 20;
 const maxBlocked = 50;
 const maxSaid = 50;
+const maxCheckpoints = 1000;
 const maxQuestions = 20;
 
 /** Changes whenever the same events give another state. */
-export const stateVersion = 5;
+export const stateVersion = 6;
+
+/** Before its first turn. */
+const noConversation: Conversation = {
+  turn: 0,
+  undelivered: [],
+  said: [],
+  usage: noUsage,
+  questions: [],
+  answers: [],
+  interrupting: false,
+};
 
 export function initialState(spec: TaskSpec, at: number): TaskState {
   return {
@@ -107,6 +146,11 @@ export function initialState(spec: TaskSpec, at: number): TaskState {
     workspaceReady: false,
     progress: '',
     startedAt: at,
+    reopened: 0,
+    restedMs: 0,
+    begun: false,
+    checkpoints: [],
+    usageBefore: noUsage,
     commits: [],
     pendingImports: [],
     refusedImports: [],
@@ -125,25 +169,26 @@ export function initialState(spec: TaskSpec, at: number): TaskState {
       counts: { allowed: 0, blocked: 0, failed: 0, bytesOut: 0, bytesIn: 0 },
     },
     sandboxRemoved: false,
-    ...(spec.conversation === true
-      ? {
-          conversation: {
-            turn: 0,
-            undelivered: [],
-            said: [],
-            usage: noUsage,
-            questions: [],
-            answers: [],
-            interrupting: false,
-          },
-        }
-      : {}),
+    ...(spec.conversation === true ? { conversation: noConversation } : {}),
   };
 }
 
 /** True when the agent's work is over, in whatever way. */
 export function hasEnded(state: TaskState): boolean {
   return state.endedAt !== undefined;
+}
+
+/**
+ * True when nothing more happens in the task until the user wants it: it has ended, and its sandbox is gone or stopped.
+ * Its log can go on all the same: it can be reopened, and what is kept is removed later.
+ */
+export function isAtRest(state: TaskState): boolean {
+  return hasEnded(state) && (state.sandboxRemoved || state.kept !== undefined);
+}
+
+/** Turns that there were so far. */
+export function turnsOf({ conversation, checkpoints }: TaskState): number {
+  return Math.max(conversation?.turn ?? 0, checkpoints.at(-1)?.turn ?? 0);
 }
 
 /** Folds one event in. An event that is already in is left out, so a replay does no harm. The argument is not changed. */
@@ -159,13 +204,18 @@ export function reduce(state: TaskState, event: TaskEvent): TaskState {
     case 'progress':
       return { ...next, progress: event.text };
     case 'started':
-      return next.phase === 'preparing' ? { ...next, phase: 'running', progress: '' } : next;
-    case 'workspace':
-      return { ...next, workspaceReady: true };
+      return next.phase === 'preparing'
+        ? { ...next, begun: true, phase: 'running', progress: '' }
+        : { ...next, begun: true };
+    case 'workspace': {
+      // What was left is in the workspace again.
+      const { leftovers: _, ...standing } = next;
+      return { ...standing, workspaceReady: true };
+    }
     case 'prepared_anew':
       return hasEnded(next)
         ? next
-        : { ...next, phase: 'preparing', workspaceReady: false, lastSandboxEvent: 0 };
+        : { ...next, phase: 'preparing', begun: false, workspaceReady: false, lastSandboxEvent: 0 };
     case 'stopping':
       return hasEnded(next) ? next : { ...next, phase: 'stopping' };
     case 'egress':
@@ -178,7 +228,7 @@ export function reduce(state: TaskState, event: TaskEvent): TaskState {
       return {
         ...next,
         costUsd: next.costUsd + event.costUsd,
-        usage: addUsage(next.conversation?.usage ?? noUsage, event.usage),
+        usage: addUsage(next.conversation?.usage ?? next.usageBefore, event.usage),
       };
     case 'turn_began':
     case 'turn':
@@ -192,9 +242,21 @@ export function reduce(state: TaskState, event: TaskEvent): TaskState {
         : foldTalk(next, next.conversation, event);
     case 'commit':
       if (next.commits.some((commit) => commit.sha === event.commit.sha)) return next;
-      return announce({ ...next, commits: [...next.commits, event.commit] }, event.commit.sha);
+      return announce(
+        { ...next, commits: [...next.commits, event.commit], ...headAt(next, event.commit) },
+        event.commit.sha,
+      );
     case 'leftovers':
       return announce({ ...next, leftovers: leftoversOf(event) }, event.commit);
+    case 'checkpoint':
+      return foldCheckpoint(next, event);
+    case 'leftovers_committed':
+      return foldCommitted(next, event.commit);
+    case 'inherited':
+      return {
+        ...event.commits.reduce(holding, next),
+        head: { commit: startOf(next.spec), branch: next.spec.branch },
+      };
     case 'imported': {
       const tips = new Set(event.tips);
       const imported = [...next.imported, ...event.tips.filter((tip) => !next.imported.includes(tip))];
@@ -261,11 +323,76 @@ export function reduce(state: TaskState, event: TaskEvent): TaskState {
         },
       };
     }
-    case 'sandbox_removed':
-      return { ...next, sandboxRemoved: true };
+    case 'sandbox_kept':
+      return hasEnded(next) ? { ...next, kept: { until: event.until } } : next;
+    case 'sandbox_removed': {
+      const { kept: _, ...gone } = next;
+      return { ...gone, sandboxRemoved: true };
+    }
+    case 'reopened':
+      return foldReopened(next, event);
     default:
       return next;
   }
+}
+
+type Reopened = Extract<TaskEvent, { type: 'reopened' }>;
+
+function foldReopened(state: TaskState, { t, message, text, conversation, budgetUsd }: Reopened): TaskState {
+  if (!hasEnded(state)) return state;
+  const { endedAt = t, failure: _, kept: _kept, paused: _paused, conversation: talk, ...rest } = state;
+  const turn = turnsOf(state);
+  const again = { ...(talk ?? noConversation), turn, undelivered: [], usage: state.usage };
+  return {
+    ...rest,
+    phase: 'preparing',
+    begun: false,
+    workspaceReady: false,
+    progress: '',
+    reopened: state.reopened + 1,
+    prompt: { message, text },
+    restedMs: state.restedMs + Math.max(0, t - endedAt),
+    usageBefore: state.usage,
+    budgetUsd,
+    sandboxRemoved: false,
+    ...(conversation ? { conversation: { ...again, said: [...again.said, message].slice(-maxSaid) } } : {}),
+  };
+}
+
+function foldCheckpoint(state: TaskState, event: Extract<TaskEvent, { type: 'checkpoint' }>): TaskState {
+  const { turn, t: at, commit, branch, uncommitted, session } = event;
+  const checkpoint: Checkpoint = {
+    turn,
+    at,
+    commit,
+    ...(branch === undefined ? {} : { branch }),
+    ...(uncommitted === undefined ? {} : { uncommitted }),
+    ...(session === undefined ? {} : { session }),
+  };
+  // Said once more after the sandbox was revived: the last word stands.
+  const others = state.checkpoints.filter((one) => one.turn < turn);
+  const next: TaskState = {
+    ...state,
+    checkpoints: [...others, checkpoint].slice(-maxCheckpoints),
+    head: { commit, ...(branch === undefined ? {} : { branch }) },
+  };
+  return uncommitted === undefined ? next : announce(next, uncommitted);
+}
+
+function headAt({ spec }: TaskState, { sha, branch }: Commit): Pick<TaskState, 'head'> {
+  return branch === spec.branch ? { head: { commit: sha, branch } } : {};
+}
+
+/** A commit that the host itself has in the quarantine. */
+function holding(state: TaskState, commit: Commit): TaskState {
+  if (state.commits.some(({ sha }) => sha === commit.sha)) return state;
+  const imported = state.imported.includes(commit.sha) ? state.imported : [...state.imported, commit.sha];
+  return { ...state, commits: [...state.commits, commit], imported };
+}
+
+function foldCommitted(state: TaskState, commit: Commit): TaskState {
+  const { leftovers: _, ...clean } = holding(state, commit);
+  return { ...clean, head: { commit: commit.sha, branch: state.spec.branch } };
 }
 
 type TalkEvent = Extract<

@@ -88,7 +88,7 @@ export function lines({ added, removed, more = false }: LineTotals): string {
 }
 
 export function elapsed(state: TaskState, now: number): number {
-  return Math.max(0, (state.endedAt ?? now) - state.startedAt);
+  return Math.max(0, (state.endedAt ?? now) - state.startedAt - state.restedMs);
 }
 
 export interface Spend {
