@@ -1,41 +1,44 @@
 import * as z from 'zod/mini';
 import { SallyportError } from '../base/errors.ts';
 import type { GitCredential } from '../git/smartHttp.ts';
-import {
-  isRepositoryName,
-  type Forge,
-  type ForgeRepository,
-  type PullRequest,
-  type PullRequestWish,
+import { safeLine } from '../protocol/safeText.ts';
+import { orAbsent, segmentOf } from './segments.ts';
+import { stateOf, summary, type CheckState } from './checks.ts';
+import type {
+  Checks,
+  Forge,
+  ForgeRepository,
+  PullRequest,
+  PullRequestHead,
+  PullRequestWish,
 } from './forge.ts';
+import type { ForgeOptions } from './forgeOptions.ts';
+import { isRepositoryName, named } from './names.ts';
+import { pagesOf } from './pages.ts';
 import { RestClient } from './restClient.ts';
-
-export interface GitHubOptions {
-  /** `https://api.github.com`, or `https://github.example.com/api/v3` of an Enterprise server. */
-  apiUrl: string;
-  /** `https://github.com` */
-  webUrl: string;
-  token: string;
-}
+import { WebAddress } from './webAddress.ts';
 
 const Repository = z.object({
-  full_name: z.string().check(z.refine(isRepositoryName, 'not a name of a repository')),
+  full_name: z.string().check(z.refine((name) => isRepositoryName(name), 'not a name of a repository')),
   description: z.catch(z.nullable(z.string()), null),
   private: z.catch(z.boolean(), true),
   archived: z.catch(z.boolean(), false),
   default_branch: z.catch(z.nullable(z.string()), null),
   permissions: z.catch(z.object({ push: z.boolean() }), { push: false }),
+  parent: z.catch(z.optional(z.object({ full_name: z.string() })), undefined),
 });
 
 const Pull = z.object({
   node_id: z.string(),
   number: z.int().check(z.positive()),
-  html_url: z.url(),
+  html_url: z.url({ protocol: /^https?$/ }),
   state: z.enum(['open', 'closed']),
   draft: z.catch(z.boolean(), false),
   merged_at: z.catch(z.nullable(z.string()), null),
   title: z.string(),
   body: z.catch(z.nullable(z.string()), null),
+  head: z.object({ ref: z.string(), sha: z.string() }),
+  base: z.object({ ref: z.string() }),
 });
 type Pull = z.infer<typeof Pull>;
 
@@ -44,84 +47,111 @@ const Marked = z.object({
   errors: z.optional(z.array(z.object({ message: z.string() }))),
 });
 
+const CheckRuns = z.object({
+  check_runs: z.array(z.object({ status: z.string(), conclusion: z.nullable(z.string()) })),
+});
+/** The state is `pending` where there are none. */
+const Statuses = z.object({ state: z.string(), total_count: z.int() });
+
 const perPage = 100;
 
 /** github.com, or a GitHub Enterprise server. */
 export class GitHub implements Forge {
+  readonly kind = 'github';
   readonly name = 'GitHub';
   readonly credential: GitCredential;
-  private readonly web: URL;
+  private readonly web: WebAddress;
   private readonly rest: RestClient;
   private readonly graphql: RestClient;
 
-  constructor({ apiUrl, webUrl, token }: GitHubOptions) {
-    this.web = new URL(webUrl);
+  constructor({ apiUrl, webUrl, token, owner = 'runner' }: ForgeOptions) {
+    this.web = new WebAddress(this.kind, webUrl);
     this.credential = { origin: this.web.origin, user: 'x-access-token', password: token };
-    this.rest = new RestClient(this.name, apiUrl, token);
+    const api = {
+      forge: this.name,
+      owner,
+      rights: 'the right to read and write contents and pull requests of this repository',
+      base: apiUrl,
+      headers: {
+        accept: 'application/vnd.github+json',
+        authorization: `Bearer ${token}`,
+        'x-github-api-version': '2022-11-28',
+      },
+    };
+    this.rest = new RestClient(api);
     // An Enterprise server has it beside the REST API, github.com below it.
-    this.graphql = new RestClient(this.name, apiUrl.replace(/\/+$/, '').replace(/\/api\/v3$/, '/api'), token);
+    this.graphql = new RestClient({ ...api, base: apiUrl.replace(/\/+$/, '').replace(/\/api\/v3$/, '/api') });
   }
 
   repositoryAt(url: string): string | undefined {
-    if (!URL.canParse(url)) return undefined;
-    const { origin, pathname, username, password, search, hash } = new URL(url);
-    if (origin !== this.web.origin || `${username}${password}${search}${hash}` !== '') return undefined;
-    const root = this.web.pathname.replace(/\/+$/, '');
-    if (!pathname.startsWith(`${root}/`)) return undefined;
-    const name = pathname
-      .slice(root.length + 1)
-      .replace(/\/+$/, '')
-      .replace(/\.git$/, '');
-    return isRepositoryName(name) ? name : undefined;
+    return this.web.repositoryAt(url);
   }
 
   urlOf(repository: string): string {
-    return `${this.web.href.replace(/\/+$/, '')}/${named(repository)}.git`;
+    return this.web.urlOf(repository);
   }
 
   async repositories(
     max: number,
     signal: AbortSignal,
   ): Promise<{ repositories: ForgeRepository[]; more: boolean }> {
-    const repositories: ForgeRepository[] = [];
-    let path: string | undefined = `/user/repos?per_page=${Math.min(perPage, max)}&sort=pushed`;
-    while (path !== undefined && repositories.length < max) {
-      const page: { value: z.infer<typeof Repository>[]; next?: string } = await this.rest.ask(
-        z.array(Repository),
-        { path, what: 'list of repositories', signal },
-      );
-      repositories.push(...page.value.map(repositoryOf));
-      path = page.next;
-    }
-    const more = path !== undefined || repositories.length > max;
-    return { repositories: repositories.slice(0, max), more };
+    const path = `/user/repos?per_page=${Math.min(perPage, max)}&sort=pushed`;
+    const what = 'list of repositories';
+    const { items, more } = await pagesOf(
+      (page) => this.rest.ask(z.array(Repository), { path: page, what, signal }),
+      path,
+      max,
+    );
+    return { repositories: items.map(repositoryOf), more };
   }
 
   async repository(name: string, signal: AbortSignal): Promise<ForgeRepository> {
-    const { value } = await this.rest.ask(Repository, {
-      path: `/repos/${named(name)}`,
-      what: `repository ${name}`,
-      signal,
-    });
+    const path = `/repos/${named(name, this.kind)}`;
+    const { value } = await this.rest.ask(Repository, { path, what: `repository ${name}`, signal });
     return repositoryOf(value);
   }
 
+  async isProtected(repository: string, branch: string, signal: AbortSignal): Promise<boolean> {
+    const found = await orAbsent(
+      this.rest.ask(z.object({ protected: z.boolean() }), {
+        path: `/repos/${named(repository, this.kind)}/branches/${segmentOf(branch)}`,
+        what: `branch ${branch} of ${repository}`,
+        signal,
+      }),
+    );
+    return found?.value.protected ?? false;
+  }
+
+  async findPullRequest(
+    { repository, branch, headRepository }: PullRequestHead,
+    signal: AbortSignal,
+  ): Promise<PullRequest | undefined> {
+    const from = ownerOf(headRepository ?? repository);
+    const query = new URLSearchParams({ head: `${from}:${branch}`, state: 'open', per_page: '1' });
+    const { value } = await this.rest.ask(z.array(Pull), {
+      path: `/repos/${named(repository, this.kind)}/pulls?${query.toString()}`,
+      what: `pull requests in ${repository}`,
+      signal,
+    });
+    return value[0] && pullRequestOf(value[0]);
+  }
+
   async openPullRequest(wish: PullRequestWish, signal: AbortSignal): Promise<PullRequest> {
-    const there = await this.openOne(wish, signal);
+    const there = await this.findPullRequest(wish, signal);
     if (there !== undefined) return there;
     const { repository, branch, base, title, body, draft } = wish;
     try {
       const { value } = await this.rest.ask(Pull, {
         method: 'POST',
-        path: `/repos/${named(repository)}/pulls`,
-        body: { title, body, head: branch, base, draft, maintainer_can_modify: true },
-        what: `pull request in ${repository}`,
+        path: `/repos/${named(repository, this.kind)}/pulls`,
+        body: { title, body, base, draft, ...headOf(wish), maintainer_can_modify: true },
+        what: `pull request in ${repository} from ${branch}`,
         signal,
       });
       return pullRequestOf(value);
     } catch (thrown) {
       // Somebody else, or this process before it was killed, was faster.
-      const made = await this.openOne(wish, signal).catch(() => undefined);
+      const made = await this.findPullRequest(wish, signal).catch(() => undefined);
       if (made !== undefined) return made;
       throw thrown;
     }
@@ -139,7 +169,7 @@ export class GitHub implements Forge {
   ): Promise<PullRequest> {
     const { value } = await this.rest.ask(Pull, {
       method: 'PATCH',
-      path: `/repos/${named(repository)}/pulls/${number}`,
+      path: `/repos/${named(repository, this.kind)}/pulls/${number}`,
       body: change,
       what: `pull request ${number} in ${repository}`,
       signal,
@@ -150,6 +180,7 @@ export class GitHub implements Forge {
   async markReady(repository: string, number: number, signal: AbortSignal): Promise<PullRequest> {
     const pull = await this.pull(repository, number, signal);
     if (pull.state !== 'open' || !pull.draft) return pullRequestOf(pull);
+    // The REST API cannot.
     const { value } = await this.graphql.ask(Marked, {
       method: 'POST',
       path: '/graphql',
@@ -165,32 +196,70 @@ export class GitHub implements Forge {
     if (refusal !== undefined) {
       throw new SallyportError(
         'forge_refused',
-        `${this.name} did not mark the pull request ${number} in ${repository} as ready. It said: ${refusal.message.slice(0, 300)}`,
+        `${this.name} did not mark the pull request ${number} in ${repository} as ready. It said: ${safeLine(refusal.message)}`,
         'Mark it as ready by hand, and check what the token may do.',
       );
     }
     return await this.pullRequest(repository, number, signal);
   }
 
+  /** Two kinds at once: runs of apps, and statuses of commits. */
+  async checks(
+    repository: string,
+    { commit }: Pick<PullRequest, 'commit'>,
+    signal: AbortSignal,
+  ): Promise<Checks> {
+    if (commit === undefined) return 'none';
+    const path = `/repos/${named(repository, this.kind)}/commits/${segmentOf(commit)}`;
+    const what = `checks in ${repository}`;
+    const [runs, statuses] = await Promise.allSettled([
+      pagesOf(
+        async (page) => {
+          const { value, next } = await this.rest.ask(CheckRuns, { path: page, what, signal });
+          return { value: value.check_runs, ...(next === undefined ? {} : { next }) };
+        },
+        `${path}/check-runs?per_page=${perPage}`,
+        maxRuns,
+      ),
+      this.rest.ask(Statuses, { path: `${path}/status?per_page=1`, what, signal }),
+    ]);
+    const states: CheckState[] = [];
+    if (runs.status === 'fulfilled')
+      states.push(...runs.value.items.map(({ status, conclusion }) => runState(status, conclusion)));
+    if (statuses.status === 'fulfilled' && statuses.value.value.total_count > 0)
+      states.push(stateOf(statuses.value.value.state));
+    // A token may see one kind only: then the other one could have failed, and nothing good is known.
+    const found = summary(states);
+    if (found === 'failed') return found;
+    for (const one of [runs, statuses]) if (one.status === 'rejected') throw one.reason;
+    return found;
+  }
+
   private async pull(repository: string, number: number, signal: AbortSignal): Promise<Pull> {
-    const path = `/repos/${named(repository)}/pulls/${number}`;
+    const path = `/repos/${named(repository, this.kind)}/pulls/${number}`;
     return (await this.rest.ask(Pull, { path, what: `pull request ${number} in ${repository}`, signal }))
       .value;
   }
+}
 
-  private async openOne(
-    { repository, branch }: Pick<PullRequestWish, 'repository' | 'branch'>,
-    signal: AbortSignal,
-  ): Promise<PullRequest | undefined> {
-    const [owner = ''] = named(repository).split('/');
-    const query = new URLSearchParams({ head: `${owner}:${branch}`, state: 'open', per_page: '1' });
-    const { value } = await this.rest.ask(z.array(Pull), {
-      path: `/repos/${repository}/pulls?${query.toString()}`,
-      what: `pull requests in ${repository}`,
-      signal,
-    });
-    return value[0] && pullRequestOf(value[0]);
-  }
+/** How many check runs are looked at. */
+const maxRuns = 1000;
+
+function runState(status: string, conclusion: string | null): CheckState {
+  if (status !== 'completed') return 'running';
+  return stateOf(conclusion ?? '');
+}
+
+function ownerOf(repository: string): string {
+  return named(repository, 'github').split('/')[0] ?? '';
+}
+
+/** Of a fork by its owner; where one owner has both, by its name too. */
+function headOf({ repository, branch, headRepository }: PullRequestHead): object {
+  if (headRepository === undefined || headRepository === repository) return { head: branch };
+  const owner = ownerOf(headRepository);
+  const head = `${owner}:${branch}`;
+  return owner === ownerOf(repository) ? { head, head_repo: headRepository } : { head };
 }
 
 function repositoryOf(value: z.infer<typeof Repository>): ForgeRepository {
@@ -201,25 +270,20 @@ function repositoryOf(value: z.infer<typeof Repository>): ForgeRepository {
     archived: value.archived,
     mayPush: value.permissions.push,
     ...(value.default_branch === null ? {} : { defaultBranch: value.default_branch }),
+    ...(value.parent === undefined ? {} : { parent: value.parent.full_name }),
   };
 }
 
 function pullRequestOf(pull: Pull): PullRequest {
-  const { number, html_url: url, title, body, state, draft, merged_at: merged } = pull;
+  const { number, html_url: url, title, body, state, draft, merged_at: merged, head, base } = pull;
   return {
     number,
     url,
     title,
     body: body ?? '',
     state: state === 'open' ? (draft ? 'draft' : 'open') : merged === null ? 'closed' : 'merged',
+    branch: head.ref,
+    base: base.ref,
+    commit: head.sha,
   };
-}
-
-function named(repository: string): string {
-  if (isRepositoryName(repository)) return repository;
-  throw new SallyportError(
-    'invalid_input',
-    `${JSON.stringify(repository.slice(0, 200))} is no name of a repository.`,
-    'Give it as owner/name.',
-  );
 }

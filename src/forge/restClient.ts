@@ -1,21 +1,28 @@
 import type * as z from 'zod/mini';
 import { isAbort, SallyportError } from '../base/errors.ts';
 import { safeLine } from '../protocol/safeText.ts';
-import { failureOf } from './failures.ts';
+import { failureOf, type Refuser } from './failures.ts';
+
+export interface RestApi extends Refuser {
+  /** Address of the API. */
+  base: string;
+  /** Go with every request: what proves who asks, and which version of the API is meant. */
+  headers: Readonly<Record<string, string>>;
+}
 
 export interface RestRequest {
-  method?: 'GET' | 'POST' | 'PATCH';
+  method?: 'GET' | 'POST' | 'PATCH' | 'PUT';
   /** Below the API, with its query; or a whole address of the same API's. */
   path: string;
   body?: unknown;
-  /** What is asked for, for people: "the repository octo/app". */
+  /** What is asked for, for people: "repository octo/app". */
   what: string;
   signal: AbortSignal;
 }
 
 export interface RestAnswer<T> {
   value: T;
-  /** Address of the next page, of the same API's. */
+  /** Address of the next page, as a header says it. */
   next?: string;
 }
 
@@ -23,17 +30,14 @@ export interface RestAnswer<T> {
 const requestMs = 30_000;
 const maxAnswerBytes = 16 << 20;
 
-/** JSON over HTTP with a bearer token, to one API and nowhere else: no redirect is followed. */
+/** JSON over HTTP with a token, to one API and nowhere else: no redirect is followed. */
 export class RestClient {
-  private readonly forge: string;
+  private readonly api: RestApi;
   private readonly base: URL;
-  private readonly token: string;
 
-  /** @param base of the API */
-  constructor(forge: string, base: string, token: string) {
-    this.forge = forge;
-    this.base = new URL(base.replace(/\/+$/, ''));
-    this.token = token;
+  constructor(api: RestApi) {
+    this.api = api;
+    this.base = new URL(api.base.replace(/\/+$/, ''));
   }
 
   async ask<S extends z.ZodMiniType>(schema: S, request: RestRequest): Promise<RestAnswer<z.output<S>>> {
@@ -45,19 +49,18 @@ export class RestClient {
         redirect: 'manual',
         signal: AbortSignal.any([request.signal, late]),
         headers: {
-          accept: 'application/vnd.github+json',
-          authorization: `Bearer ${this.token}`,
+          accept: 'application/json',
           'user-agent': 'sallyport',
-          'x-github-api-version': '2022-11-28',
+          ...this.api.headers,
           ...(request.body === undefined ? {} : { 'content-type': 'application/json' }),
         },
         ...(request.body === undefined ? {} : { body: JSON.stringify(request.body) }),
       });
-      const json = parse(await textOf(answer, this.forge));
-      if (!answer.ok) throw failureOf(this.forge, request.what, answer.status, answer.headers, json);
+      const json = parse(await this.textOf(answer));
+      if (!answer.ok) throw failureOf(this.api, request.what, answer.status, answer.headers, json);
       const parsed = schema.safeParse(json);
       if (!parsed.success) throw this.strange(`an answer that is none of its API`);
-      const next = this.next(answer.headers.get('link') ?? '');
+      const next = nextOf(answer.headers.get('link') ?? '');
       return { value: parsed.data, ...(next === undefined ? {} : { next }) };
     } catch (thrown) {
       if (thrown instanceof SallyportError) throw thrown;
@@ -69,21 +72,30 @@ export class RestClient {
 
   private address(path: string): URL {
     if (path.startsWith('/')) return new URL(`${this.base.href.replace(/\/$/, '')}${path}`);
-    const url = new URL(path);
-    // The token goes to no other host, whatever an answer said.
-    if (url.origin !== this.base.origin) throw this.strange('an address at another host');
+    const url = URL.canParse(path) ? new URL(path) : undefined;
+    // The token goes to no other host, whatever an answer said, and to no other program at the same one.
+    if (url?.origin !== this.base.origin) throw this.strange('an address at another host');
+    if (!url.pathname.startsWith(`${this.base.pathname.replace(/\/$/, '')}/`))
+      throw this.strange('an address outside its API');
     return url;
   }
 
-  private next(link: string): string | undefined {
-    const found = /<([^<>]{1,2000})>;\s*rel="next"/.exec(link)?.[1];
-    return found !== undefined && URL.canParse(found) ? found : undefined;
+  private async textOf(answer: Response): Promise<string> {
+    if (answer.body === null) return '';
+    const chunks: Uint8Array[] = [];
+    let size = 0;
+    for await (const chunk of answer.body as AsyncIterable<Uint8Array>) {
+      size += chunk.length;
+      if (size > maxAnswerBytes) throw this.strange(`an answer of more than ${maxAnswerBytes} bytes`);
+      chunks.push(chunk);
+    }
+    return Buffer.concat(chunks).toString('utf8');
   }
 
   private strange(what: string): SallyportError {
     return new SallyportError(
       'forge_unreachable',
-      `${this.forge} gave ${what}.`,
+      `${this.api.forge} gave ${what}.`,
       "Check the address of the forge's API, and try again later.",
     );
   }
@@ -91,35 +103,24 @@ export class RestClient {
   private unreachable(why: string, cause: unknown): SallyportError {
     return new SallyportError(
       'forge_unreachable',
-      `${this.forge} could not be reached at ${this.base.host}: ${safeLine(why, 200)}.`,
-      "Check the runner's network and the status of the forge, then try again.",
+      `${this.api.forge} could not be reached at ${this.base.host}: ${safeLine(why, 200)}.`,
+      this.api.owner === 'runner'
+        ? "Check the runner's network and the status of the forge, then try again."
+        : 'Check your network and the status of the forge, then try again.',
       { cause },
     );
   }
+}
+
+function nextOf(link: string): string | undefined {
+  const found = /<([^<>]{1,2000})>;\s*rel="?next"?/.exec(link)?.[1];
+  return found !== undefined && URL.canParse(found) ? found : undefined;
 }
 
 /** What undici hides behind "fetch failed". */
 function causeOf(thrown: unknown): string {
   const { cause } = thrown as { cause?: NodeJS.ErrnoException };
   return cause?.code ?? (thrown instanceof Error ? thrown.message : String(thrown));
-}
-
-async function textOf(answer: Response, forge: string): Promise<string> {
-  if (answer.body === null) return '';
-  const chunks: Uint8Array[] = [];
-  let size = 0;
-  for await (const chunk of answer.body as AsyncIterable<Uint8Array>) {
-    size += chunk.length;
-    if (size > maxAnswerBytes) {
-      throw new SallyportError(
-        'forge_unreachable',
-        `${forge} gave an answer of more than ${maxAnswerBytes} bytes.`,
-        "Check the address of the forge's API.",
-      );
-    }
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks).toString('utf8');
 }
 
 function parse(text: string): unknown {

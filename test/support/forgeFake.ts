@@ -266,7 +266,7 @@ function pullView(pull: FakePull): object {
     merged_at: merged ? '2026-01-01T00:00:00Z' : null,
     title,
     body,
-    head: { ref: pull.head },
+    head: { ref: pull.head, sha: 'c'.repeat(40) },
     base: { ref: pull.base },
   };
 }

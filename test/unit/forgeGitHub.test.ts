@@ -81,6 +81,9 @@ describe('forgeGitHub', () => {
       state: 'draft',
       title: 'A title',
       body: 'A body',
+      branch: 'claude/x',
+      base: 'main',
+      commit: 'c'.repeat(40),
     });
     assert.deepEqual(await forge.openPullRequest(wish, signal), first);
     assert.equal(fake.pulls.length, 1);

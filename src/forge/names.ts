@@ -1,0 +1,39 @@
+import { SallyportError } from '../base/errors.ts';
+
+/** `gitea` is Forgejo too, `bitbucket` its cloud only: Data Center has another API. */
+export const forgeKinds = ['github', 'gitlab', 'gitea', 'bitbucket'] as const;
+export type ForgeKind = (typeof forgeKinds)[number];
+
+/** For people. */
+export const forgeNames: Record<ForgeKind, string> = {
+  github: 'GitHub',
+  gitlab: 'GitLab',
+  gitea: 'Gitea',
+  bitbucket: 'Bitbucket',
+};
+
+/** GitLab allows twenty groups below each other. */
+const maxGroups = 21;
+
+/** What fits into a path and is no part of one: `owner/name`, at GitLab with groups between them. */
+export function isRepositoryName(text: string, kind: ForgeKind = 'github'): boolean {
+  const parts = text.split('/');
+  const most = kind === 'gitlab' ? maxGroups : 2;
+  // A dash alone parts a GitLab project from the pages below it.
+  const dashed = kind === 'gitlab' && parts.some((part) => part.startsWith('-'));
+  return parts.length >= 2 && parts.length <= most && !dashed && parts.every(isPart);
+}
+
+function isPart(part: string): boolean {
+  return /^[A-Za-z0-9_.-]{1,255}$/.test(part) && part !== '.' && part !== '..';
+}
+
+/** The same name, or `invalid_input`. */
+export function named(repository: string, kind: ForgeKind): string {
+  if (isRepositoryName(repository, kind)) return repository;
+  throw new SallyportError(
+    'invalid_input',
+    `${JSON.stringify(repository.slice(0, 200))} is no name of a repository.`,
+    kind === 'gitlab' ? 'Give it as group/name.' : 'Give it as owner/name.',
+  );
+}
