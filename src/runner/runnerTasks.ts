@@ -1,6 +1,6 @@
 import { dirname } from 'node:path';
 import { SallyportError } from '../base/errors.ts';
-import { acceptAsBranch } from '../git/accept.ts';
+import { acceptAsBranch } from '../git/accept/branch.ts';
 import { blob, changedFiles, patch, type DetailedChange } from '../git/diff.ts';
 import { Quarantine } from '../git/quarantine.ts';
 import { openRepository } from '../git/repository.ts';

@@ -1,4 +1,5 @@
 import type { Event } from '../../base/event.ts';
+import type { MergeConflict } from '../../git/accept/conflict.ts';
 import type {
   AcceptRecord,
   AcceptTarget,
@@ -12,6 +13,8 @@ import type {
   ReviewState,
   Verdict,
 } from '../../protocol/review.ts';
+
+export type { MergeConflict } from '../../git/accept/conflict.ts';
 
 /** A scope that there is now, for people to choose. */
 export interface ScopeChoice {
@@ -37,18 +40,6 @@ export interface AcceptRequest {
   /** What the user made of the conflicts that the last try told, by path. */
   merged?: ReadonlyMap<string, Uint8Array>;
   signal?: AbortSignal;
-}
-
-/** A file that both sides have changed; each side is undefined where it has no such file. */
-export interface MergeConflict {
-  path: string;
-  base: Uint8Array | undefined;
-  /** What is in the user's repository now. */
-  current: Uint8Array | undefined;
-  /** What was accepted. */
-  incoming: Uint8Array | undefined;
-  /** Both, with git's conflict markers; undefined where it is no text. */
-  marked: Uint8Array | undefined;
 }
 
 /** Nothing was changed where there are conflicts. */

@@ -1,10 +1,10 @@
 import { join } from 'node:path';
-import { SallyportError } from '../base/errors.ts';
-import { Sha, isBranchName } from '../protocol/grammar.ts';
-import { git, gitStream, type GitOptions } from './process.ts';
-import type { Quarantine } from './quarantine.ts';
-import { checkConnected, objectKinds, receivePack } from './receive.ts';
-import type { Repository } from './repository.ts';
+import { SallyportError } from '../../base/errors.ts';
+import { Sha, isBranchName } from '../../protocol/grammar.ts';
+import { git, gitStream, type GitOptions } from '../process.ts';
+import type { Quarantine } from '../quarantine.ts';
+import { checkConnected, objectKinds, receivePack } from '../receive.ts';
+import type { Repository } from '../repository.ts';
 
 /**
  * Makes `refs/heads/<branch>` at `sha` in the user's repository. Nothing else of it changes but that the objects are

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { chmodSync, existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { acceptAsBranch } from '../../src/git/accept.ts';
+import { acceptAsBranch } from '../../src/git/accept/branch.ts';
 import { Quarantine } from '../../src/git/quarantine.ts';
 import { openRepository, type Repository } from '../../src/git/repository.ts';
 import { GitRepo, fingerprint, pieces, temporaryFolder } from '../support/gitRepo.ts';
