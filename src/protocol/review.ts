@@ -223,10 +223,18 @@ export type ReviewEvent = ReviewBody & { n: number; t: number };
 
 const Envelope = z.looseObject({ n: z.int().check(z.positive()), t: z.number() });
 
-/** Checks one decoded line of a review's log. Throws when it is no event. */
-export function parseReviewEvent(json: unknown): ReviewEvent {
+/** An event that this version does not know: it is counted, and nothing else. */
+export interface LaterEvent {
+  type: 'later';
+  n: number;
+  t: number;
+}
+
+/** Checks one decoded line of a review's log. Throws when it is no event at all. */
+export function parseReviewEvent(json: unknown): ReviewEvent | LaterEvent {
   const { n, t } = Envelope.parse(json);
-  return { ...ReviewBody.parse(json), n, t };
+  const body = ReviewBody.safeParse(json);
+  return body.success ? { ...body.data, n, t } : { type: 'later', n, t };
 }
 
 export interface RemarkState extends Remark {

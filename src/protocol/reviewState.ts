@@ -1,25 +1,27 @@
-import {
-  emptyReview,
-  type AcceptRecord,
-  type FileId,
-  type PartId,
-  type RejectedPart,
-  type RemarkState,
-  type ReviewEvent,
-  type ReviewFile,
-  type ReviewState,
+import type {
+  AcceptRecord,
+  FileId,
+  LaterEvent,
+  PartId,
+  RejectedPart,
+  RemarkState,
+  ReviewEvent,
+  ReviewFile,
+  ReviewState,
 } from './review.ts';
+
+type AnyEvent = ReviewEvent | LaterEvent;
 
 /** How many pushes are kept in the state: the newest. */
 const keptPushes = 100;
 
 /** Folds one event in. An event that is already in is left out, so a replay does no harm. The argument is not changed. */
-export function foldReview(state: ReviewState, event: ReviewEvent): ReviewState {
+export function foldReview(state: ReviewState, event: AnyEvent): ReviewState {
   return foldReviews(state, [event]);
 }
 
 /** As `foldReview`, of many at once: what is large is copied once. */
-export function foldReviews(state: ReviewState, events: readonly ReviewEvent[]): ReviewState {
+export function foldReviews(state: ReviewState, events: readonly AnyEvent[]): ReviewState {
   const fresh = events.filter(({ n }) => n > state.lastEvent);
   if (fresh.length === 0) return state;
   const draft = new Draft(state);
@@ -46,7 +48,7 @@ class Draft {
   }
 }
 
-function fold(draft: Draft, event: ReviewEvent): void {
+function fold(draft: Draft, event: AnyEvent): void {
   const { next } = draft;
   next.lastEvent = event.n;
   switch (event.type) {
@@ -126,8 +128,7 @@ function fold(draft: Draft, event: ReviewEvent): void {
     case 'pull_request':
       next.pullRequest = { ...event.pullRequest, at: event.t };
       return;
-    // What a later version knows is counted, and is nothing here.
-    default:
+    case 'later':
   }
 }
 
@@ -154,8 +155,6 @@ function remove(record: Record<string, unknown>, key: string): void {
 function changeRemark(state: ReviewState, id: string, change: (remark: RemarkState) => RemarkState): void {
   state.remarks = state.remarks.map((remark) => (remark.id === id ? change(remark) : remark));
 }
-
-export { emptyReview };
 
 type Parts = Pick<ReviewFile, 'parts'>;
 
