@@ -129,6 +129,8 @@ export const Submission = z.object({
   shared: z._default(z.boolean(), false),
   /** After each turn the agent waits for the next message, instead of ending. */
   conversation: z._default(z.boolean(), false),
+  /** In a conversation: whether the agent asks before it uses a tool; it does not by default. */
+  permissions: z.optional(z.enum(['skip', 'ask'])),
   /** The agent goes on with what was said in that task of the same user, where the runner has kept it. */
   resume: z.optional(TaskId),
 });

@@ -674,6 +674,7 @@ function submissionOf(spec: TaskSpec): SubmissionInput & { id: string } {
     ...(egress === undefined ? {} : { egress: { mode: egress.mode, rules: egress.rules } }),
     ...(budgetUsd === undefined ? {} : { budgetUsd }),
     ...(conversation === undefined ? {} : { conversation }),
+    ...(spec.agent.permissions === undefined ? {} : { permissions: spec.agent.permissions }),
     ...(resume === undefined ? {} : { resume: resume.task }),
   };
 }

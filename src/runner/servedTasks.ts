@@ -18,6 +18,8 @@ export interface SnapshotRequest extends Pick<
   snapshot: Snapshot;
   identity: Identity;
   limits: Limits;
+  /** As of `SubmitRequest`. */
+  permissions?: 'skip' | 'ask';
   /** Added to the agent's own instructions. */
   instructions?: string;
   /** The agent goes on with what was said in that task, where that is kept. */

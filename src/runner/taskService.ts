@@ -47,6 +47,8 @@ export interface SubmitRequest {
   isolation?: IsolationWish;
   /** After each turn the agent waits for the next message (`send`), instead of ending. */
   conversation?: boolean;
+  /** Whether the agent asks before it uses a tool, in a conversation; it does not by default. */
+  permissions?: 'skip' | 'ask';
   /** What the runner does by itself with the task's commits. Only a runner with a server does. */
   switches?: Partial<Switches>;
   /**

@@ -188,7 +188,102 @@ for (const name of engineKinds) {
       assert.equal(await gitIn(repositoryPath, 'log', '--format=%s', '-2', branch), 'Add two\nAdd one');
     });
 
+    it('asks its user, waits for the answer over a change of process, and goes on with it', async () => {
+      const questions = [
+        {
+          question: 'Which word?',
+          header: 'Word',
+          multiSelect: false,
+          options: [
+            { label: 'alpha', description: 'the first' },
+            { label: 'beta', description: 'the second' },
+          ],
+        },
+      ];
+      const id = await converse([
+        { tools: [{ name: 'AskUserQuestion', input: { questions } }] },
+        { text: 'Thank you.' },
+      ]);
+      const events = await bench.events(id, ({ type }) => type === 'asked');
+      const [asked] = only(events, 'asked');
+      assert.equal(asked?.question.choices?.[0]?.options[1]?.label, 'beta');
+      assert.equal(bench.state(id).phase, 'waiting');
+      await assert.rejects(bench.service.answerQuestion(id, asked.question.id, { kind: 'allow' }), {
+        code: 'invalid_input',
+      });
+      await bench.reopen();
+      const answer = { kind: 'choose' as const, answers: [['beta']] };
+      await bench.service.answerQuestion(id, asked.question.id, answer);
+      const after = await turn(id, 1);
+      assert.match(only(after, 'tool_result')[0]?.text ?? '', /"Which word\?"="beta"/);
+      assert.deepEqual(
+        only(after, 'settled').map(({ by }) => by),
+        ['user'],
+      );
+      await assert.rejects(bench.service.answerQuestion(id, asked.question.id, answer), { code: 'conflict' });
+      await bench.service.stop(id);
+      assert.equal(only(await bench.events(id), 'ended')[0]?.outcome, 'succeeded');
+    });
+
+    it('is interrupted in the middle of a turn, and goes on with another instruction', async () => {
+      const id = await converse([
+        bash(`${commit('one')}; echo up; tail -f /dev/null`),
+        bash(commit('two')),
+        { text: 'The second is done.' },
+      ]);
+      await bench.events(id, ({ type }) => type === 'commit');
+      await bench.service.send(id, 'Do the second instead.');
+      await bench.service.interrupt(id);
+      const events = await turn(id, 2);
+      assert.deepEqual(
+        only(events, 'turn').map(({ outcome }) => outcome),
+        ['interrupted', 'succeeded'],
+      );
+      assert.deepEqual(
+        bench.state(id).commits.map(({ subject }) => subject),
+        ['Add one', 'Add two'],
+      );
+      await bench.service.stop(id);
+      const all = await bench.events(id);
+      assertWhole(all);
+      assert.equal(only(all, 'ended')[0]?.outcome, 'succeeded');
+    });
+
     if (name !== 'docker') return;
+
+    it('asks for each permission where that is wanted, and does nothing that was refused', async () => {
+      const turns = [bash('touch wanted'), bash('touch unwanted'), { text: 'Done.' }];
+      bench.upstream = { kind: 'scripted', turns };
+      const { spec } = await bench.submit(turns, {
+        repositoryPath,
+        conversation: true,
+        permissions: 'ask',
+      });
+      const asking = async (count: number): Promise<string> => {
+        const events = await bench.events(
+          spec.id,
+          () => bench.state(spec.id).conversation?.questions.length === 1,
+        );
+        const asked = only(events, 'asked');
+        assert.equal(asked.length, count);
+        return asked.at(-1)!.question.id;
+      };
+      await bench.service.answerQuestion(spec.id, await asking(1), { kind: 'allow' });
+      await bench.events(spec.id, ({ type }) => type === 'tool_result');
+      await bench.events(spec.id, () => bench.state(spec.id).phase === 'waiting');
+      await bench.service.answerQuestion(spec.id, await asking(2), {
+        kind: 'refuse',
+        why: 'Leave that alone.',
+      });
+      const events = await turn(spec.id, 1);
+      assert.match(only(events, 'tool_result')[1]?.text ?? '', /Leave that alone/);
+      await bench.service.stop(spec.id);
+      await bench.events(spec.id);
+      assert.deepEqual(
+        bench.state(spec.id).leftovers?.files.map(({ path }) => path),
+        ['wanted'],
+      );
+    });
 
     it('takes messages from a window that does not attend to it', async () => {
       const id = await converse(twoTurns);

@@ -164,6 +164,7 @@ export function requestOf(
     ...(budgetUsd === undefined ? {} : { budgetUsd }),
     ...(submission.switches?.commitEach === true ? { instructions: commitEach } : {}),
     ...(submission.conversation ? { conversation: true } : {}),
+    ...(submission.permissions === undefined ? {} : { permissions: submission.permissions }),
     ...(submission.resume === undefined ? {} : { resume: submission.resume }),
   };
 }
