@@ -46,6 +46,10 @@ const stages = [
     before: async () => {
       const { ensurePackages } = await import('./lib/engine.mjs');
       await ensurePackages(['curl'], { why: 'The egress proxy is tried with it', log: say });
+      await ensurePackages(['openssh-server'], {
+        why: 'Commits are pushed to a server of its own',
+        log: say,
+      });
     },
   }),
   { name: 'engines', title: 'Container engines: Docker and Podman', go: startEngines },
@@ -64,6 +68,13 @@ const stages = [
     attempts: 2,
     limit: 40 * minute,
     needs: ['build', 'engines'],
+    before: async () => {
+      const { ensurePackages } = await import('./lib/engine.mjs');
+      await ensurePackages(['openssh-server'], {
+        why: 'Commits are pushed to a server of its own',
+        log: say,
+      });
+    },
   }),
   {
     name: 'host',

@@ -59,6 +59,8 @@ export type ErrorCode =
   | 'gate_open'
   | 'nothing_to_accept'
   | 'push_protected'
+  | 'push_unauthorized'
+  | 'no_remote'
   // forges
   | 'forge_refused'
   | 'forge_unreachable'

@@ -31,6 +31,8 @@ export interface GitOptions {
   okCodes?: readonly number[];
   /** The program; found on the PATH by default. */
   program?: string;
+  /** Hears standard error as it comes. */
+  onStderr?: (text: string) => void;
 }
 
 export interface GitResult {
@@ -224,7 +226,10 @@ function start(args: readonly string[], options: GitOptions): Running {
   // Without a listener Node throws away what was not read when the process exits, and its reader may come later.
   child.stdout.on('readable', () => undefined);
   let stderr = '';
-  child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr = (stderr + text).slice(-maxStderr)));
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    stderr = (stderr + text).slice(-maxStderr);
+    options.onStderr?.(text);
+  });
   // A process that ends before it has read its input breaks the pipe: its exit code says why.
   child.stdin.on('error', () => undefined);
   if (input === undefined || typeof input === 'string' || input instanceof Uint8Array)
