@@ -311,6 +311,7 @@ export function reduce(state: TaskState, event: TaskEvent): TaskState {
         endedAt: event.t,
         progress: '',
         egress: { ...next.egress, waiting: [] },
+        ...(next.conversation === undefined ? {} : { conversation: quiet(next.conversation) }),
       };
       if (event.outcome !== 'failed') return ended;
       return {

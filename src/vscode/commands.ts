@@ -23,6 +23,7 @@ import type { CredentialStore } from './secrets.ts';
 import type { SignIn } from './signIn.ts';
 import type { Tasks } from './tasks.ts';
 import { sendMessage, takesMessages } from './messages.ts';
+import { answerAgent, asks, canInterrupt } from './questions.ts';
 import { openTerminal } from './terminals.ts';
 import type { TextDocuments } from './texts.ts';
 import { folderPaths } from './workspace.ts';
@@ -197,6 +198,12 @@ export function registerCommands(around: CommandSurroundings): vscode.Disposable
       log.show();
       return Promise.resolve();
     }),
+    onTask('answerAgent', 'Answer the agent of which task?', asks, ({ state }) =>
+      answerAgent(tasks, state, texts),
+    ),
+    onTask('interrupt', 'Interrupt the agent of which task?', canInterrupt, async ({ state }) =>
+      (await tasks.open()).interrupt(state.spec.id),
+    ),
     onTask('sendMessage', 'Send a message to which task?', takesMessages, async ({ state }) =>
       started(await sendMessage(tasks, state)),
     ),

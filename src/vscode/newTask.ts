@@ -137,7 +137,7 @@ export async function newTask(
     ...(said.branch === undefined ? {} : { branch: said.branch }),
     ...(said.egress === undefined ? {} : { egress: egressOf(said.egress) }),
     ...(said.budgetUsd === undefined ? {} : { budgetUsd: said.budgetUsd }),
-    ...(settings.conversation ? { conversation: true } : {}),
+    ...(settings.conversation ? { conversation: true, permissions: settings.permissions } : {}),
     ...(anySwitch(said.switches) ? { switches: switchesOf(said.switches) } : {}),
     // The container is the runner's own affair; what is set for this machine's means nothing there.
     ...(abilities.needsCredential ? {} : { isolation: { readonlyRoot: false } }),

@@ -16,6 +16,8 @@ export interface Settings {
   limits: Limits;
   /** New tasks are conversations. */
   conversation: boolean;
+  /** Whether the agent of a conversation asks before it uses a tool. */
+  permissions: 'skip' | 'ask';
   /** Id of a credential source; empty for none. */
   credentialSource: string;
   bedrock: {
@@ -53,6 +55,7 @@ const schemas = {
   'runner.default': text,
   'task.snapshot': z.catch(z.enum(['ask', ...SnapshotMode.options]), 'ask'),
   'task.conversation': z.catch(z.boolean(), false),
+  'task.permissions': z.catch(z.enum(['skip', 'ask']), 'skip'),
   'task.timeLimitMinutes': within(1, 1440, defaultLimits.timeMs / 60_000),
   'task.memoryGiB': within(0.5, 1024, defaultLimits.memoryBytes / 2 ** 30),
   'task.cpus': within(0.25, 256, defaultLimits.cpus),
@@ -86,6 +89,7 @@ export function readSettings(): Settings {
     modelName: read('model.name').trim(),
     snapshot: read('task.snapshot'),
     conversation: read('task.conversation'),
+    permissions: read('task.permissions'),
     limits: {
       timeMs: Math.round(read('task.timeLimitMinutes') * 60_000),
       memoryBytes: Math.round(read('task.memoryGiB') * 2 ** 30),

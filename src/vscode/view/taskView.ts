@@ -14,6 +14,7 @@ import {
   totalsOf,
 } from '../../protocol/words.ts';
 import { clock } from './places.ts';
+import { questionLine } from './questionItems.ts';
 
 /** What the tree shows, as plain data: the tree itself only hands it to VS Code. */
 export interface ItemView {
@@ -67,7 +68,10 @@ export function taskView(
   if (hasResult && state.spec.repository.path === '') words.push('foreign');
   const waits = needsUser(state);
   const paused = waits && state.paused !== undefined;
-  const talks = state.phase === 'waiting' && !paused;
+  const asks = (state.conversation?.questions.length ?? 0) > 0;
+  const talks = state.phase === 'waiting' && !paused && !asks;
+  if (asks) words.push('asks');
+  if (state.conversation !== undefined && (state.phase === 'running' || asks)) words.push('interruptible');
   if (talks) words.push('talks');
   else if (waits) words.push(paused ? 'paused' : 'waiting');
   const title = safeLine(state.spec.title) || 'Task';
@@ -111,6 +115,7 @@ function wanted(state: TaskState): string[] {
   if (hasEnded(state)) return [];
   const { paused } = state;
   return [
+    ...(state.conversation?.questions ?? []).slice(0, 5).map((question) => `Asks: ${questionLine(question)}`),
     ...(paused === undefined ? [] : [`Budget used up: ${cost(paused.spentUsd)} of ${cost(paused.limitUsd)}`]),
     ...egressQuestions(state)
       .slice(0, 5)
