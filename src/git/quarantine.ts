@@ -58,8 +58,8 @@ const leftoverAge = 60 * 60_000;
 
 /**
  * The host's own bare repository for one repository of the user's. It holds what tasks start from (`refs/bases/<sha>`)
- * and what they made (`refs/tasks/<id>/commits/<sha>`, `refs/tasks/<id>/heads/<branch>`). Safe to be used by several
- * processes at once. Only hardened git runs in it.
+ * and what they made (`refs/tasks/<id>/commits/<sha>`, `refs/tasks/<id>/heads/<branch>`); a review keeps what it makes itself
+ * (`refs/reviews/<id>/<object>`). Safe to be used by several processes at once. Only hardened git runs in it.
  */
 export class Quarantine implements Store {
   readonly gitDir: string;
@@ -364,13 +364,16 @@ export class Quarantine implements Store {
     yield* this.pack(revisions, ['--thin'], [], signal);
   }
 
-  /** Forgets what a task made. Its objects go with the next `prune`. */
+  /** Forgets what a task made, and what its review did. Its objects go with the next `prune`. */
   async removeTask(taskId: string, signal?: AbortSignal): Promise<void> {
-    const tips = await this.tips(taskId, signal);
+    const refs = [
+      ...(await this.tips(taskId, signal)),
+      ...(await this.refs(`refs/reviews/${taskId}/`, signal)),
+    ];
     await rm(this.usedPath(taskId), { force: true });
-    if (tips.length > 0)
+    if (refs.length > 0)
       await this.updateRefs(
-        tips.map(({ ref }) => `delete ${ref}`),
+        refs.map(({ ref }) => `delete ${ref}`),
         signal,
       );
   }
