@@ -1,13 +1,15 @@
 import assert from 'node:assert/strict';
 import * as vscode from 'vscode';
 import { SallyportError } from '../../src/base/errors.ts';
+import type { AgentQuestion } from '../../src/protocol/question.ts';
+import { newTaskId } from '../../src/protocol/task.ts';
 import type { TaskService } from '../../src/runner/taskService.ts';
 import type { TestSeam } from '../../src/vscode/extension.ts';
 import { SecretsFound } from '../../src/runner/secretsFound.ts';
 import { ledgerText } from '../../src/vscode/ledgerExport.ts';
 import { aSource, FakeModels } from '../support/fakeModels.ts';
 import { aChange, FakeTaskService } from '../support/fakeTaskService.ts';
-import { aCommit, shaOf } from '../support/specs.ts';
+import { aCommit, aSpec, shaOf } from '../support/specs.ts';
 
 interface Manifest {
   contributes: {
@@ -406,6 +408,72 @@ describe('the extension', () => {
       });
       assert.equal(await cancelled, undefined);
       assert.equal(service.submitted.length, before);
+    });
+  });
+
+  describe('with an agent that asks', () => {
+    const answers = (id: string): unknown[] =>
+      service.logs.get(id)!.flatMap((event) => (event.type === 'answered' ? [event.answer] : []));
+
+    function asking(question: Omit<AgentQuestion, 'id'>): string {
+      const spec = aSpec({ id: newTaskId(Date.now()), conversation: true });
+      service.add(spec);
+      service.say(
+        spec.id,
+        { type: 'started', spec, supervisor: 'test' },
+        { type: 'turn_began', number: 1 },
+        { type: 'asked', question: { id: 'q1', ...question } },
+      );
+      return spec.id;
+    }
+
+    async function answerFirst(id: string, moves: readonly string[]): Promise<void> {
+      let over = false;
+      const done = Promise.resolve(vscode.commands.executeCommand('sallyport.answerAgent', id)).finally(
+        () => (over = true),
+      );
+      await until('the answer', async () => {
+        for (const move of moves) await vscode.commands.executeCommand(move);
+        return over || undefined;
+      });
+      await done;
+    }
+
+    it('puts its options to the user, and hands over the one that was chosen', async () => {
+      const id = asking({
+        what: 'choice',
+        tool: 'AskUserQuestion',
+        choices: [
+          {
+            question: 'Which word?',
+            header: 'Word',
+            multiple: false,
+            options: [
+              { label: 'alpha', description: '' },
+              { label: 'beta', description: '' },
+            ],
+          },
+        ],
+      });
+      assert.ok(seam.tree.getTreeItem(seam.tree.taskNode(id)).contextValue?.includes('asks'));
+      await answerFirst(id, ['workbench.action.acceptSelectedQuickOpenItem']);
+      assert.deepEqual(answers(id), [{ kind: 'choose', answers: [['alpha']] }]);
+      assert.equal(service.task(id)?.phase, 'running');
+    });
+
+    it('allows a tool once, and leaves a question open that the user turns away from', async () => {
+      const id = asking({ what: 'permission', tool: 'Bash', text: '{"command":"ls"}' });
+      await answerFirst(id, ['workbench.action.closeQuickOpen']);
+      assert.deepEqual(answers(id), []);
+      assert.equal(service.task(id)?.phase, 'waiting');
+      await answerFirst(id, ['workbench.action.acceptSelectedQuickOpenItem']);
+      assert.deepEqual(answers(id), [{ kind: 'allow' }]);
+    });
+
+    it('can be interrupted', async () => {
+      const id = asking({ what: 'plan', tool: 'ExitPlanMode', text: '1. Think.' });
+      await vscode.commands.executeCommand('sallyport.interrupt', id);
+      assert.ok(service.logs.get(id)!.some(({ type }) => type === 'interrupting'));
     });
   });
 

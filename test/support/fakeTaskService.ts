@@ -1,15 +1,16 @@
 import { SallyportError } from '../../src/base/errors.ts';
 import { Emitter } from '../../src/base/event.ts';
 import type { DetailedChange } from '../../src/git/diff.ts';
-import { titleOf, type TaskSpec } from '../../src/protocol/task.ts';
+import { newTaskId, titleOf, type TaskSpec } from '../../src/protocol/task.ts';
 import type { QuestionAnswer } from '../../src/protocol/question.ts';
 import { checkMayAnswer } from '../../src/runner/talk.ts';
 import type { TaskEvent, TaskEventBody } from '../../src/protocol/taskEvent.ts';
-import { initialState, reduce, type TaskState } from '../../src/protocol/taskState.ts';
+import { hasEnded, initialState, reduce, type TaskState } from '../../src/protocol/taskState.ts';
 import type { Terminal } from '../../src/protocol/terminal.ts';
 import type {
   DoctorCheck,
   EgressAnswer,
+  FollowUp,
   Range,
   SubmitRequest,
   TaskService,
@@ -19,7 +20,7 @@ import { aSpec, shaOf } from './specs.ts';
 
 /** A task service in memory: a test says what happens, and sees what was asked. Its states come from the real reducer. */
 export class FakeTaskService implements TaskService {
-  private readonly logs = new Map<string, TaskEvent[]>();
+  readonly logs = new Map<string, TaskEvent[]>();
   private readonly states = new Map<string, TaskState>();
   private readonly changed = new Emitter<TaskState>();
   private readonly removed = new Emitter<string>();
@@ -104,8 +105,50 @@ export class FakeTaskService implements TaskService {
     return Promise.resolve();
   }
 
-  followUp(): Promise<never> {
-    return Promise.reject(new SallyportError('task_busy', 'The task is not over yet.', 'Wait for it.'));
+  followUp(id: string, text: string, { conversation }: FollowUp = {}): Promise<TaskState> {
+    const state = this.states.get(id)!;
+    if (!hasEnded(state))
+      return Promise.reject(new SallyportError('task_busy', 'The task is not over yet.', 'Wait for it.'));
+    this.say(id, {
+      type: 'reopened',
+      message: newTaskId(Date.now()),
+      text,
+      conversation: conversation ?? state.conversation !== undefined,
+      budgetUsd: state.budgetUsd,
+    });
+    return Promise.resolve(this.states.get(id)!);
+  }
+
+  /** What was continued from, and with what. */
+  readonly continued: { id: string; turn: number; prompt: string }[] = [];
+
+  continueFrom(id: string, { turn }: { turn: number }, prompt: string): Promise<TaskState> {
+    this.continued.push({ id, turn, prompt });
+    const { repository } = this.states.get(id)!.spec;
+    return Promise.resolve(this.add(aSpec({ title: titleOf(prompt), prompt, repository })));
+  }
+
+  commitLeftovers(id: string, message: string): Promise<TaskState> {
+    const { leftovers, spec } = this.states.get(id)!;
+    if (leftovers === undefined)
+      return Promise.reject(new SallyportError('conflict', 'Nothing is left uncommitted.', 'Go on.'));
+    const { commit, parent, files } = leftovers;
+    const { name, email } = spec.identity;
+    this.say(id, {
+      type: 'leftovers_committed',
+      commit: {
+        sha: [...commit].reverse().join(''),
+        parents: [parent],
+        branch: spec.branch,
+        author: name,
+        email,
+        date: Date.now(),
+        subject: message.split('\n', 1)[0] ?? '',
+        body: '',
+        files,
+      },
+    });
+    return Promise.resolve(this.states.get(id)!);
   }
 
   /** The shell in every sandbox. */
