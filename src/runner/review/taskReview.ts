@@ -37,8 +37,8 @@ export interface AcceptRequest {
   target: AcceptTarget;
   /** Of the commit, where one is made that the agent has not. */
   message?: string;
-  /** What the user made of the conflicts that the last try told, by path. */
-  merged?: ReadonlyMap<string, Uint8Array>;
+  /** What the user made of the conflicts that the last try told, by path; undefined where there is to be no file. */
+  merged?: ReadonlyMap<string, Uint8Array | undefined>;
   signal?: AbortSignal;
 }
 
