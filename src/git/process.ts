@@ -176,7 +176,10 @@ export function gitStream(args: readonly string[], options: GitOptions = {}): Gi
     }
     await running.ended;
   };
-  return { stdout: stdout(), done: running.ended.then(() => undefined) };
+  const done = running.ended.then(() => undefined);
+  // Who only reads learns of a failure from the stream.
+  done.catch(() => undefined);
+  return { stdout: stdout(), done };
 }
 
 interface Running {

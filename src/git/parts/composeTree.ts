@@ -6,6 +6,7 @@ import { safeLine } from '../../protocol/safeText.ts';
 import { blob } from '../diff.ts';
 import { git, type GitOptions } from '../process.ts';
 import type { Quarantine } from '../quarantine.ts';
+import { BlobReader } from './blobReader.ts';
 import { withHunks } from './content.ts';
 import { readParts, type PartsDiff, type PartsFile, type PartsOptions } from './readParts.ts';
 
@@ -74,22 +75,23 @@ export async function composeFile(
   quarantine: Quarantine,
   file: ReviewFile,
   taken: (id: PartId) => boolean,
-  options: { maxBytes?: number; signal?: AbortSignal | undefined } = {},
+  options: { maxBytes?: number; reader?: BlobReader | undefined; signal?: AbortSignal | undefined } = {},
 ): Promise<Uint8Array | undefined> {
-  const { maxBytes = 64 << 20, signal } = options;
+  const { maxBytes = 64 << 20, reader, signal } = options;
+  const content = async (oid: string): Promise<Uint8Array> =>
+    reader === undefined
+      ? await blob(quarantine, oid, maxBytes, signal)
+      : await reader.read(oid, maxBytes, signal);
   const read = async (mode: string, oid: string): Promise<Uint8Array | undefined> => {
     if (/^0+$/.test(oid)) return undefined;
     if (mode === '160000') return Buffer.from(`Subproject commit ${oid}\n`);
-    return await blob(quarantine, oid, maxBytes, signal);
+    return await content(oid);
   };
   const whole = wholeSide(file, taken);
   if (whole === 'old') return await read(file.oldMode, file.oldBlob);
   if (whole === 'new') return await read(file.newMode, file.newBlob);
-  const [base, content] = await Promise.all([
-    blob(quarantine, file.oldBlob, maxBytes, signal),
-    blob(quarantine, file.newBlob, maxBytes, signal),
-  ]);
-  return withHunks(base, content, file.parts, taken);
+  const [older, newer] = await Promise.all([content(file.oldBlob), content(file.newBlob)]);
+  return withHunks(older, newer, file.parts, taken);
 }
 
 /** On which side a file's content is; undefined when it has some hunks of both. */
@@ -161,20 +163,20 @@ async function writeContents(
   if (mixed.length === 0) return new Map();
   const contents = join(folder, 'contents');
   await mkdir(contents);
-  const names: string[] = [];
-  for (const [index, { file }] of mixed.entries()) {
-    const content = await composeFile(quarantine, file, (id) => chosen.has(id), {
-      maxBytes: maxBlobBytes,
-      signal,
-    });
-    const name = join(contents, String(index));
-    await writeFile(name, content ?? '');
-    names.push(String(index));
+  const reader = new BlobReader(quarantine);
+  try {
+    for (const [index, { file }] of mixed.entries()) {
+      const options = { maxBytes: maxBlobBytes, reader, signal };
+      const content = await composeFile(quarantine, file, (id) => chosen.has(id), options);
+      await writeFile(join(contents, String(index)), content ?? '');
+    }
+  } finally {
+    reader.dispose();
   }
   const { stdout } = await git(['hash-object', '-w', '--no-filters', '--stdin-paths'], {
     ...quarantine.options(signal),
     cwd: contents,
-    input: names.map((name) => `${name}\n`).join(''),
+    input: mixed.map((_, index) => `${index}\n`).join(''),
   });
   const oids = stdout.toString().trim().split('\n');
   return new Map(mixed.map(({ file }, index) => [file.id, oids[index] ?? '']));
