@@ -84,7 +84,9 @@ export function lineOf(event: TaskEvent): string | undefined {
     case 'turn':
       return event.outcome === 'succeeded'
         ? `· turn ${event.number} is over; the agent waits for a message`
-        : `! turn ${event.number} failed: ${event.message ?? ''} ${event.mend ?? ''}`.trimEnd();
+        : event.outcome === 'interrupted'
+          ? `· turn ${event.number} was interrupted; the agent waits for a message`
+          : `! turn ${event.number} failed: ${event.message ?? ''} ${event.mend ?? ''}`.trimEnd();
     case 'said':
       return `\n» ${event.by === undefined ? '' : `${event.by}: `}${event.text}${event.queued ? "\n· waits for the end of the agent's turn" : ''}`;
     case 'ended':

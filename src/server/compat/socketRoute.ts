@@ -164,6 +164,8 @@ class Conversation {
         priority: 0,
         shared: false,
         conversation: true,
+        // A client of this endpoint has no way to answer a question.
+        agentArgs: ['--disallowedTools', 'AskUserQuestion,EnterPlanMode,ExitPlanMode'],
       });
       this.task = id;
       this.position = 0;

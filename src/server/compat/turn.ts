@@ -80,6 +80,8 @@ export async function answerOf(source: AsyncIterable<TaskEvent[]>): Promise<Turn
 
 function failureOf(event: Extract<TaskEvent, { type: 'turn' | 'ended' }>): SallyportError | undefined {
   if (event.outcome === 'succeeded') return undefined;
+  if (event.outcome === 'interrupted')
+    return new SallyportError('cancelled', 'The agent was interrupted.', 'Say what it is to do instead.');
   const mend = event.mend ?? "The task's log says more.";
   const message = event.message ?? 'The agent has failed.';
   if (event.type === 'turn') return new SallyportError('sandbox_failed', message, mend);
