@@ -10,8 +10,8 @@ export interface ForgeRepository {
   archived: boolean;
   /** Undefined for an empty repository, where the forge says so. */
   defaultBranch?: string;
-  /** The token may push to it. */
-  mayPush: boolean;
+  /** The token may push to it. Undefined where the forge does not say. */
+  mayPush?: boolean;
   /** What it is a fork of, where the token sees that. */
   parent?: string;
 }
@@ -67,8 +67,6 @@ export interface Forge {
   repositoryAt(url: string): string | undefined;
   /** The address to fetch a repository from. */
   urlOf(repository: string): string;
-  /** What the token may see, most recently changed first; `more` when there are further ones than `max`. */
-  repositories(max: number, signal: AbortSignal): Promise<{ repositories: ForgeRepository[]; more: boolean }>;
   repository(name: string, signal: AbortSignal): Promise<ForgeRepository>;
   /**
    * Whether the forge guards that branch. False also for a branch that is not there; undefined where the forge does not tell
@@ -95,4 +93,10 @@ export interface Forge {
     pull: Pick<PullRequest, 'number' | 'commit'>,
     signal: AbortSignal,
   ): Promise<Checks>;
+}
+
+/** A forge of which it can be asked what there is. */
+export interface BrowsableForge extends Forge {
+  /** What the token may see, most recently changed first; `more` when there are further ones than `max`. */
+  repositories(max: number, signal: AbortSignal): Promise<{ repositories: ForgeRepository[]; more: boolean }>;
 }

@@ -2,11 +2,11 @@ import * as z from 'zod/mini';
 import { SallyportError } from '../base/errors.ts';
 import type { GitCredential } from '../git/smartHttp.ts';
 import { safeLine } from '../protocol/safeText.ts';
-import { orAbsent, segmentOf } from './segments.ts';
+
 import { stateOf, summary, type CheckState } from './checks.ts';
 import type {
+  BrowsableForge,
   Checks,
-  Forge,
   ForgeRepository,
   PullRequest,
   PullRequestHead,
@@ -14,8 +14,10 @@ import type {
 } from './forge.ts';
 import type { ForgeOptions } from './forgeOptions.ts';
 import { isRepositoryName, named } from './names.ts';
+import { onceOnly, orAbsent } from './asking.ts';
 import { pagesOf } from './pages.ts';
 import { RestClient } from './restClient.ts';
+import { segmentOf } from './segments.ts';
 import { WebAddress } from './webAddress.ts';
 
 const Repository = z.object({
@@ -56,7 +58,7 @@ const Statuses = z.object({ state: z.string(), total_count: z.int() });
 const perPage = 100;
 
 /** github.com, or a GitHub Enterprise server. */
-export class GitHub implements Forge {
+export class GitHub implements BrowsableForge {
   readonly kind = 'github';
   readonly name = 'GitHub';
   readonly credential: GitCredential;
@@ -137,24 +139,20 @@ export class GitHub implements Forge {
   }
 
   async openPullRequest(wish: PullRequestWish, signal: AbortSignal): Promise<PullRequest> {
-    const there = await this.findPullRequest(wish, signal);
-    if (there !== undefined) return there;
-    const { repository, branch, base, title, body, draft } = wish;
-    try {
-      const { value } = await this.rest.ask(Pull, {
-        method: 'POST',
-        path: `/repos/${named(repository, this.kind)}/pulls`,
-        body: { title, body, base, draft, ...headOf(wish), maintainer_can_modify: true },
-        what: `pull request in ${repository} from ${branch}`,
-        signal,
-      });
-      return pullRequestOf(value);
-    } catch (thrown) {
-      // Somebody else, or this process before it was killed, was faster.
-      const made = await this.findPullRequest(wish, signal).catch(() => undefined);
-      if (made !== undefined) return made;
-      throw thrown;
-    }
+    return await onceOnly(
+      () => this.findPullRequest(wish, signal),
+      async () => {
+        const { repository, branch, base, title, body, draft } = wish;
+        const { value } = await this.rest.ask(Pull, {
+          method: 'POST',
+          path: `/repos/${named(repository, this.kind)}/pulls`,
+          body: { title, body, base, draft, ...headOf(wish), maintainer_can_modify: true },
+          what: `pull request in ${repository} from ${branch}`,
+          signal,
+        });
+        return pullRequestOf(value);
+      },
+    );
   }
 
   async pullRequest(repository: string, number: number, signal: AbortSignal): Promise<PullRequest> {

@@ -1,7 +1,7 @@
 import { SallyportError } from '../base/errors.ts';
 import { isBranchName } from '../protocol/grammar.ts';
 
-/** A branch's name as one segment of a path. Throws `invalid_branch` for what is no name of a branch. */
+/** A branch or a commit as one segment of a path. Throws `invalid_branch` for what is none. */
 export function segmentOf(branch: string): string {
   if (!isBranchName(branch))
     throw new SallyportError(
@@ -12,12 +12,18 @@ export function segmentOf(branch: string): string {
   return encodeURIComponent(branch);
 }
 
-/** What is not there is undefined; every other failure is thrown. */
-export async function orAbsent<T>(asking: Promise<T>): Promise<T | undefined> {
-  try {
-    return await asking;
-  } catch (thrown) {
-    if (thrown instanceof SallyportError && thrown.code === 'repository_not_found') return undefined;
-    throw thrown;
+/** Whether a name fits a pattern in which `*` stands for any characters, as forges write what they guard. Pure. */
+export function fits(name: string, pattern: string): boolean {
+  const [first = '', ...rest] = pattern.split('*');
+  if (rest.length === 0) return name === pattern;
+  const last = rest.pop() ?? '';
+  if (name.length < first.length + last.length || !name.startsWith(first) || !name.endsWith(last))
+    return false;
+  let at = first.length;
+  for (const piece of rest) {
+    const found = name.indexOf(piece, at);
+    if (found < 0) return false;
+    at = found + piece.length;
   }
+  return at <= name.length - last.length;
 }

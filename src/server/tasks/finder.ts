@@ -1,7 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import * as z from 'zod/mini';
 import { SallyportError, type ErrorCode } from '../../base/errors.ts';
-import type { Forge, ForgeRepository } from '../../forge/forge.ts';
+import type { BrowsableForge, ForgeRepository } from '../../forge/forge.ts';
 import { readFileAt, writeCommit } from '../../git/smallTree.ts';
 import type { TaskId } from '../../protocol/grammar.ts';
 import { FoundRepository, type Submission } from '../../protocol/runnerApi.ts';
@@ -14,7 +14,7 @@ import type { User } from '../principal.ts';
 import type { Finder } from './seams.ts';
 
 export interface FinderParts {
-  forge: Forge;
+  forge: BrowsableForge;
   service: Pick<ServedTasks, 'submitSnapshot' | 'quarantine' | 'task' | 'onDidChange' | 'result' | 'stop'>;
   config: Pick<ServerConfig, 'limits' | 'queue'>;
   now?: () => number;
@@ -215,7 +215,7 @@ async function read(
   { service }: FinderParts,
   { spec }: TaskState,
   { prompt }: Submission,
-  forge: Forge,
+  forge: BrowsableForge,
   signal: AbortSignal,
 ): Promise<FoundRepository> {
   const range = service.result(spec.id);
@@ -247,7 +247,7 @@ async function read(
 
 /** A failure that names what could be meant: of what the orchestrator named only what the forge has too. */
 async function unknown(
-  forge: Forge,
+  forge: BrowsableForge,
   prompt: string,
   message: string,
   named: readonly string[],

@@ -1,5 +1,5 @@
 import type { Logger } from '../../base/logger.ts';
-import type { Forge } from '../../forge/forge.ts';
+import type { BrowsableForge } from '../../forge/forge.ts';
 import { GitHub } from '../../forge/github.ts';
 import { fetchCommit } from '../../git/fetchUrl.ts';
 import type { ServedTasks } from '../../runner/servedTasks.ts';
@@ -36,6 +36,6 @@ export function createForgeParts(parts: {
   };
 }
 
-function forgeOf(config: ServerConfig['forge']): Forge | undefined {
+function forgeOf(config: ServerConfig['forge']): BrowsableForge | undefined {
   return config === undefined ? undefined : new GitHub(config);
 }

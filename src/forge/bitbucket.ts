@@ -1,0 +1,286 @@
+import * as z from 'zod/mini';
+import type { GitCredential } from '../git/smartHttp.ts';
+import { onceOnly, unless } from './asking.ts';
+import { BranchingModel, guards, Restriction } from './bitbucketRules.ts';
+import { stateOf, summary } from './checks.ts';
+import type {
+  Checks,
+  Forge,
+  ForgeRepository,
+  PullRequest,
+  PullRequestHead,
+  PullRequestWish,
+} from './forge.ts';
+import type { ForgeOptions } from './forgeOptions.ts';
+import { isRepositoryName, named } from './names.ts';
+import { pagesOf } from './pages.ts';
+import { RestClient, type RestAnswer } from './restClient.ts';
+import { segmentOf } from './segments.ts';
+import { WebAddress } from './webAddress.ts';
+
+const Name = z.string().check(z.refine((name) => isRepositoryName(name), 'not a name of a repository'));
+
+const Repository = z.object({
+  full_name: Name,
+  description: z.catch(z.nullable(z.string()), null),
+  is_private: z.catch(z.boolean(), true),
+  mainbranch: z.catch(z.nullish(z.object({ name: z.string() })), null),
+  parent: z.catch(z.nullish(z.object({ full_name: Name })), null),
+});
+
+const Endpoint = z.object({
+  branch: z.object({ name: z.string() }),
+  commit: z.catch(z.nullish(z.object({ hash: z.string() })), null),
+  repository: z.catch(z.nullish(z.object({ full_name: z.string() })), null),
+});
+
+const Pull = z.object({
+  id: z.int().check(z.positive()),
+  title: z.string(),
+  description: z.catch(z.nullish(z.string()), null),
+  summary: z.catch(z.nullish(z.object({ raw: z.string() })), null),
+  state: z.enum(['OPEN', 'MERGED', 'DECLINED', 'SUPERSEDED']),
+  draft: z.catch(z.boolean(), false),
+  source: Endpoint,
+  destination: Endpoint,
+  reviewers: z.catch(z.array(z.object({ uuid: z.string() })), []),
+  links: z.object({ html: z.object({ href: z.url({ protocol: /^https?$/ }) }) }),
+});
+type Pull = z.infer<typeof Pull>;
+
+const Status = z.object({ state: z.string() });
+
+const maxSameName = 200;
+const maxStatuses = 1000;
+const maxRules = 1000;
+
+/** bitbucket.org. Bitbucket Data Center has another API, and is none of this. */
+export class Bitbucket implements Forge {
+  readonly kind = 'bitbucket';
+  readonly name = 'Bitbucket';
+  readonly credential: GitCredential;
+  private readonly web: WebAddress;
+  private readonly rest: RestClient;
+
+  /** With a user the token is an API token of that account's, without one an access token of a repository, project or workspace. */
+  constructor({ apiUrl, webUrl, token, user, owner = 'runner' }: ForgeOptions) {
+    this.web = new WebAddress(this.kind, webUrl);
+    this.credential = {
+      origin: this.web.origin,
+      user: user === undefined ? 'x-token-auth' : 'x-bitbucket-api-token-auth',
+      password: token,
+    };
+    const authorization =
+      user === undefined ? `Bearer ${token}` : `Basic ${Buffer.from(`${user}:${token}`).toString('base64')}`;
+    this.rest = new RestClient({
+      forge: this.name,
+      owner,
+      rights: 'the right to read and write repositories and pull requests',
+      base: apiUrl,
+      headers: { authorization },
+    });
+  }
+
+  repositoryAt(url: string): string | undefined {
+    return this.web.repositoryAt(url);
+  }
+
+  urlOf(repository: string): string {
+    return this.web.urlOf(repository);
+  }
+
+  async repository(name: string, signal: AbortSignal): Promise<ForgeRepository> {
+    const { value } = await this.rest.ask(Repository, {
+      path: repositoryPath(name),
+      what: `repository ${name}`,
+      signal,
+    });
+    const { mainbranch: main, parent } = value;
+    return {
+      name: value.full_name,
+      description: value.description ?? '',
+      private: value.is_private,
+      archived: false,
+      ...(main === null || main === undefined ? {} : { defaultBranch: main.name }),
+      ...(parent === null || parent === undefined ? {} : { parent: parent.full_name }),
+    };
+  }
+
+  /** Only whoever administers a repository is told. */
+  async isProtected(repository: string, branch: string, signal: AbortSignal): Promise<boolean | undefined> {
+    const path = repositoryPath(repository);
+    const what = `branch restrictions of ${repository}`;
+    const rules = await unless(
+      this.all(Restriction, `${path}/branch-restrictions?kind=push&pagelen=100`, what, maxRules, signal),
+      'forge_refused',
+      'repository_not_found',
+    );
+    if (rules === undefined) return undefined;
+    const modelled = rules.some((rule) => rule.branch_match_kind === 'branching_model');
+    const asked = modelled
+      ? await this.rest.ask(BranchingModel, { path: `${path}/branching-model`, what, signal })
+      : undefined;
+    return rules.some((rule) => guards(rule, branch, asked?.value));
+  }
+
+  async findPullRequest(head: PullRequestHead, signal: AbortSignal): Promise<PullRequest | undefined> {
+    const { repository, branch, headRepository = repository } = head;
+    // What is no name of a branch could say something else in the query.
+    segmentOf(branch);
+    const quoted = JSON.stringify(branch);
+    const query = new URLSearchParams({
+      state: 'OPEN',
+      q: `state="OPEN" AND source.branch.name=${quoted}`,
+      pagelen: '50',
+    });
+    const found = await this.all(
+      Pull,
+      `${repositoryPath(repository)}/pullrequests?${query.toString()}`,
+      `pull requests in ${repository}`,
+      maxSameName,
+      signal,
+    );
+    const wanted = named(headRepository, this.kind).toLowerCase();
+    const mine = found.find(
+      ({ source, state }) =>
+        state === 'OPEN' &&
+        source.branch.name === branch &&
+        source.repository?.full_name.toLowerCase() === wanted,
+    );
+    return mine && pullRequestOf(mine);
+  }
+
+  async openPullRequest(wish: PullRequestWish, signal: AbortSignal): Promise<PullRequest> {
+    return await onceOnly(
+      () => this.findPullRequest(wish, signal),
+      async () => {
+        const { repository, branch, base, title, body, draft, headRepository = repository } = wish;
+        const { value } = await this.rest.ask(Pull, {
+          method: 'POST',
+          path: `${repositoryPath(repository)}/pullrequests`,
+          body: {
+            type: 'pullrequest',
+            title,
+            description: body,
+            draft,
+            source: {
+              branch: { name: branch },
+              repository: { type: 'repository', full_name: named(headRepository, this.kind) },
+            },
+            destination: { branch: { name: base } },
+            close_source_branch: false,
+          },
+          what: `pull request in ${repository} from ${branch}`,
+          signal,
+        });
+        return pullRequestOf(value);
+      },
+    );
+  }
+
+  async pullRequest(repository: string, number: number, signal: AbortSignal): Promise<PullRequest> {
+    return pullRequestOf(await this.pull(repository, number, signal));
+  }
+
+  async changePullRequest(
+    repository: string,
+    number: number,
+    change: { title?: string; body?: string },
+    signal: AbortSignal,
+  ): Promise<PullRequest> {
+    const there = await this.pull(repository, number, signal);
+    return await this.put(repository, there, { ...change, draft: there.draft }, signal);
+  }
+
+  async markReady(repository: string, number: number, signal: AbortSignal): Promise<PullRequest> {
+    const there = await this.pull(repository, number, signal);
+    if (there.state !== 'OPEN' || !there.draft) return pullRequestOf(there);
+    return await this.put(repository, there, { draft: false }, signal);
+  }
+
+  async checks(
+    repository: string,
+    { number }: Pick<PullRequest, 'number'>,
+    signal: AbortSignal,
+  ): Promise<Checks> {
+    const found = await this.all(
+      Status,
+      `${repositoryPath(repository)}/pullrequests/${number}/statuses?pagelen=100`,
+      `checks in ${repository}`,
+      maxStatuses,
+      signal,
+    );
+    return summary(found.map(({ state }) => stateOf(state)));
+  }
+
+  private async pull(repository: string, number: number, signal: AbortSignal): Promise<Pull> {
+    const path = `${repositoryPath(repository)}/pullrequests/${number}`;
+    return (await this.rest.ask(Pull, { path, what: `pull request ${number} in ${repository}`, signal }))
+      .value;
+  }
+
+  /** It takes the whole pull request: what is not sent along is taken away, such as the reviewers. */
+  private async put(
+    repository: string,
+    there: Pull,
+    { title = there.title, body = bodyOf(there), draft }: { title?: string; body?: string; draft: boolean },
+    signal: AbortSignal,
+  ): Promise<PullRequest> {
+    const { value } = await this.rest.ask(Pull, {
+      method: 'PUT',
+      path: `${repositoryPath(repository)}/pullrequests/${there.id}`,
+      body: {
+        type: 'pullrequest',
+        title,
+        description: body,
+        draft,
+        destination: { branch: { name: there.destination.branch.name } },
+        reviewers: there.reviewers.map(({ uuid }) => ({ type: 'account', uuid })),
+      },
+      what: `pull request ${there.id} in ${repository}`,
+      signal,
+    });
+    return pullRequestOf(value);
+  }
+
+  /** A list, whose next page its answer names. */
+  private async all<S extends z.ZodMiniType>(
+    item: S,
+    first: string,
+    what: string,
+    max: number,
+    signal: AbortSignal,
+  ): Promise<z.output<S>[]> {
+    const Page = z.object({ values: z.array(item), next: z.catch(z.optional(z.url()), undefined) });
+    const ask = async (path: string): Promise<RestAnswer<z.output<S>[]>> => {
+      const { value } = await this.rest.ask(Page, { path, what, signal });
+      return { value: value.values, ...(value.next === undefined ? {} : { next: value.next }) };
+    };
+    return (await pagesOf(ask, first, max)).items;
+  }
+}
+
+function repositoryPath(repository: string): string {
+  return `/repositories/${named(repository, 'bitbucket')}`;
+}
+
+function bodyOf({ description, summary: words }: Pull): string {
+  return description ?? words?.raw ?? '';
+}
+
+const states = { MERGED: 'merged', DECLINED: 'closed', SUPERSEDED: 'closed' } as const;
+
+function pullRequestOf(pull: Pull): PullRequest {
+  const { id: number, title, state, draft, source, destination, links } = pull;
+  const commit = source.commit?.hash;
+  return {
+    number,
+    url: links.html.href,
+    title,
+    body: bodyOf(pull),
+    state: state === 'OPEN' ? (draft ? 'draft' : 'open') : states[state],
+    branch: source.branch.name,
+    base: destination.branch.name,
+    ...(commit === undefined ? {} : { commit }),
+  };
+}

@@ -1,0 +1,250 @@
+import * as z from 'zod/mini';
+import { SallyportError } from '../base/errors.ts';
+import type { GitCredential } from '../git/smartHttp.ts';
+import { onceOnly, orAbsent } from './asking.ts';
+import { stateOf } from './checks.ts';
+import { isMarked, titleFor, unmarked } from './draftTitle.ts';
+import type {
+  Checks,
+  Forge,
+  ForgeRepository,
+  PullRequest,
+  PullRequestHead,
+  PullRequestWish,
+} from './forge.ts';
+import type { ForgeOptions } from './forgeOptions.ts';
+import { isRepositoryName, named } from './names.ts';
+import { pagesOf } from './pages.ts';
+import { RestClient } from './restClient.ts';
+import { segmentOf } from './segments.ts';
+import { WebAddress } from './webAddress.ts';
+
+const Name = z
+  .string()
+  .check(z.refine((name) => isRepositoryName(name, 'gitea'), 'not a name of a repository'));
+
+const Repository = z.object({
+  full_name: Name,
+  description: z.catch(z.string(), ''),
+  private: z.catch(z.boolean(), true),
+  archived: z.catch(z.boolean(), false),
+  empty: z.catch(z.boolean(), false),
+  default_branch: z.catch(z.nullable(z.string()), null),
+  permissions: z.catch(z.optional(z.object({ push: z.boolean() })), undefined),
+  parent: z.catch(z.nullish(z.object({ full_name: Name })), null),
+});
+
+const Pull = z.object({
+  number: z.int().check(z.positive()),
+  html_url: z.url({ protocol: /^https?$/ }),
+  state: z.enum(['open', 'closed']),
+  /** Only newer ones say it. */
+  draft: z.catch(z.optional(z.boolean()), undefined),
+  merged: z.catch(z.boolean(), false),
+  title: z.string(),
+  body: z.catch(z.nullable(z.string()), null),
+  head: z.object({
+    ref: z.string(),
+    sha: z.catch(z.string(), ''),
+    /** A fork may be gone. */
+    repo: z.catch(z.nullish(z.object({ full_name: z.string() })), null),
+  }),
+  base: z.object({ ref: z.string() }),
+});
+type Pull = z.infer<typeof Pull>;
+
+const Status = z.object({ state: z.catch(z.string(), ''), total_count: z.catch(z.int(), 0) });
+
+/** Gitea gives no more at once. */
+const perPage = 50;
+/** How many open pull requests are looked through for the one of a branch: it cannot be asked for by name. */
+const maxLooked = 2000;
+
+/** Gitea or Forgejo: codeberg.org, gitea.com, or one of somebody's own. */
+export class Gitea implements Forge {
+  readonly kind = 'gitea';
+  readonly name = 'Gitea';
+  readonly credential: GitCredential;
+  private readonly web: WebAddress;
+  private readonly rest: RestClient;
+
+  constructor({ apiUrl, webUrl, token, owner = 'runner' }: ForgeOptions) {
+    this.web = new WebAddress(this.kind, webUrl);
+    // It takes the token for the password, and asks for no user.
+    this.credential = { origin: this.web.origin, user: 'oauth2', password: token };
+    this.rest = new RestClient({
+      forge: this.name,
+      owner,
+      rights:
+        'the right to read and write repositories (write:repository), and its user that of writing to this one',
+      base: apiUrl,
+      headers: { authorization: `token ${token}` },
+    });
+  }
+
+  repositoryAt(url: string): string | undefined {
+    return this.web.repositoryAt(url);
+  }
+
+  urlOf(repository: string): string {
+    return this.web.urlOf(repository);
+  }
+
+  async repository(name: string, signal: AbortSignal): Promise<ForgeRepository> {
+    const { value } = await this.rest.ask(Repository, {
+      path: repositoryPath(name),
+      what: `repository ${name}`,
+      signal,
+    });
+    const { default_branch: branch, empty, permissions, parent } = value;
+    return {
+      name: value.full_name,
+      description: value.description,
+      private: value.private,
+      archived: value.archived,
+      ...(permissions === undefined ? {} : { mayPush: permissions.push }),
+      // It names one for an empty repository too, which is not there.
+      ...(branch === null || branch === '' || empty ? {} : { defaultBranch: branch }),
+      ...(parent === null || parent === undefined ? {} : { parent: parent.full_name }),
+    };
+  }
+
+  async isProtected(repository: string, branch: string, signal: AbortSignal): Promise<boolean> {
+    const found = await orAbsent(
+      this.rest.ask(z.object({ protected: z.boolean() }), {
+        path: `${repositoryPath(repository)}/branches/${segmentOf(branch)}`,
+        what: `branch ${branch} of ${repository}`,
+        signal,
+      }),
+    );
+    return found?.value.protected ?? false;
+  }
+
+  async findPullRequest(
+    { repository, branch, headRepository = repository }: PullRequestHead,
+    signal: AbortSignal,
+  ): Promise<PullRequest | undefined> {
+    const wanted = named(headRepository, this.kind).toLowerCase();
+    const { items } = await pagesOf(
+      (path) => this.rest.ask(z.array(Pull), { path, what: `pull requests in ${repository}`, signal }),
+      `${repositoryPath(repository)}/pulls?state=open&limit=${perPage}`,
+      maxLooked,
+    );
+    const found = items.find(
+      ({ head }) => head.ref === branch && head.repo?.full_name.toLowerCase() === wanted,
+    );
+    return found && pullRequestOf(found);
+  }
+
+  async openPullRequest(wish: PullRequestWish, signal: AbortSignal): Promise<PullRequest> {
+    return await onceOnly(
+      () => this.findPullRequest(wish, signal),
+      async () => {
+        const { repository, branch, base, title, body, draft, headRepository } = wish;
+        const fork = headRepository !== undefined && headRepository !== repository;
+        const { value } = await this.rest.ask(Pull, {
+          method: 'POST',
+          path: `${repositoryPath(repository)}/pulls`,
+          body: {
+            title: titleFor(this.kind, title, draft),
+            body,
+            base,
+            head: fork ? `${named(headRepository, this.kind).split('/')[0] ?? ''}:${branch}` : branch,
+          },
+          what: `pull request in ${repository} from ${branch}`,
+          signal,
+        });
+        return pullRequestOf(value);
+      },
+    );
+  }
+
+  async pullRequest(repository: string, number: number, signal: AbortSignal): Promise<PullRequest> {
+    return pullRequestOf(await this.pull(repository, number, signal));
+  }
+
+  async changePullRequest(
+    repository: string,
+    number: number,
+    { title, body }: { title?: string; body?: string },
+    signal: AbortSignal,
+  ): Promise<PullRequest> {
+    const change: { title?: string; body?: string } = {};
+    if (body !== undefined) change.body = body;
+    if (title !== undefined)
+      change.title = titleFor(this.kind, title, isDraft(await this.pull(repository, number, signal)));
+    return pullRequestOf(await this.change(repository, number, change, signal));
+  }
+
+  async markReady(repository: string, number: number, signal: AbortSignal): Promise<PullRequest> {
+    const there = await this.pull(repository, number, signal);
+    if (there.state !== 'open' || !isDraft(there)) return pullRequestOf(there);
+    const title = unmarked(this.kind, there.title);
+    const changed = await this.change(repository, number, { title }, signal);
+    if (isDraft(changed))
+      throw new SallyportError(
+        'forge_refused',
+        `${this.name} still takes the pull request ${number} in ${repository} for a draft, by a mark of its own in the title.`,
+        'Mark it as ready at the forge.',
+      );
+    return pullRequestOf(changed);
+  }
+
+  async checks(
+    repository: string,
+    { commit }: Pick<PullRequest, 'commit'>,
+    signal: AbortSignal,
+  ): Promise<Checks> {
+    if (commit === undefined) return 'none';
+    const { value } = await this.rest.ask(Status, {
+      path: `${repositoryPath(repository)}/commits/${segmentOf(commit)}/status`,
+      what: `checks in ${repository}`,
+      signal,
+    });
+    return value.total_count === 0 || value.state === '' ? 'none' : stateOf(value.state);
+  }
+
+  private async pull(repository: string, number: number, signal: AbortSignal): Promise<Pull> {
+    const path = `${repositoryPath(repository)}/pulls/${number}`;
+    return (await this.rest.ask(Pull, { path, what: `pull request ${number} in ${repository}`, signal }))
+      .value;
+  }
+
+  private async change(
+    repository: string,
+    number: number,
+    body: { title?: string; body?: string },
+    signal: AbortSignal,
+  ): Promise<Pull> {
+    const { value } = await this.rest.ask(Pull, {
+      method: 'PATCH',
+      path: `${repositoryPath(repository)}/pulls/${number}`,
+      body,
+      what: `pull request ${number} in ${repository}`,
+      signal,
+    });
+    return value;
+  }
+}
+
+function repositoryPath(repository: string): string {
+  return `/repos/${named(repository, 'gitea')}`;
+}
+
+function isDraft({ draft, title }: Pull): boolean {
+  return draft ?? isMarked('gitea', title);
+}
+
+function pullRequestOf(pull: Pull): PullRequest {
+  const { number, html_url: url, state, merged, title, body, head, base } = pull;
+  return {
+    number,
+    url,
+    title: unmarked('gitea', title),
+    body: body ?? '',
+    state: merged ? 'merged' : state === 'closed' ? 'closed' : isDraft(pull) ? 'draft' : 'open',
+    branch: head.ref,
+    base: base.ref,
+    ...(head.sha === '' ? {} : { commit: head.sha }),
+  };
+}
