@@ -150,6 +150,8 @@ export const PullRequestRecord = z.object({
   /** What the forge's checks say of its newest commit. */
   checks: z.optional(z.enum(['running', 'passed', 'failed', 'none'])),
   branch: z.string().check(z.maxLength(400)),
+  /** Address of the remote that it was pushed to, without a user or a password. */
+  remote: z.optional(z.string().check(z.maxLength(400))),
 });
 export type PullRequestRecord = z.infer<typeof PullRequestRecord>;
 
@@ -259,7 +261,8 @@ export interface AcceptRecord {
 export interface ReviewState {
   lastEvent: number;
   verdicts: Record<PartId, Verdict>;
-  rejected: Record<PartId, RejectedPart & { sent: boolean }>;
+  /** `sentCommit` is the newest commit when the agent was told last. */
+  rejected: Record<PartId, RejectedPart & { sent: boolean; sentCommit?: string }>;
   /** Fingerprints. */
   reviewed: Record<string, true>;
   edits: Record<FileId, { path: string; original: string; content: string }>;

@@ -95,7 +95,8 @@ function fold(draft: Draft, event: AnyEvent): void {
       const rejected = draft.get('rejected');
       for (const part of event.rejected) {
         const known = rejected[part];
-        if (known !== undefined) rejected[part] = { ...known, sent: true };
+        if (known === undefined) continue;
+        rejected[part] = { ...known, sent: true, ...(commit === undefined ? {} : { sentCommit: commit }) };
       }
       return;
     }
@@ -141,8 +142,8 @@ function decide(draft: Draft, event: Extract<ReviewEvent, { type: 'decided' }>):
     else verdicts[part] = event.verdict;
     if (event.verdict !== 'rejected') remove(rejected, part);
     else {
-      const what = told.get(part) ?? rejected[part] ?? { part, path: '', kind: '', text: '' };
-      rejected[part] = { ...what, sent: rejected[part]?.sent ?? false };
+      const before = rejected[part];
+      rejected[part] = { part, path: '', kind: '', text: '', sent: false, ...before, ...told.get(part) };
     }
   }
 }

@@ -523,6 +523,10 @@ export class RemoteRunner implements TaskRunner {
       .bundle(id, [...have]);
   }
 
+  folderOf(id: TaskId): string {
+    return join(this.options.folder.tasks, id);
+  }
+
   quarantineOf(id: TaskId): Quarantine {
     return this.found(id).quarantine();
   }

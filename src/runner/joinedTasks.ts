@@ -7,7 +7,9 @@ import type { QuestionAnswer } from '../protocol/question.ts';
 import type { TaskEvent } from '../protocol/taskEvent.ts';
 import type { TaskState } from '../protocol/taskState.ts';
 import type { Terminal, TerminalSize } from '../protocol/terminal.ts';
+import type { TaskReview } from './review/taskReview.ts';
 import type {
+  Continuation,
   DoctorCheck,
   EgressAnswer,
   FollowUp,
@@ -135,6 +137,19 @@ export class JoinedTasks implements TaskService {
     return await this.of(id).followUp(id, prompt, options);
   }
 
+  async continueFrom(
+    id: TaskId,
+    at: { turn: number },
+    prompt: string,
+    options?: Continuation,
+  ): Promise<TaskState> {
+    return await this.of(id).continueFrom(id, at, prompt, options);
+  }
+
+  async commitLeftovers(id: TaskId, message: string): Promise<TaskState> {
+    return await this.of(id).commitLeftovers(id, message);
+  }
+
   async answerQuestion(
     id: TaskId,
     question: string,
@@ -182,6 +197,10 @@ export class JoinedTasks implements TaskService {
 
   async blob(id: TaskId, oid: string): Promise<Uint8Array> {
     return await this.of(id).blob(id, oid);
+  }
+
+  review(id: TaskId): TaskReview {
+    return this.of(id).review(id);
   }
 
   async acceptAsBranch(id: TaskId, branch: string): Promise<{ branch: string }> {

@@ -1,26 +1,31 @@
-import { readdir, rm } from 'node:fs/promises';
+import { watch, type FSWatcher } from 'node:fs';
+import { readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { asSallyportError, SallyportError } from '../base/errors.ts';
 import { Emitter } from '../base/event.ts';
 import type { Logger } from '../base/logger.ts';
 import { pause } from '../base/pause.ts';
 import type { Engine, ImageRecipe } from '../engine/engine.ts';
+import { commitLeftovers } from '../git/leftoversCommit.ts';
 import { Quarantine } from '../git/quarantine.ts';
 import type { ForgeAccess } from '../protocol/control.ts';
 import { SessionId, TaskId } from '../protocol/grammar.ts';
 import type { ByteStream } from '../protocol/runner.ts';
 import { newTaskId, TaskSpec } from '../protocol/task.ts';
 import type { TaskEvent } from '../protocol/taskEvent.ts';
-import { hasEnded, type TaskState } from '../protocol/taskState.ts';
+import { hasEnded, isAtRest, type TaskState } from '../protocol/taskState.ts';
 import type { Terminal, TerminalSize } from '../protocol/terminal.ts';
 import type { Admission } from './admission.ts';
 import { leaveAsk, type Ask } from './asks.ts';
-import { allowanceOf } from './budget.ts';
+import { allowanceOf, budgetGoingOn } from './budget.ts';
 import { request } from './control.ts';
 import type { DataFolder } from './dataFolder.ts';
 import { isAnswered } from './egressAnswers.ts';
 import { readFinalState, writeFinalState } from './finalState.ts';
+import { checkLeftovers, checkMayGoOn } from './goingOn.ts';
 import { takeSession } from './keptSession.ts';
+import { defaultKeep, expired, keptUntil } from './keptSandboxes.ts';
+import { checkRoom } from './logLimit.ts';
 import { claim } from './ownership.ts';
 import { checkPrompt } from './runnerTasks.ts';
 import { labelNames } from './sandboxNames.ts';
@@ -29,7 +34,7 @@ import { SpendLedger } from './spendLedger.ts';
 import { checkMayTalk } from './talk.ts';
 import { asksFolder, foldAll, TaskLife, type Surroundings } from './taskLife.ts';
 import { TaskLog } from './taskLog.ts';
-import type { TaskRunner } from './taskRunner.ts';
+import type { Reopening, TaskRunner } from './taskRunner.ts';
 import type { ResolvedModel } from './taskService.ts';
 import { Terminals } from './terminals.ts';
 import type { UserPolicy } from './userPolicy.ts';
@@ -53,6 +58,13 @@ export interface LocalRunnerOptions {
 
 /** Between two looks at what tasks of other processes have spent, in milliseconds. */
 const spendWatchMs = 2000;
+/** Between two looks at the sandboxes that are kept, in milliseconds. */
+const sweepMs = 5000;
+/** How long a task that has ended may take until it is at rest, when somebody waits for that, in milliseconds. */
+const restPatience = 30_000;
+const restPollMs = 50;
+/** Of the name of a file that is there for a moment. */
+const wakeSuffix = '.woken';
 /** How long the process that attends to a task may take to do what another one asks for, in milliseconds. */
 const askPatience = 10_000;
 
@@ -62,6 +74,8 @@ interface Entry {
   quarantine: Quarantine;
   life?: TaskLife;
   release?: () => Promise<void>;
+  /** Reads along with another process. */
+  reading?: boolean;
   /** Ends the reading along with another process. */
   leaving: AbortController;
 }
@@ -81,6 +95,9 @@ export class LocalRunner implements TaskRunner {
   private readonly spendWatch: NodeJS.Timeout;
   private readonly terminals: Terminals;
   private spentSeen = 0;
+  private readonly sweeper: NodeJS.Timeout;
+  private sweeping = false;
+  private watcher: FSWatcher | undefined;
   private disposed = false;
 
   readonly onDidChange = this.changed.event;
@@ -94,6 +111,8 @@ export class LocalRunner implements TaskRunner {
     this.terminals = new Terminals(() => this.engine(), options.data.id);
     this.spendWatch = setInterval(() => void this.watchSpending(), spendWatchMs);
     this.spendWatch.unref();
+    this.sweeper = setInterval(() => void this.sweep(), sweepMs);
+    this.sweeper.unref();
     this.imageWork = new SharedWork(async (report, signal) => {
       const engine = await this.engine();
       const recipe = await options.recipe();
@@ -192,6 +211,7 @@ export class LocalRunner implements TaskRunner {
 
   private async load(): Promise<void> {
     const held = this.options.admission?.hold();
+    this.watchForOthers();
     await this.loadAll();
     // What has containers but no log, because the data folder was lost, is taken up from its labels.
     void this.adoptStrays()
@@ -230,43 +250,50 @@ export class LocalRunner implements TaskRunner {
     this.entries.set(id, entry);
     this.listen(entry);
     this.changed.fire(state);
-    if (!state.sandboxRemoved) await this.take(entry);
+    if (!isAtRest(state)) await this.take(entry);
   }
 
   /** Becomes the task's owner, or reads along while another process is. */
   private async take(entry: Entry): Promise<void> {
-    const path = join(this.options.data.tasks, entry.state.spec.id, 'owner');
-    const release = await claim(path);
+    if (entry.reading === true) return;
+    const { id } = entry.state.spec;
+    const release = await this.claim(id);
     if (release === undefined) {
+      entry.reading = true;
       const tick = async (): Promise<boolean> => {
-        if (entry.state.sandboxRemoved) return true;
-        const mine = await claim(path);
+        if (isAtRest(entry.state)) return true;
+        const mine = await this.claim(id);
         if (mine === undefined) return false;
         await this.own(entry, mine);
         return true;
       };
-      entry.log.readAlong(tick, entry.leaving.signal).catch((thrown: unknown) => {
-        this.options.log.warn(
-          `Reading along with ${entry.state.spec.id}: ${asSallyportError(thrown).message}`,
-        );
-      });
+      entry.log
+        .readAlong(tick, entry.leaving.signal)
+        .catch((thrown: unknown) => {
+          this.options.log.warn(`Reading along with ${id}: ${asSallyportError(thrown).message}`);
+        })
+        .finally(() => (entry.reading = false));
       return;
     }
     await this.own(entry, release);
   }
 
-  private async own(entry: Entry, release: () => Promise<void>): Promise<void> {
+  /** @param anyhow attends to it also when it is at rest */
+  private async own(entry: Entry, release: () => Promise<void>, anyhow = false): Promise<void> {
     entry.release = release;
     await entry.log.beginWriting((event) => this.fold(entry, [event]));
-    this.attend(
-      entry,
-      () => entry.quarantine.snapshotBundle(entry.state.spec.snapshot),
-      entry.state.startedAt,
-    );
+    if (isAtRest(entry.state) && (!anyhow || entry.state.sandboxRemoved)) await this.rest(entry);
+    else this.attend(entry, this.snapshotOf(entry), entry.state.startedAt);
   }
 
   private attend(entry: Entry, snapshot: () => ByteStream, began?: number): void {
-    const life = new TaskLife({
+    const life = this.lifeOf(entry, snapshot, began);
+    entry.life = life;
+    void life.run().then(() => this.rest(entry));
+  }
+
+  private lifeOf(entry: Entry, snapshot: () => ByteStream, began?: number): TaskLife {
+    return new TaskLife({
       state: entry.state,
       folder: join(this.options.data.tasks, entry.state.spec.id),
       log: entry.log,
@@ -275,16 +302,22 @@ export class LocalRunner implements TaskRunner {
       snapshot,
       began,
     });
-    entry.life = life;
-    void life.run().finally(async () => {
-      const { state } = entry;
-      if (!state.sandboxRemoved) return;
+  }
+
+  /** A task at rest is nobody's: whoever wants it to go on, or its sandbox to go, claims it. */
+  private async rest(entry: Entry): Promise<void> {
+    const { state } = entry;
+    if (!isAtRest(state) || this.disposed) return;
+    delete entry.life;
+    if (state.sandboxRemoved) {
       await writeFinalState(join(this.options.data.tasks, state.spec.id), state).catch((thrown: unknown) => {
         this.options.log.debug(`No final state for ${state.spec.id}: ${asSallyportError(thrown).message}`);
       });
-      await entry.release?.();
-      delete entry.release;
-    });
+    }
+    const { release } = entry;
+    delete entry.release;
+    await release?.();
+    this.wake(state.spec.id);
   }
 
   private surroundings(): Surroundings {
@@ -317,6 +350,10 @@ export class LocalRunner implements TaskRunner {
         });
       },
       budgetsMoved: () => void this.budgetsChanged(),
+      keepsUntil: (state) =>
+        this.outlived().includes(state.spec.id)
+          ? undefined
+          : keptUntil(state, this.options.policy().keep ?? defaultKeep, Date.now()),
       home: this.options.data.id,
       log: this.options.log,
       logBytes: this.options.logBytes,
@@ -351,7 +388,10 @@ export class LocalRunner implements TaskRunner {
   }
 
   private fold(entry: Entry, events: readonly TaskEvent[]): void {
-    entry.state = foldAll(events, entry.state) ?? entry.state;
+    const before = entry.state;
+    entry.state = foldAll(events, before) ?? before;
+    // Whoever takes a log up again reads it from its beginning.
+    if (entry.state === before) return;
     entry.life?.fold(entry.state);
     this.changed.fire(entry.state);
   }
@@ -402,11 +442,11 @@ export class LocalRunner implements TaskRunner {
   /** As `events`, in the batches in which they come. */
   async *batches(id: TaskId, after: number, signal: AbortSignal): AsyncGenerator<TaskEvent[], void> {
     await this.open();
-    const { log, state } = this.entry(id);
-    if (state.sandboxRemoved && after >= state.lastEvent) return;
-    for await (const batch of log.follow(after, signal)) {
+    const entry = this.entry(id);
+    if (isAtRest(entry.state) && after >= entry.state.lastEvent) return;
+    for await (const batch of entry.log.follow(after, signal)) {
       yield batch;
-      if (batch.some((event) => event.type === 'sandbox_removed')) return;
+      if (isAtRest(entry.state) && (batch.at(-1)?.n ?? 0) >= entry.state.lastEvent) return;
     }
   }
 
@@ -444,6 +484,145 @@ export class LocalRunner implements TaskRunner {
     const { state } = this.entry(id);
     // It ended in the very moment.
     if (state.conversation?.said.includes(message) !== true) checkMayTalk(state);
+  }
+
+  async reopen(id: TaskId, { text, conversation, by }: Reopening, signal?: AbortSignal): Promise<TaskState> {
+    await this.open();
+    const entry = this.entry(id);
+    this.options.admission?.check(entry.state.spec.limits.memoryBytes);
+    return await this.atRest(entry, signal, async () => {
+      const { state, log } = entry;
+      checkMayGoOn(state);
+      checkRoom(log.bytes, this.options.logBytes);
+      const reopened = {
+        type: 'reopened' as const,
+        message: newTaskId(Date.now()),
+        text,
+        ...(by === undefined ? {} : { by }),
+        conversation: conversation ?? state.conversation !== undefined,
+        budgetUsd: budgetGoingOn(state),
+      };
+      await log.append([{ ...reopened, t: Date.now() }]);
+      this.attend(entry, this.snapshotOf(entry));
+      return entry.state;
+    });
+  }
+
+  async commitLeftovers(id: TaskId, message: string): Promise<TaskState> {
+    await this.open();
+    const entry = this.entry(id);
+    return await this.atRest(entry, undefined, async () => {
+      const { spec } = entry.state;
+      const leftovers = checkLeftovers(entry.state).commit;
+      const { branch, identity } = spec;
+      const commit = await commitLeftovers(entry.quarantine, {
+        task: id,
+        leftovers,
+        branch,
+        identity,
+        message,
+      });
+      await entry.log.append([{ type: 'leftovers_committed', commit, t: Date.now() }]);
+      return entry.state;
+    });
+  }
+
+  /**
+   * Does something with a task at rest as its owner, after what other processes have done with it is read in. Whoever lets it
+   * go on stays the owner. Throws `task_busy` when it is not at rest, or another process has it.
+   */
+  private async atRest<T>(
+    entry: Entry,
+    signal: AbortSignal | undefined,
+    work: () => Promise<T>,
+  ): Promise<T> {
+    await this.claimAtRest(entry, signal ?? new AbortController().signal);
+    try {
+      return await work();
+    } finally {
+      if (entry.life === undefined) await this.rest(entry);
+      this.wake(entry.state.spec.id);
+    }
+  }
+
+  private async claimAtRest(entry: Entry, signal: AbortSignal): Promise<void> {
+    const { id } = entry.state.spec;
+    const until = performance.now() + restPatience;
+    while (performance.now() < until) {
+      signal.throwIfAborted();
+      if (!hasEnded(entry.state)) checkMayGoOn(entry.state);
+      // What has just ended is being brought in and put away.
+      const release = entry.life === undefined && entry.release === undefined ? await this.claim(id) : undefined;
+      if (release !== undefined) {
+        entry.release = release;
+        await entry.log.beginWriting((event) => this.fold(entry, [event]));
+        if (isAtRest(entry.state)) return;
+        // Another process let it go on, and has left it.
+        this.attend(entry, this.snapshotOf(entry), entry.state.startedAt);
+        if (!hasEnded(entry.state)) checkMayGoOn(entry.state);
+      }
+      await pause(restPollMs, signal);
+    }
+    if (entry.life !== undefined) checkMayGoOn(entry.state);
+    throw elsewhere(id);
+  }
+
+  private claim(id: TaskId): Promise<(() => Promise<void>) | undefined> {
+    return claim(join(this.options.data.tasks, id, 'owner'));
+  }
+
+  private snapshotOf({ quarantine, state }: Entry): () => ByteStream {
+    return () => quarantine.snapshotBundle(state.spec.snapshot);
+  }
+
+  /** Other processes that think a task at rest look at it again. */
+  private wake(id: TaskId): void {
+    const path = join(this.options.data.tasks, `${id}${wakeSuffix}`);
+    void writeFile(path, '', { mode: 0o600 })
+      .then(() => rm(path, { force: true }))
+      .catch((thrown: unknown) => this.options.log.debug(asSallyportError(thrown).message));
+  }
+
+  /** One watch for all that is at rest. Where the system does not tell, a window sees it when it is asked for the task. */
+  private watchForOthers(): void {
+    if (this.disposed) return;
+    try {
+      this.watcher = watch(this.options.data.tasks, { persistent: false }, (_, name) => {
+        if (name?.endsWith(wakeSuffix) !== true) return;
+        const entry = this.entries.get(name.slice(0, -wakeSuffix.length));
+        if (entry === undefined || entry.life !== undefined || entry.release !== undefined) return;
+        this.take(entry).catch((thrown: unknown) =>
+          this.options.log.warn(`Looking at ${name}: ${asSallyportError(thrown).message}`),
+        );
+      });
+      this.watcher.on('error', () => undefined);
+    } catch {
+      // As said.
+    }
+  }
+
+  /** Removes the sandboxes that are not to be kept any longer. */
+  private async sweep(): Promise<void> {
+    if (this.sweeping) return;
+    this.sweeping = true;
+    try {
+      for (const id of this.outlived()) {
+        const entry = this.entries.get(id);
+        if (entry === undefined || entry.life !== undefined || entry.release !== undefined) continue;
+        // Without an engine nothing can be removed, and nobody is to wait for it.
+        await this.engine();
+        const release = await this.claim(id);
+        if (release !== undefined) await this.own(entry, release, true);
+      }
+    } catch (thrown) {
+      this.options.log.debug(`Kept sandboxes: ${asSallyportError(thrown).message}`);
+    } finally {
+      this.sweeping = false;
+    }
+  }
+
+  private outlived(): TaskId[] {
+    return expired(this.known(), this.options.policy().keep ?? defaultKeep, Date.now());
   }
 
   async terminal(id: TaskId, size: TerminalSize, signal?: AbortSignal): Promise<Terminal> {
@@ -499,8 +678,8 @@ export class LocalRunner implements TaskRunner {
         'Wait until they are imported, or remove it by force to discard them.',
       );
     }
-    if (entry.life === undefined && !state.sandboxRemoved) throw elsewhere(id);
-    if (!state.sandboxRemoved) await entry.life?.discard();
+    if (entry.life === undefined && !state.sandboxRemoved) await this.claimKept(entry);
+    if (!entry.state.sandboxRemoved) await entry.life?.discard();
     entry.life?.dispose();
     entry.leaving.abort();
     await entry.log.close();
@@ -509,6 +688,20 @@ export class LocalRunner implements TaskRunner {
     await entry.release?.();
     await rm(join(this.options.data.tasks, id), { recursive: true, force: true });
     this.removed.fire(id);
+  }
+
+  folderOf(id: TaskId): string {
+    return join(this.options.data.tasks, id);
+  }
+
+  /** The sandbox of a task at rest is to go with it. Throws `task_busy` when another process has the task. */
+  private async claimKept(entry: Entry): Promise<void> {
+    const { id } = entry.state.spec;
+    const release = await this.claim(id);
+    if (release === undefined) throw elsewhere(id);
+    entry.release = release;
+    await entry.log.beginWriting((event) => this.fold(entry, [event]));
+    entry.life = this.lifeOf(entry, this.snapshotOf(entry));
   }
 
   quarantineOf(id: TaskId): Quarantine {
@@ -530,6 +723,8 @@ export class LocalRunner implements TaskRunner {
     if (this.disposed) return;
     this.disposed = true;
     clearInterval(this.spendWatch);
+    clearInterval(this.sweeper);
+    this.watcher?.close();
     this.terminals.dispose();
     for (const entry of this.entries.values()) {
       entry.life?.dispose();

@@ -19,16 +19,20 @@ import {
 import type { ByteStream } from '../protocol/runner.ts';
 import type { TaskEvent } from '../protocol/taskEvent.ts';
 import type { QuestionAnswer } from '../protocol/question.ts';
-import { hasEnded, type TaskState } from '../protocol/taskState.ts';
+import type { TaskState } from '../protocol/taskState.ts';
 import type { Terminal, TerminalSize } from '../protocol/terminal.ts';
+import { checkpointAt, checkCommitMessage, checkLeftovers, checkMayGoOn } from './goingOn.ts';
 import { checkAnswer, policyFor } from './egressAnswers.ts';
 import { checkMountPoints, type IsolationWish } from './isolation.ts';
 import { needsNetwork } from './sandboxNames.ts';
+import { Reviews } from './review/reviews.ts';
+import type { TaskReview } from './review/taskReview.ts';
 import { SecretsFound } from './secretsFound.ts';
 import type { ServedTasks, SnapshotRequest } from './servedTasks.ts';
 import { checkMayAnswer } from './talk.ts';
 import type { TaskRunner } from './taskRunner.ts';
 import type {
+  Continuation,
   DoctorCheck,
   EgressAnswer,
   FollowUp,
@@ -61,6 +65,7 @@ export class RunnerTasks implements ServedTasks {
   private readonly runner: TaskRunner;
   private readonly around: TaskSurroundings;
   private readonly workspaces: WorkspaceStore;
+  private readonly reviews: Reviews;
   /** Branch names of tasks whose submission is under way. */
   private readonly given = new Set<string>();
   readonly onDidChange;
@@ -74,6 +79,10 @@ export class RunnerTasks implements ServedTasks {
     this.onDidChange = runner.onDidChange;
     this.onDidRemove = runner.onDidRemove;
     this.onTrouble = runner.onTrouble;
+    this.reviews = new Reviews(runner, (id) => ({
+      send: (text) => this.send(id, text),
+      followUp: (text) => this.followUp(id, text),
+    }));
   }
 
   open(): Promise<void> {
@@ -244,52 +253,44 @@ export class RunnerTasks implements ServedTasks {
     await this.runner.send(id, text, options);
   }
 
-  async followUp(
+  async followUp(id: TaskId, prompt: string, { signal, ...options }: FollowUp = {}): Promise<TaskState> {
+    checkPrompt(prompt);
+    checkMayGoOn(this.known(id));
+    return await this.runner.reopen(id, { text: prompt, ...options }, signal);
+  }
+
+  async continueFrom(
     id: TaskId,
+    { turn }: { turn: number },
     prompt: string,
-    { conversation, branch, signal = new AbortController().signal }: FollowUp = {},
+    { conversation, branch, signal = new AbortController().signal }: Continuation = {},
   ): Promise<TaskState> {
     checkPrompt(prompt);
     const earlier = this.known(id);
-    if (!hasEnded(earlier)) {
-      throw new SallyportError(
-        'task_busy',
-        'The task is not over yet.',
-        'Send its agent a message, if it is a conversation, or wait for its end.',
-      );
-    }
-    if (earlier.pendingImports.length > 0) {
-      throw new SallyportError(
-        'conflict',
-        'The last commits of the task are not in the quarantine yet.',
-        'Try again in a moment.',
-      );
-    }
-    const { spec } = earlier;
-    const { headBranch } = spec.snapshot;
-    const commit = this.result(id)?.to ?? spec.snapshot.commit;
     const quarantine = this.runner.quarantineOf(id);
-    // The earlier task can be removed while this one works.
-    await quarantine.keepKnown(commit, signal);
+    const from = await checkpointAt(earlier, turn, quarantine, signal);
+    const { spec } = earlier;
     const now = Date.now();
+    const { uncommitted } = from;
     const next: TaskSpec = {
       ...spec,
       id: newTaskId(now),
       title: titleOf(prompt),
       prompt,
-      snapshot: {
-        mode: 'head',
-        commit,
-        head: commit,
-        ...(headBranch === undefined ? {} : { headBranch }),
-      },
       branch: this.branchName(branch),
+      from: { commit: from.commit, ...(uncommitted === undefined ? {} : { uncommitted }) },
       model: await this.around.model(spec.repository.path, spec.agent.model, signal),
       conversation: conversation ?? spec.conversation ?? false,
-      resume: { task: id },
+      resume: { task: id, turn },
       createdAt: now,
     };
-    return await this.runner.submit(next, () => quarantine.snapshotBundle(next.snapshot), signal);
+    return await this.runner.submit(next, () => quarantine.snapshotBundle(from), signal);
+  }
+
+  async commitLeftovers(id: TaskId, message: string): Promise<TaskState> {
+    checkCommitMessage(message);
+    checkLeftovers(this.known(id));
+    return await this.runner.commitLeftovers(id, message);
   }
 
   async answerQuestion(
@@ -356,6 +357,10 @@ export class RunnerTasks implements ServedTasks {
 
   async blob(id: TaskId, oid: string): Promise<Uint8Array> {
     return await blob(this.runner.quarantineOf(id), oid, blobBytes);
+  }
+
+  review(id: TaskId): TaskReview {
+    return this.reviews.of(id);
   }
 
   async acceptAsBranch(id: TaskId, branch: string): Promise<{ branch: string }> {
@@ -435,6 +440,7 @@ export class RunnerTasks implements ServedTasks {
   }
 
   dispose(): void {
+    this.reviews.dispose();
     this.runner.dispose();
   }
 }

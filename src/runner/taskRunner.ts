@@ -10,6 +10,14 @@ import type { TaskEvent } from '../protocol/taskEvent.ts';
 import type { TaskState } from '../protocol/taskState.ts';
 import type { Ask } from './asks.ts';
 
+/** With what a task that is over goes on. */
+export interface Reopening {
+  text: string;
+  /** Whether the agent then waits for the next message; as before when it is not said. */
+  conversation?: boolean | undefined;
+  by?: string | undefined;
+}
+
 /** A runner that keeps logs and commits of its tasks on this machine: as they come about, or as a mirror of another's. */
 export interface TaskRunner extends Runner, Disposable {
   /** @param wishes what the runner is to do by itself with the commits, where it can */
@@ -31,8 +39,14 @@ export interface TaskRunner extends Runner, Disposable {
   state(id: TaskId): TaskState | undefined;
   /** As `events`, in the batches in which they come. */
   batches(id: TaskId, after: number, signal: AbortSignal): AsyncIterable<TaskEvent[]>;
+  /** Where the task's log is on this machine, and what else is kept of it. */
+  folderOf(id: TaskId): string;
   /** Where the task's commits are on this machine. Throws `task_unknown`. */
   quarantineOf(id: TaskId): Quarantine;
+  /** As `TaskService.followUp`, of a text that was checked. */
+  reopen(id: TaskId, reopening: Reopening, signal?: AbortSignal): Promise<TaskState>;
+  /** As `TaskService.commitLeftovers`, with a message that was checked. */
+  commitLeftovers(id: TaskId, message: string): Promise<TaskState>;
   /** Does what a user decides about a task that is under way. Nothing happens to one that is over. */
   answer(id: TaskId, ask: Ask): Promise<void>;
   /** What all tasks cost today (UTC), in US dollars. */

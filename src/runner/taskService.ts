@@ -13,6 +13,7 @@ import type { TaskEvent } from '../protocol/taskEvent.ts';
 import type { TaskState } from '../protocol/taskState.ts';
 import type { Terminal, TerminalSize } from '../protocol/terminal.ts';
 import type { IsolationWish } from './isolation.ts';
+import type { TaskReview } from './review/taskReview.ts';
 
 /** Where the model's answers come from, decided on the host. `upstream` holds the credential and is never stored. */
 export interface ResolvedModel {
@@ -59,6 +60,14 @@ export interface SubmitRequest {
 }
 
 export interface FollowUp {
+  /** Whether the agent then waits for the next message; as before when it is not said. */
+  conversation?: boolean;
+  /** Who says it, where several people use the runner. */
+  by?: string | undefined;
+  signal?: AbortSignal;
+}
+
+export interface Continuation {
   /** As the earlier task when it is not said. */
   conversation?: boolean;
   branch?: string;
@@ -113,10 +122,22 @@ export interface TaskService extends Disposable {
   /** As of `Runner.send`. */
   send(id: TaskId, text: string, options?: { by?: string | undefined }): Promise<void>;
   /**
-   * A new task from where one that is over has come to, with the same settings, on a branch of its own. Its agent goes on
-   * with what was said, where that was kept. Throws `task_busy` and `conflict`.
+   * Gives a task that is over a further prompt. The task goes on with the same conversation, branch and log: in the sandbox
+   * that was kept, else in a new one, from its newest commit and what was left uncommitted. Resolves when that is in the
+   * log (`reopened`). Throws `task_busy` for one that is not over, `conflict` while commits of it are not in the quarantine.
    */
   followUp(id: TaskId, prompt: string, options?: FollowUp): Promise<TaskState>;
+  /**
+   * A new task, on a branch of its own, from the end of a turn of another: its commits, what was uncommitted then, and the
+   * conversation as it was. The other one is left as it is. Throws `not_found` for a turn without a checkpoint, `conflict`
+   * while that is not in the quarantine.
+   */
+  continueFrom(id: TaskId, at: { turn: number }, prompt: string, options?: Continuation): Promise<TaskState>;
+  /**
+   * Makes a commit of what the agent left uncommitted, on the task's branch in the quarantine, by the task's identity. Throws
+   * `conflict` when there is nothing, or while the task is not over, and `invalid_input` for a message that is none.
+   */
+  commitLeftovers(id: TaskId, message: string): Promise<TaskState>;
   /** Answers what the agent asks. Throws `conflict` when it does not ask this any more, `invalid_input` for what does not fit. */
   answerQuestion(
     id: TaskId,
@@ -142,6 +163,8 @@ export interface TaskService extends Disposable {
   patch(id: TaskId, range?: Range): Promise<{ text: string; truncated: boolean }>;
   /** Content of a file by object name, from the quarantine; at most 64 MiB. */
   blob(id: TaskId, oid: string): Promise<Uint8Array>;
+  /** The inspection of what the task made: the same object while the task is there. Throws `task_unknown`. */
+  review(id: TaskId): TaskReview;
   /** Creates the branch in the user's repository at the newest imported commit, and changes nothing else of it. */
   acceptAsBranch(id: TaskId, branch: string): Promise<{ branch: string }>;
   /** Takes effect at once, also for a request that waits. Throws `invalid_rule`. */

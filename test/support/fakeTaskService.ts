@@ -16,6 +16,7 @@ import type {
   TaskService,
   WorkspaceSettings,
 } from '../../src/runner/taskService.ts';
+import { FakeTaskReview } from './fakeTaskReview.ts';
 import { aSpec, shaOf } from './specs.ts';
 
 /** A task service in memory: a test says what happens, and sees what was asked. Its states come from the real reducer. */
@@ -216,6 +217,15 @@ export class FakeTaskService implements TaskService {
     const bytes = this.blobs.get(oid);
     if (bytes !== undefined) return Promise.resolve(bytes);
     return Promise.reject(new SallyportError('internal', `No blob ${oid}`, 'None.'));
+  }
+
+  /** By task. */
+  readonly reviews = new Map<string, FakeTaskReview>();
+
+  review(id: string): FakeTaskReview {
+    const known = this.reviews.get(id) ?? new FakeTaskReview();
+    this.reviews.set(id, known);
+    return known;
   }
 
   acceptAsBranch(id: string, branch: string): Promise<{ branch: string }> {

@@ -59,28 +59,26 @@ function verdicts(state: ReviewState, now: number): TimedBody[] {
 
 function remarks(state: ReviewState, now: number): TimedBody[] {
   const bodies: TimedBody[] = [];
-  const sentWith = new Map<string | undefined, string[]>();
+  const sentWith = new Map<string | undefined, { remarks: string[]; rejected: PartId[] }>();
+  const groupOf = (commit: string | undefined): { remarks: string[]; rejected: PartId[] } => {
+    const known = sentWith.get(commit) ?? { remarks: [], rejected: [] };
+    sentWith.set(commit, known);
+    return known;
+  };
   for (const { state: at, at: t, sentCommit, ...remark } of state.remarks) {
     bodies.push({ type: 'remark', t, remark });
-    if (at !== 'sent' && sentCommit === undefined) continue;
-    sentWith.set(sentCommit, [...(sentWith.get(sentCommit) ?? []), remark.id]);
+    if (at === 'sent' || sentCommit !== undefined) groupOf(sentCommit).remarks.push(remark.id);
   }
-  const t = state.sentAt ?? now;
-  const rejected = Object.values(state.rejected)
-    .filter(({ sent }) => sent)
-    .map(({ part }) => part);
-  for (const part of pieces(rejected, partsPerEvent))
-    bodies.push({ type: 'sent', t, remarks: [], rejected: part });
-  for (const [commit, ids] of sentWith)
-    bodies.push({
-      type: 'sent',
-      t,
-      remarks: ids,
-      rejected: [],
-      ...(commit === undefined ? {} : { commit }),
-    });
-  if (state.sentAt !== undefined && rejected.length === 0 && sentWith.size === 0)
-    bodies.push({ type: 'sent', t, remarks: [], rejected: [] });
+  for (const { part, sent, sentCommit } of Object.values(state.rejected))
+    if (sent) groupOf(sentCommit).rejected.push(part);
+  if (state.sentAt !== undefined) groupOf(undefined);
+  for (const [commit, { remarks: ids, rejected }] of sentWith) {
+    const t = state.sentAt ?? now;
+    const where = commit === undefined ? {} : { commit };
+    bodies.push({ type: 'sent', t, remarks: ids, rejected: [], ...where });
+    for (const parts of pieces(rejected, partsPerEvent))
+      bodies.push({ type: 'sent', t, remarks: [], rejected: parts, ...where });
+  }
   for (const { id, text, state: at, sentCommit } of state.remarks) {
     if (at === 'resolved') bodies.push({ type: 'remark_resolved', t: now, id, by: 'user', resolved: true });
     // It went out, and was changed or opened again.

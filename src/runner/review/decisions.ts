@@ -1,0 +1,180 @@
+import { SallyportError } from '../../base/errors.ts';
+import type { PartId, ReviewDiff, ReviewFile, ReviewState, Verdict } from '../../protocol/review.ts';
+import { openGate, restParts } from '../../protocol/reviewState.ts';
+import { safeLine } from '../../protocol/safeText.ts';
+import type { AcceptRequest, Choice } from './taskReview.ts';
+
+/** How many files a sentence names. */
+const named = 5;
+
+/**
+ * The parts that a decision is about, with those that must go the same way: what an accepted part needs is accepted
+ * with it, and what needs a rejected one is rejected with it. What is on the gate's list is only accepted when the choice
+ * is of that file alone. Throws `conflict` for parts that are not in the diff, unless they are decided and that is taken back.
+ */
+export function partsToDecide(
+  diff: ReviewDiff,
+  state: Pick<ReviewState, 'verdicts'>,
+  choice: Choice,
+  verdict: Verdict | null,
+): PartId[] {
+  const files = chosenFiles(diff, choice);
+  const byHand = files.length === 1 && !('all' in choice);
+  const chosen = new Set<PartId>();
+  const wanted = 'parts' in choice ? new Set(choice.parts) : undefined;
+  for (const file of files) {
+    if (verdict === 'accepted' && !byHand && file.gate.length > 0) continue;
+    for (const { id } of file.parts) if (wanted === undefined || wanted.has(id)) chosen.add(id);
+  }
+  if (wanted !== undefined) {
+    const there = new Set(files.flatMap(({ parts }) => parts.map(({ id }) => id)));
+    const lost = [...wanted].filter((id) => !there.has(id));
+    if (verdict === null) for (const id of lost) if (state.verdicts[id] !== undefined) chosen.add(id);
+    if (verdict !== null && lost.length > 0) throw movedOn();
+  }
+  if (verdict === 'accepted') addNeeded(diff, chosen);
+  if (verdict === 'rejected') addDependent(diff, chosen);
+  return [...chosen];
+}
+
+function chosenFiles(diff: ReviewDiff, choice: Choice): ReviewFile[] {
+  if ('all' in choice) return diff.files;
+  if ('file' in choice) {
+    const file = diff.files.find(({ id }) => id === choice.file);
+    if (file === undefined) throw movedOn();
+    return [file];
+  }
+  const wanted = new Set(choice.parts);
+  return diff.files.filter(({ parts }) => parts.some(({ id }) => wanted.has(id)));
+}
+
+/** Adds what the chosen parts need; but nothing of the gate's list, which nobody looked at for that. */
+function addNeeded(diff: ReviewDiff, chosen: Set<PartId>): void {
+  const guarded = new Set<PartId>();
+  const needs = new Map<PartId, readonly PartId[]>();
+  for (const { gate, parts } of diff.files)
+    for (const part of parts) {
+      needs.set(part.id, part.needs);
+      if (gate.length > 0) guarded.add(part.id);
+    }
+  const queue = [...chosen];
+  for (let id = queue.pop(); id !== undefined; id = queue.pop())
+    for (const other of needs.get(id) ?? []) {
+      if (chosen.has(other) || guarded.has(other)) continue;
+      chosen.add(other);
+      queue.push(other);
+    }
+}
+
+function addDependent(diff: ReviewDiff, chosen: Set<PartId>): void {
+  const dependents = new Map<PartId, PartId[]>();
+  for (const { parts } of diff.files)
+    for (const { id, needs } of parts)
+      for (const other of needs) dependents.set(other, [...(dependents.get(other) ?? []), id]);
+  const queue = [...chosen];
+  for (let id = queue.pop(); id !== undefined; id = queue.pop())
+    for (const other of dependents.get(id) ?? []) {
+      if (chosen.has(other)) continue;
+      chosen.add(other);
+      queue.push(other);
+    }
+}
+
+/**
+ * The parts that an accept takes. Throws `gate_open` when that would take something of the gate's list that was not
+ * accepted by itself, `nothing_to_accept`, and `conflict` for parts that are not there, or that need others that are not taken.
+ */
+export function partsToAccept(
+  diff: ReviewDiff,
+  state: Pick<ReviewState, 'verdicts'>,
+  what: AcceptRequest['what'],
+): Set<PartId> {
+  const chosen = wantedParts(diff, state, what);
+  if (chosen.size === 0) {
+    throw new SallyportError(
+      'nothing_to_accept',
+      what === 'accepted' ? 'Nothing is accepted yet.' : 'There is nothing to take over.',
+      what === 'accepted'
+        ? 'Accept hunks, files or everything first.'
+        : 'Look at another part of the work, or take back what was rejected.',
+    );
+  }
+  checkNeeds(diff, chosen);
+  return chosen;
+}
+
+function wantedParts(
+  diff: ReviewDiff,
+  state: Pick<ReviewState, 'verdicts'>,
+  what: AcceptRequest['what'],
+): Set<PartId> {
+  if (what === 'rest') {
+    const waiting = openGate(state, diff.files);
+    if (waiting.length > 0) throw gateOpen(waiting);
+    return new Set(restParts(state, diff.files));
+  }
+  if (what === 'accepted') {
+    const accepted = diff.files.flatMap(({ parts }) => parts.map(({ id }) => id));
+    return new Set(accepted.filter((id) => state.verdicts[id] === 'accepted'));
+  }
+  const chosen = new Set(what.parts);
+  const there = new Set<PartId>();
+  const touched: ReviewFile[] = [];
+  for (const file of diff.files) {
+    const mine = file.parts.filter(({ id }) => chosen.has(id));
+    for (const { id } of mine) there.add(id);
+    if (mine.length > 0) touched.push(file);
+  }
+  if (there.size < chosen.size) throw movedOn();
+  if (touched.length > 1) {
+    // One by one is by name, or by verdict.
+    const waiting = touched.filter(
+      ({ gate, parts }) =>
+        gate.length > 0 && parts.some(({ id }) => chosen.has(id) && state.verdicts[id] !== 'accepted'),
+    );
+    if (waiting.length > 0) throw gateOpen(waiting);
+  }
+  return chosen;
+}
+
+function checkNeeds(diff: ReviewDiff, chosen: ReadonlySet<PartId>): void {
+  const pathOf = new Map<PartId, string>();
+  for (const { path, parts } of diff.files) for (const { id } of parts) pathOf.set(id, path);
+  for (const { path, parts } of diff.files)
+    for (const { id, needs } of parts) {
+      if (!chosen.has(id)) continue;
+      const lacking = needs.find((other) => !chosen.has(other));
+      if (lacking === undefined) continue;
+      throw new SallyportError(
+        'conflict',
+        `${quoted(path)} cannot be taken over without the change of ${quoted(pathOf.get(lacking) ?? '')}, which is not accepted.`,
+        'Accept that too, or reject both.',
+      );
+    }
+}
+
+function gateOpen(files: readonly Pick<ReviewFile, 'path'>[]): SallyportError {
+  const names = files.slice(0, named).map(({ path }) => quoted(path));
+  const more = files.length - names.length;
+  const list = more > 0 ? `${names.join(', ')} and ${more.toLocaleString('en')} more` : names.join(', ');
+  return new SallyportError(
+    'gate_open',
+    files.length === 1
+      ? `${list} can run on this machine or steer it, and is not decided.`
+      : `${list} can run on this machine or steer it, and are not decided.`,
+    'Look at each of them, and accept or reject it by itself.',
+  );
+}
+
+function movedOn(): SallyportError {
+  return new SallyportError(
+    'conflict',
+    'The work of the task has changed since it was shown.',
+    'Look at it again, then decide.',
+  );
+}
+
+/** A path is the agent's: what cannot be seen of it is shown. */
+function quoted(path: string): string {
+  return JSON.stringify(safeLine(path, 200));
+}

@@ -1,0 +1,176 @@
+import { SallyportError } from '../../base/errors.ts';
+import { emptyTree } from '../../git/diff.ts';
+import type { Quarantine } from '../../git/quarantine.ts';
+import { leftoversRange, resultRange, type CommitRange } from '../../protocol/ranges.ts';
+import type { ReviewScope } from '../../protocol/review.ts';
+import { titleOf } from '../../protocol/task.ts';
+import type { Commit, TaskEvent } from '../../protocol/taskEvent.ts';
+import type { TaskState } from '../../protocol/taskState.ts';
+import type { ScopeChoice } from './taskReview.ts';
+
+/** How many commits are offered one by one: the newest. */
+const offeredCommits = 500;
+
+interface Turn {
+  number: number;
+  /** What the user said. */
+  text: string;
+  /** How many commits were announced before it began, and by its end: undefined while it goes on. */
+  before: number;
+  after?: number;
+}
+
+/** Which commits belong to which turn of a task, read from its log as it grows. */
+export class TurnIndex {
+  private lastEvent = 0;
+  private readonly commits = new Set<string>();
+  private readonly said = new Map<string, string>();
+  private readonly turns = new Map<number, Turn>();
+  private working: Promise<unknown> = Promise.resolve();
+
+  /**
+   * The turns of a conversation as of `state`.
+   * @param batches reads the task's events after a number; may go on for ever
+   */
+  read(
+    state: TaskState,
+    batches: (after: number, signal: AbortSignal) => AsyncIterable<readonly TaskEvent[]>,
+    signal?: AbortSignal,
+  ): Promise<readonly Turn[]> {
+    const reading = this.working.then(async () => {
+      if (this.lastEvent < state.lastEvent) {
+        const leave = new AbortController();
+        const both = signal === undefined ? leave.signal : AbortSignal.any([leave.signal, signal]);
+        try {
+          for await (const batch of batches(this.lastEvent, both)) {
+            for (const event of batch) this.fold(event);
+            if (this.lastEvent >= state.lastEvent) break;
+          }
+        } finally {
+          leave.abort();
+        }
+        signal?.throwIfAborted();
+      }
+      return [...this.turns.values()];
+    });
+    this.working = reading.catch(() => undefined);
+    return reading;
+  }
+
+  private fold(event: TaskEvent): void {
+    if (event.n <= this.lastEvent) return;
+    this.lastEvent = event.n;
+    switch (event.type) {
+      case 'submitted':
+        this.said.set('', titleOf(event.spec.prompt));
+        return;
+      case 'said':
+        this.said.set(event.id, titleOf(event.text));
+        return;
+      case 'commit':
+        this.commits.add(event.commit.sha);
+        return;
+      case 'turn_began': {
+        const text = this.said.get(event.message ?? '') ?? '';
+        this.turns.set(event.number, { number: event.number, text, before: this.commits.size });
+        return;
+      }
+      case 'turn': {
+        const turn = this.turns.get(event.number);
+        if (turn !== undefined) turn.after = this.commits.size;
+        return;
+      }
+      default:
+    }
+  }
+}
+
+/** From the newest commit before the turn to the newest at its end; undefined when there is none. */
+function rangeOf(state: TaskState, turn: Turn): CommitRange | undefined {
+  const upTo = (count: number | undefined): string | undefined =>
+    resultRange({ ...state, commits: state.commits.slice(0, count) })?.to;
+  const to = upTo(turn.after);
+  const from = upTo(turn.before) ?? state.spec.snapshot.commit;
+  return to === undefined || to === from ? undefined : { from, to };
+}
+
+/** What can be looked at. */
+export function scopesOf(state: TaskState, turns: readonly Turn[]): ScopeChoice[] {
+  const choices: ScopeChoice[] = [];
+  const all = resultRange(state);
+  const commits = broughtIn(state);
+  if (all !== undefined) {
+    const count = commits.length;
+    const detail = count === 1 ? '1 commit' : `${count.toLocaleString('en')} commits`;
+    choices.push({ scope: { kind: 'all' }, label: 'Everything', detail });
+  }
+  for (const turn of turns)
+    if (rangeOf(state, turn) !== undefined)
+      choices.push({
+        scope: { kind: 'turn', turn: turn.number },
+        label: `Turn ${turn.number}`,
+        detail: turn.text,
+      });
+  for (const { sha, subject, author } of commits.slice(-offeredCommits))
+    choices.push({
+      scope: { kind: 'commit', sha },
+      label: subject,
+      detail: `${sha.slice(0, 8)} · ${author}`,
+    });
+  const left = leftoversRange(state);
+  if (left !== undefined) {
+    const { files = [], moreFiles = 0 } = state.leftovers ?? {};
+    const count = files.length + moreFiles;
+    choices.push({
+      scope: { kind: 'leftovers' },
+      label: 'Uncommitted edits',
+      detail: count === 1 ? '1 file' : `${count.toLocaleString('en')} files`,
+    });
+  }
+  return choices;
+}
+
+function broughtIn({ commits, imported }: TaskState): Commit[] {
+  const there = new Set(imported);
+  return commits.filter(({ sha }) => there.has(sha));
+}
+
+/**
+ * The commits that a scope compares; those of `all` are the same while there is no commit. Throws `not_found` for a scope
+ * that is not there.
+ */
+export async function rangeOfScope(
+  scope: ReviewScope,
+  state: TaskState,
+  turns: () => Promise<readonly Turn[]>,
+  quarantine: Quarantine,
+  signal?: AbortSignal,
+): Promise<CommitRange> {
+  const { commit } = state.spec.snapshot;
+  switch (scope.kind) {
+    case 'all':
+      return resultRange(state) ?? { from: commit, to: commit };
+    case 'turn': {
+      const turn = (await turns()).find(({ number }) => number === scope.turn);
+      if (turn === undefined) throw gone(`There is no turn ${scope.turn}.`);
+      const newest = resultRange(state)?.to ?? commit;
+      return rangeOf(state, turn) ?? { from: newest, to: newest };
+    }
+    case 'commit': {
+      if (!state.imported.includes(scope.sha) || !state.commits.some(({ sha }) => sha === scope.sha))
+        throw gone(`The task has no commit ${scope.sha.slice(0, 12)} in the quarantine.`);
+      // Read by git on the host: what the sandbox said of its parents is no fact.
+      const [found] = await quarantine.commits([scope.sha], signal);
+      return { from: found?.parents[0] ?? emptyTree, to: scope.sha };
+    }
+    case 'leftovers': {
+      const range = leftoversRange(state);
+      if (range === undefined) throw gone('The agent left nothing uncommitted.');
+      return range;
+    }
+  }
+}
+
+function gone(message: string): SallyportError {
+  return new SallyportError('not_found', message, 'Choose what to look at again.');
+}
