@@ -58,6 +58,7 @@ export type ErrorCode =
   // review
   | 'gate_open'
   | 'nothing_to_accept'
+  | 'accept_refused'
   | 'push_protected'
   | 'push_unauthorized'
   | 'no_remote'
