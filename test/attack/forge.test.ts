@@ -12,7 +12,7 @@ import { Quarantine } from '../../src/git/quarantine.ts';
 import type { TaskView } from '../../src/protocol/runnerApi.ts';
 import type { TaskEvent } from '../../src/protocol/taskEvent.ts';
 import { initialState, reduce } from '../../src/protocol/taskState.ts';
-import { pullRequestBody, pullRequestTitle } from '../../src/server/tasks/pullRequestText.ts';
+import { pullRequestBody, pullRequestTitle } from '../../src/forge/pullRequestText.ts';
 import { engines } from '../support/engines.ts';
 import { ForgeFake, forgeSecrets } from '../support/forgeFake.ts';
 import { GitRepo, temporaryFolder } from '../support/gitRepo.ts';
@@ -515,7 +515,7 @@ describe('attacks by way of a forge', () => {
         ];
         for (const body of bodies)
           state = reduce(state, { ...body, n: state.lastEvent + 1, t: 1 } as TaskEvent);
-        const body = pullRequestBody({ state, owner: some(), pushedCommit: undefined });
+        const body = pullRequestBody({ state, owner: some(), pushedCommit: undefined }, 'github');
         const plain = withoutCode(body.replace(/^<!-- sallyport task [a-z0-9]+ -->/, ''));
         assert.doesNotMatch(plain, /[@#]\w|closes|fixes|<|!\[|\]\(|-->|\\|\x1b|\u202e/i, body);
         const title = pullRequestTitle(state.spec.title);

@@ -4,6 +4,7 @@ import type { Logger } from '../../base/logger.ts';
 import { pause } from '../../base/pause.ts';
 import { TooManyRequests } from '../../forge/failures.ts';
 import type { Forge, PullRequest } from '../../forge/forge.ts';
+import { markOf, pullRequestBody, pullRequestTitle } from '../../forge/pullRequestText.ts';
 import { isCiFile } from '../../git/ciFiles.ts';
 import { changedFiles } from '../../git/diff.ts';
 import { pushBranch } from '../../git/pushUrl.ts';
@@ -11,7 +12,6 @@ import type { Quarantine } from '../../git/quarantine.ts';
 import type { TaskId } from '../../protocol/grammar.ts';
 import { safeLine } from '../../protocol/safeText.ts';
 import { hasEnded, type TaskState } from '../../protocol/taskState.ts';
-import { markOf, pullRequestBody, pullRequestTitle } from './pullRequestText.ts';
 import type { Publishable, PublishedTasks, Publisher } from './seams.ts';
 
 export interface PublisherParts {
@@ -232,7 +232,7 @@ class ForgePublisher implements Publisher {
     const { spec } = state;
     const ready = switches.autoPullRequest && state.phase === 'succeeded';
     const text = { state, owner: owner.login, pushedCommit };
-    const body = pullRequestBody(text);
+    const body = pullRequestBody(text, forge.kind);
     let pull: PullRequest;
     if (task.pullRequest === undefined) {
       if (!switches.draftEarly && !ready) return;
@@ -250,7 +250,7 @@ class ForgePublisher implements Publisher {
     }
     const open = pull.state === 'draft' || pull.state === 'open';
     // What somebody else has opened for the branch, or has written anew, is theirs.
-    if (open && pull.body.includes(markOf(spec.id)) && differs(pull.body, body))
+    if (open && pull.body.includes(markOf(spec.id, forge.kind)) && differs(pull.body, body))
       pull = await forge.changePullRequest(repository, pull.number, { body }, signal);
     if (pull.state === 'draft' && ready) pull = await forge.markReady(repository, pull.number, signal);
     job.body = body;
