@@ -7,6 +7,7 @@ import type { QuestionAnswer } from '../protocol/question.ts';
 import type { TaskEvent } from '../protocol/taskEvent.ts';
 import type { TaskState } from '../protocol/taskState.ts';
 import type { Terminal, TerminalSize } from '../protocol/terminal.ts';
+import type { TaskPublishing } from './publishing/taskPublishing.ts';
 import type { TaskReview } from './review/taskReview.ts';
 import type {
   Continuation,
@@ -201,6 +202,10 @@ export class JoinedTasks implements TaskService {
 
   review(id: TaskId): TaskReview {
     return this.of(id).review(id);
+  }
+
+  publishing(id: TaskId, hosts: () => unknown): TaskPublishing {
+    return this.of(id).publishing(id, hosts);
   }
 
   async acceptAsBranch(id: TaskId, branch: string): Promise<{ branch: string }> {

@@ -1,5 +1,6 @@
 import { dirname } from 'node:path';
 import { SallyportError } from '../base/errors.ts';
+import { openForge } from '../forge/openForge.ts';
 import { acceptAsBranch } from '../git/accept/branch.ts';
 import { blob, changedFiles, patch, type DetailedChange } from '../git/diff.ts';
 import { Quarantine } from '../git/quarantine.ts';
@@ -26,6 +27,8 @@ import { checkAnswer, policyFor } from './egressAnswers.ts';
 import { checkMountPoints, type IsolationWish } from './isolation.ts';
 import { needsNetwork } from './sandboxNames.ts';
 import { Reviews } from './review/reviews.ts';
+import { TaskPublisher } from './publishing/taskPublisher.ts';
+import type { TaskPublishing } from './publishing/taskPublishing.ts';
 import type { TaskReview } from './review/taskReview.ts';
 import { SecretsFound } from './secretsFound.ts';
 import type { ServedTasks, SnapshotRequest } from './servedTasks.ts';
@@ -361,6 +364,16 @@ export class RunnerTasks implements ServedTasks {
 
   review(id: TaskId): TaskReview {
     return this.reviews.of(id);
+  }
+
+  publishing(id: TaskId, hosts: () => unknown): TaskPublishing {
+    return new TaskPublisher({
+      state: () => this.known(id),
+      quarantine: this.runner.quarantineOf(id),
+      review: this.review(id),
+      hosts,
+      openForge: (place, token) => openForge(place, { ...token, owner: 'user' }),
+    });
   }
 
   async acceptAsBranch(id: TaskId, branch: string): Promise<{ branch: string }> {

@@ -13,6 +13,7 @@ import type { TaskEvent } from '../protocol/taskEvent.ts';
 import type { TaskState } from '../protocol/taskState.ts';
 import type { Terminal, TerminalSize } from '../protocol/terminal.ts';
 import type { IsolationWish } from './isolation.ts';
+import type { TaskPublishing } from './publishing/taskPublishing.ts';
 import type { TaskReview } from './review/taskReview.ts';
 
 /** Where the model's answers come from, decided on the host. `upstream` holds the credential and is never stored. */
@@ -165,6 +166,11 @@ export interface TaskService extends Disposable {
   blob(id: TaskId, oid: string): Promise<Uint8Array>;
   /** The inspection of what the task made: the same object while the task is there. Throws `task_unknown`. */
   review(id: TaskId): TaskReview;
+  /**
+   * Pushes and pull requests of a task, from this machine with its user's own credentials. Throws `task_unknown`.
+   * @param hosts the user's setting of which hosts are forges, as it is
+   */
+  publishing(id: TaskId, hosts: () => unknown): TaskPublishing;
   /** Creates the branch in the user's repository at the newest imported commit, and changes nothing else of it. */
   acceptAsBranch(id: TaskId, branch: string): Promise<{ branch: string }>;
   /** Takes effect at once, also for a request that waits. Throws `invalid_rule`. */

@@ -7,6 +7,7 @@ import { checkMayAnswer } from '../../src/runner/talk.ts';
 import type { TaskEvent, TaskEventBody } from '../../src/protocol/taskEvent.ts';
 import { hasEnded, initialState, reduce, type TaskState } from '../../src/protocol/taskState.ts';
 import type { Terminal } from '../../src/protocol/terminal.ts';
+import type { TaskPublishing } from '../../src/runner/publishing/taskPublishing.ts';
 import type {
   DoctorCheck,
   EgressAnswer,
@@ -226,6 +227,14 @@ export class FakeTaskService implements TaskService {
     const known = this.reviews.get(id) ?? new FakeTaskReview();
     this.reviews.set(id, known);
     return known;
+  }
+
+  /** What is done with commits beyond this machine, of every task. */
+  publisher: TaskPublishing | undefined;
+
+  publishing(): TaskPublishing {
+    if (this.publisher !== undefined) return this.publisher;
+    throw new SallyportError('no_repository', 'There is no repository.', 'None.');
   }
 
   acceptAsBranch(id: string, branch: string): Promise<{ branch: string }> {
