@@ -1,4 +1,4 @@
-import type { AcceptTarget, ReviewScope } from '../../protocol/review.ts';
+import type { AcceptTarget, PartId, ReviewFile, ReviewScope } from '../../protocol/review.ts';
 import { plural } from '../../protocol/words.ts';
 import type { Filter, Progress } from './reviewProgress.ts';
 
@@ -41,6 +41,11 @@ export interface AcceptPlan {
   partsLeft: number;
   target: AcceptTarget;
   repository: string;
+}
+
+/** Parts of the chosen files that are not chosen. */
+export function partsLeft(files: readonly Pick<ReviewFile, 'parts'>[], chosen: ReadonlySet<PartId>): number {
+  return files.reduce((sum, { parts }) => sum + parts.filter(({ id }) => !chosen.has(id)).length, 0);
 }
 
 /** What will happen, in one sentence. */

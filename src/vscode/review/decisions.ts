@@ -1,0 +1,90 @@
+import * as vscode from 'vscode';
+import type { PartId, ReviewFile, Verdict } from '../../protocol/review.ts';
+import { safeLine } from '../../protocol/safeText.ts';
+import { plural } from '../../protocol/words.ts';
+import { shownPath } from '../view/reviewUri.ts';
+import type { Announcer } from './announcer.ts';
+import { openChange } from './openChanges.ts';
+import type { Reviews } from './reviews.ts';
+import type { Subject } from './session.ts';
+
+/** What is decided about: whole files, or parts of one file. */
+export type Chosen = { files: readonly ReviewFile[] } | { file: ReviewFile; parts: readonly PartId[] };
+
+const words: Record<Verdict | 'open', string> = {
+  accepted: 'Accepted',
+  rejected: 'Rejected',
+  open: 'Took back the decision on',
+};
+
+/** Carries verdicts and marks out, asks where a file is on the hand-off list, and says what was done. */
+export class Decisions {
+  private readonly reviews: Reviews;
+  private readonly announcer: Announcer;
+
+  constructor(reviews: Reviews, announcer: Announcer) {
+    this.reviews = reviews;
+    this.announcer = announcer;
+  }
+
+  /**
+   * Files of the hand-off list are accepted one by one, each after a question that says why. Among several they are left out.
+   * Resolves to false when nothing was decided.
+   */
+  async decide(subject: Subject, chosen: Chosen, verdict: Verdict | null): Promise<boolean> {
+    const review = await this.reviews.of(subject.id);
+    if ('parts' in chosen) {
+      const { file, parts } = chosen;
+      if (parts.length === 0) return false;
+      if (verdict === 'accepted' && file.gate.length > 0 && !(await confirmGate(subject, file))) return false;
+      await review.decide(subject.scope, { parts }, verdict);
+      this.announcer.say(
+        `${words[verdict ?? 'open']} ${plural(parts.length, 'part')} of ${shownPath(file.path)}.`,
+      );
+      return true;
+    }
+    const [only, ...more] = chosen.files;
+    if (only === undefined) return false;
+    if (more.length === 0) {
+      if (verdict === 'accepted' && only.gate.length > 0 && !(await confirmGate(subject, only))) return false;
+      await review.decide(subject.scope, { file: only.id }, verdict);
+      this.announcer.say(`${words[verdict ?? 'open']} ${shownPath(only.path)}.`);
+      return true;
+    }
+    const kept = verdict === 'accepted' ? chosen.files.filter(({ gate }) => gate.length === 0) : chosen.files;
+    const left = chosen.files.length - kept.length;
+    const parts = kept.flatMap((file) => file.parts.map(({ id }) => id));
+    if (parts.length > 0) await review.decide(subject.scope, { parts }, verdict);
+    const rest =
+      left === 0 ? '' : ` ${plural(left, 'file')} on the hand-off list must be accepted one by one.`;
+    this.announcer.say(`${words[verdict ?? 'open']} ${plural(kept.length, 'file')}.${rest}`);
+    if (left > 0) void vscode.window.showInformationMessage(this.announcer.last);
+    return kept.length > 0;
+  }
+
+  async setReviewed(subject: Subject, files: readonly ReviewFile[], on: boolean): Promise<void> {
+    if (files.length === 0) return;
+    const review = await this.reviews.of(subject.id);
+    await review.setReviewed(files, on);
+    const [only, ...more] = files;
+    const what =
+      only !== undefined && more.length === 0 ? shownPath(only.path) : plural(files.length, 'file');
+    this.announcer.say(`Marked ${what} as ${on ? 'reviewed' : 'not reviewed'}.`);
+  }
+}
+
+/** The question that a file of the hand-off list needs. What Enter does at once is to look at it. */
+export async function confirmGate(subject: Subject, file: ReviewFile): Promise<boolean> {
+  const name = shownPath(file.path);
+  const why = file.gate.map((reason) => safeLine(reason.why)).join(' ');
+  const picked = await vscode.window.showQuickPick(
+    [
+      { label: '$(diff) Look at It First', detail: 'Opens its changes.', answer: 'look' as const },
+      { label: '$(check) Accept This File', detail: why, answer: 'yes' as const },
+      { label: '$(x) Do Not Accept It Now', answer: 'no' as const },
+    ],
+    { title: `Accept ${name}?`, placeHolder: why, ignoreFocusOut: true },
+  );
+  if (picked?.answer === 'look') await openChange(subject, file, { preview: false });
+  return picked?.answer === 'yes';
+}
