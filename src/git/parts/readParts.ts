@@ -57,7 +57,7 @@ export async function readParts(
     const diff = diffs[index];
     return { ...change, binary: diff?.binary === true, hidden: diff?.hidden, unread: diff?.unread === true };
   });
-  const gates = await gateReasons(quarantine, { from, to }, gateChanges, signal);
+  const gates = await gateReasons(quarantine, to, gateChanges, signal);
   const files = changes.map((change, index) => partsFile(change, diffs[index], gates[index] ?? []));
   addNeeds(files);
   return { from, to, files, further: all.length - changes.length };
