@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { readParts, type Edits, type PartsDiff } from '../../git/parts/readParts.ts';
+import { inOrder } from '../../git/parts/reviewFiles.ts';
 import type { Quarantine } from '../../git/quarantine.ts';
 import type { CommitRange } from '../../protocol/ranges.ts';
 import type { ReviewDiff, ReviewScope, ReviewState } from '../../protocol/review.ts';
@@ -58,11 +59,8 @@ export class ReviewDiffs {
   }
 }
 
-/** Those of the gate's list first; both by path. */
 export function diffOf(scope: ReviewScope, { from, to, files }: PartsDiff): ReviewDiff {
-  const all = files.map(({ file }) => file);
-  const guarded = all.filter(({ gate }) => gate.length > 0);
-  return { scope, from, to, files: [...guarded, ...all.filter(({ gate }) => gate.length === 0)] };
+  return { scope, from, to, files: inOrder(files.map(({ file }) => file)) };
 }
 
 function editsOf({ edits }: Pick<ReviewState, 'edits'>): Edits {

@@ -1,19 +1,19 @@
 import { asSallyportError } from '../../base/errors.ts';
-import { blob } from '../../git/diff.ts';
-import type { Quarantine } from '../../git/quarantine.ts';
-import type { PartId, RejectedPart, ReviewDiff, ReviewFile, ReviewPart } from '../../protocol/review.ts';
+import type { BlobReader } from '../../git/parts/blobReader.ts';
+import { hunkText } from '../../git/parts/content.ts';
+import type { PartId, RejectedPart, ReviewDiff, ReviewFile } from '../../protocol/review.ts';
 
 /** Longest text of one part, and of all that are rejected at once, in characters. */
 const longest = { part: 1500, all: 120_000 };
 /** Contents of so many files are read for it, each up to so many bytes. */
-const read = { files: 60, bytes: 4 << 20 };
+const read = { files: 200, bytes: 4 << 20 };
 
 /**
  * What the rejected parts were, for the agent and for the log. A text is given while there is room for it: a part is known
  * again by its id alone.
  */
 export async function describeRejected(
-  quarantine: Quarantine,
+  reader: BlobReader,
   diff: ReviewDiff,
   rejected: ReadonlySet<PartId>,
 ): Promise<Map<PartId, RejectedPart>> {
@@ -25,9 +25,13 @@ export async function describeRejected(
     if (mine.length === 0) continue;
     const wanted = room > 0 && files < read.files && mine.some(({ kind }) => kind === 'hunk');
     if (wanted) files++;
-    const lines = wanted ? await linesOf(quarantine, file) : undefined;
+    const sides = wanted ? await sidesOf(reader, file) : undefined;
     for (const part of mine) {
-      const text = textOf(part, lines).slice(0, Math.min(longest.part, room));
+      const whole =
+        part.kind === 'hunk' && sides !== undefined && room > 0
+          ? hunkText(sides.old, sides.new, part, longest.part)
+          : part.label;
+      const text = whole.slice(0, Math.min(longest.part, room));
       room -= text.length;
       described.set(part.id, { part: part.id, path: file.path.slice(0, 4096), kind: part.kind, text });
     }
@@ -35,32 +39,19 @@ export async function describeRejected(
   return described;
 }
 
-interface Sides {
-  old: string[];
-  new: string[];
-}
-
-async function linesOf(quarantine: Quarantine, file: ReviewFile): Promise<Sides | undefined> {
-  const side = async (oid: string): Promise<string[]> =>
-    /^0+$/.test(oid) ? [] : (await blob(quarantine, oid, read.bytes)).toString().split('\n');
+async function sidesOf(
+  reader: BlobReader,
+  file: ReviewFile,
+): Promise<{ old: Uint8Array; new: Uint8Array } | undefined> {
   try {
-    const [old, fresh] = await Promise.all([side(file.oldBlob), side(file.newBlob)]);
+    const [old, fresh] = await Promise.all([
+      reader.read(file.oldBlob, read.bytes),
+      reader.read(file.newBlob, read.bytes),
+    ]);
     return { old, new: fresh };
   } catch (thrown) {
     // It is longer than is read for this.
     if (asSallyportError(thrown).code !== 'git_failed') throw thrown;
     return undefined;
   }
-}
-
-function textOf(part: ReviewPart, lines: Sides | undefined): string {
-  if (part.kind !== 'hunk' || lines === undefined) return part.label;
-  const cut = (
-    all: readonly string[],
-    at: { start: number; lines: number } | undefined,
-  ): readonly string[] => (at === undefined ? [] : all.slice(at.start - 1, at.start - 1 + at.lines));
-  return [
-    ...cut(lines.old, part.old).map((line) => `-${line}`),
-    ...cut(lines.new, part.new).map((line) => `+${line}`),
-  ].join('\n');
 }
