@@ -222,6 +222,16 @@ export function actOf(action: PanelAction, id: string): void {
   void vscode.commands.executeCommand(`sallyport.${action}`, id);
 }
 
+/** The task that a command is about: the one that it was called with, else one that the user picks. Throws `task_unknown`. */
+export async function chooseTask(
+  tasks: Tasks,
+  argument: unknown,
+  ask: string,
+  fits: (state: TaskState) => boolean,
+): Promise<TaskState | undefined> {
+  return (await choose(tasks, argument, ask, fits))?.state;
+}
+
 async function choose(
   tasks: Tasks,
   argument: unknown,

@@ -127,6 +127,11 @@ export function readSettings(): Settings {
   };
 }
 
+/** Hosts at which there is a forge, as the setting has them: checked where they are used. */
+export function forgeHosts(): unknown {
+  return vscode.workspace.getConfiguration('sallyport').get<unknown>('forge.hosts');
+}
+
 /** @throws SallyportError invalid_rule, invalid_input for a setting that cannot be right */
 export function readPolicy(): UserPolicy {
   return policyOf(readSettings().policy);
