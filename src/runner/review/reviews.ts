@@ -6,19 +6,25 @@ import type { TaskRunner } from '../taskRunner.ts';
 import { Review, type ReviewedTask } from './review.ts';
 import type { TaskReview } from './taskReview.ts';
 
+/** What a review needs of the runner of its task. */
+export type ReviewedRunner = Pick<
+  TaskRunner,
+  'state' | 'folderOf' | 'quarantineOf' | 'batches' | 'onDidChange' | 'onDidRemove'
+>;
+
 /** How many reviews keep their diffs in memory. */
 const awake = 6;
 
 /** The reviews of a runner's tasks: one for each that was asked for, until the task is removed. */
 export class Reviews implements Disposable {
-  private readonly runner: TaskRunner;
+  private readonly runner: ReviewedRunner;
   private readonly talk: (id: TaskId) => Pick<ReviewedTask, 'send' | 'followUp'>;
   /** The one that was asked for last stands last. */
   private readonly open = new Map<TaskId, Review>();
   private readonly listening: Disposable[];
 
   /** @param talk how a task's agent is spoken to */
-  constructor(runner: TaskRunner, talk: (id: TaskId) => Pick<ReviewedTask, 'send' | 'followUp'>) {
+  constructor(runner: ReviewedRunner, talk: (id: TaskId) => Pick<ReviewedTask, 'send' | 'followUp'>) {
     this.runner = runner;
     this.talk = talk;
     this.listening = [
