@@ -10,7 +10,10 @@ import { localSources, Models } from './models.ts';
 import { watchPromptDocuments } from './newTask.ts';
 import { Notifications } from './notifications.ts';
 import { TaskPanels } from './panels.ts';
+import { Reviews } from './review/reviews.ts';
 import { showProblem } from './problems.ts';
+import { ReviewFeature } from './review/reviewFeature.ts';
+import { PublishFeature } from './publishFeature.ts';
 import { RunnerNotices } from './runnerNotices.ts';
 import { Runners } from './runners.ts';
 import { RunnerStore } from './runnerStore.ts';
@@ -33,6 +36,8 @@ export interface TestSeam {
   credentials: CredentialStore;
   runners: RunnerStore;
   signIn: SignIn;
+  publish: PublishFeature;
+  review: ReviewFeature;
   /** From now on this is the task service, as long as none was asked for. */
   useService: (make: () => Promise<TaskService>) => void;
   /** The same for what finds credentials. */
@@ -82,13 +87,31 @@ export function activate(context: vscode.ExtensionContext): TestSeam | undefined
   const tasks = new Tasks(() => make(), runners);
   const tree = new TaskTree(tasks, onProblem);
   const texts = new TextDocuments();
+  const reviews = new Reviews(tasks);
+  context.subscriptions.push(reviews);
   const panels = new TaskPanels({
+    reviews,
     texts,
     tasks,
     extensionUri: context.extensionUri,
     log,
     act: actOf,
     onProblem,
+  });
+  const review = new ReviewFeature({
+    tasks,
+    reviews,
+    extensionUri: context.extensionUri,
+    memory: context.workspaceState,
+    onProblem,
+  });
+  const publish = new PublishFeature({
+    tasks,
+    reviews,
+    tree,
+    secrets: context.secrets,
+    memory: context.globalState,
+    log,
   });
   const modelChanged = (): void => void updateModelContext(models);
   const view = tree.register();
@@ -104,6 +127,8 @@ export function activate(context: vscode.ExtensionContext): TestSeam | undefined
     panels.register(),
     texts.register(),
     new BlobFileSystem(tasks).register(),
+    review,
+    publish,
     new StatusBar(tasks),
     new Notifications(tasks, (id) => panels.isVisible(id)),
     new UserNotices({
@@ -148,6 +173,7 @@ export function activate(context: vscode.ExtensionContext): TestSeam | undefined
       memory: context.workspaceState,
       store,
       signIn,
+      review,
     }),
   );
   if (view.visible) look();
@@ -160,6 +186,8 @@ export function activate(context: vscode.ExtensionContext): TestSeam | undefined
     credentials,
     runners: store,
     signIn,
+    review,
+    publish,
     useService: (other) => {
       make = other;
     },

@@ -132,6 +132,11 @@ export function forgeHosts(): unknown {
   return vscode.workspace.getConfiguration('sallyport').get<unknown>('forge.hosts');
 }
 
+/** Whether forges are asked now and then how pull requests stand. */
+export function watchesPullRequests(): boolean {
+  return vscode.workspace.getConfiguration('sallyport').get<unknown>('publish.watch') !== false;
+}
+
 /** @throws SallyportError invalid_rule, invalid_input for a setting that cannot be right */
 export function readPolicy(): UserPolicy {
   return policyOf(readSettings().policy);

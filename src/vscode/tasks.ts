@@ -72,6 +72,11 @@ export class Tasks implements Disposable {
     return this.service?.result(id) !== undefined;
   }
 
+  /** True for the commit that would be accepted. */
+  isNewest(id: TaskId, sha: string): boolean {
+    return this.service?.result(id)?.to === sha;
+  }
+
   /** The runner of a task. */
   placeOf(id: TaskId): Place | undefined {
     return this.runners.place(this.service?.placeOf(id));

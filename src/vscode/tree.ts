@@ -1,10 +1,13 @@
 import * as vscode from 'vscode';
 import { DisposableStore } from '../base/disposable.ts';
+import type { Event } from '../base/event.ts';
+import type { ReviewState } from '../protocol/review.ts';
 import { safeLine } from '../protocol/safeText.ts';
 import { hasEnded, type TaskState } from '../protocol/taskState.ts';
 import { plural } from '../protocol/words.ts';
 import type { Tasks } from './tasks.ts';
 import { placeWords, thisMachine } from './view/places.ts';
+import { branchView, lastPushes, pullRequestBadge, pullRequestView } from './view/publishItems.ts';
 import {
   commitView,
   placeOf,
@@ -24,7 +27,21 @@ export type Node =
   | { kind: 'elsewhere'; runner: string }
   | { kind: 'task'; id: string }
   | { kind: 'commit'; id: string; sha: string }
-  | { kind: 'leftovers'; id: string };
+  | { kind: 'leftovers'; id: string }
+  /** Where its commits were pushed to. */
+  | { kind: 'branch'; id: string; remote: string; branch: string }
+  | { kind: 'pullRequest'; id: string };
+
+/** What the tree needs of the reviews. */
+export interface ReviewStates {
+  readonly onDidChange: Event<{ id: string }>;
+  stateNow(id: string): ReviewState | undefined;
+  state(id: string): Promise<ReviewState>;
+}
+
+/** Of how many tasks the reviews are read for the tree, and how many branches of one are shown. */
+const maxReviews = 100;
+const maxBranches = 5;
 
 /** Milliseconds in which changes are gathered before the tree is drawn again. */
 const settleMs = 100;
@@ -42,6 +59,10 @@ export class TaskTree implements vscode.TreeDataProvider<Node>, vscode.Disposabl
   private settling: NodeJS.Timeout | undefined;
   private ticking: NodeJS.Timeout | undefined;
   private view: vscode.TreeView<Node> | undefined;
+
+  private reviews: ReviewStates | undefined;
+  /** Tasks whose review was asked for, so that it is asked for once. */
+  private readonly asked = new Set<string>();
 
   constructor(tasks: Tasks, onProblem: (thrown: unknown) => void) {
     this.tasks = tasks;
@@ -69,6 +90,12 @@ export class TaskTree implements vscode.TreeDataProvider<Node>, vscode.Disposabl
   /** What the badge of the view says: how many tasks wait for the user. */
   get waiting(): number {
     return this.view?.badge?.value ?? 0;
+  }
+
+  /** Shows where tasks were pushed to. Their reviews are asked for when they are first drawn. */
+  follow(reviews: ReviewStates): void {
+    this.reviews = reviews;
+    this.store.add(reviews.onDidChange(({ id }) => this.redraw(id)));
   }
 
   refresh(): void {
@@ -102,7 +129,8 @@ export class TaskTree implements vscode.TreeDataProvider<Node>, vscode.Disposabl
     const state = this.tasks.get(node.id);
     if (state === undefined) return [];
     const commits: Node[] = state.commits.map(({ sha }) => ({ kind: 'commit', id: node.id, sha }));
-    return state.leftovers === undefined ? commits : [...commits, { kind: 'leftovers', id: node.id }];
+    const left: Node[] = state.leftovers === undefined ? [] : [{ kind: 'leftovers', id: node.id }];
+    return [...commits, ...left, ...this.published(node.id)];
   }
 
   getTreeItem(node: Node): vscode.TreeItem {
@@ -124,6 +152,11 @@ export class TaskTree implements vscode.TreeDataProvider<Node>, vscode.Disposabl
       const children = state.commits.length > 0 || state.leftovers !== undefined;
       const where = this.tasks.whereabouts(node.id);
       const view = taskView(state, Date.now(), this.tasks.hasResult(node.id), where);
+      const badge = pullRequestBadge(this.reviewOf(node.id)?.pullRequest);
+      if (badge !== '') {
+        view.description = `${badge} · ${view.description}`;
+        view.accessibility = `${view.accessibility}, pull request ${badge}`;
+      }
       const item = toItem(
         view,
         children ? vscode.TreeItemCollapsibleState.Collapsed : vscode.TreeItemCollapsibleState.None,
@@ -142,6 +175,7 @@ export class TaskTree implements vscode.TreeDataProvider<Node>, vscode.Disposabl
         item.command = { command: 'sallyport.showDiff', title: 'Show Diff', arguments: [node] };
       return item;
     }
+    if (node.kind === 'branch' || node.kind === 'pullRequest') return this.publishedItem(node);
     const view = leftoversView(state);
     const item =
       view === undefined ? new vscode.TreeItem('') : toItem(view, vscode.TreeItemCollapsibleState.None);
@@ -174,6 +208,54 @@ export class TaskTree implements vscode.TreeDataProvider<Node>, vscode.Disposabl
     clearInterval(this.ticking);
     this.ticking = undefined;
     this.store.dispose();
+  }
+
+  /** What is known of a review without waiting; it is asked for where it can say something. */
+  private reviewOf(id: string): ReviewState | undefined {
+    const known = this.reviews?.stateNow(id);
+    if (known !== undefined || !this.tasks.hasResult(id) || this.asked.has(id)) return known;
+    if (this.asked.size >= maxReviews) return undefined;
+    this.asked.add(id);
+    void this.reviews?.state(id).then(
+      () => this.redraw(id),
+      () => undefined,
+    );
+    return undefined;
+  }
+
+  private published(id: string): Node[] {
+    const review = this.reviewOf(id);
+    if (review === undefined) return [];
+    const branches: Node[] = lastPushes(review)
+      .slice(-maxBranches)
+      .map(({ remote, branch }) => ({ kind: 'branch', id, remote, branch }));
+    return review.pullRequest === undefined ? branches : [...branches, { kind: 'pullRequest', id }];
+  }
+
+  private publishedItem(node: Extract<Node, { kind: 'branch' | 'pullRequest' }>): vscode.TreeItem {
+    const review = this.reviewOf(node.id);
+    if (node.kind === 'pullRequest') {
+      if (review?.pullRequest === undefined) return new vscode.TreeItem('');
+      const item = toItem(pullRequestView(review.pullRequest), vscode.TreeItemCollapsibleState.None);
+      item.id = `${node.id}/pullRequest`;
+      item.command = { command: 'sallyport.openPullRequest', title: 'Open Pull Request', arguments: [node] };
+      return item;
+    }
+    const push = review?.pushes.findLast(
+      ({ remote, branch }) => remote === node.remote && branch === node.branch,
+    );
+    if (push === undefined) return new vscode.TreeItem(node.branch);
+    const newest = this.tasks.get(node.id)?.imported ?? [];
+    // What was made out of the review is none of the task's commits, and stays what it is.
+    const current = !newest.includes(push.commit) || this.tasks.isNewest(node.id, push.commit);
+    const item = toItem(branchView(push, current), vscode.TreeItemCollapsibleState.None);
+    item.id = `${node.id}/branch/${node.remote}/${node.branch}`;
+    return item;
+  }
+
+  private redraw(id: string): void {
+    if (this.nodes.has(id)) this.stale.add(id);
+    this.settle();
   }
 
   private placeNodes(id: string): { runner: Node; elsewhere: Node } {
@@ -234,6 +316,7 @@ export class TaskTree implements vscode.TreeDataProvider<Node>, vscode.Disposabl
 
   private forget(id: string): void {
     this.nodes.delete(id);
+    this.asked.delete(id);
     this.refresh();
   }
 
