@@ -17,6 +17,9 @@ import { editNetworkRules } from './networkRules.ts';
 import { newTask, newTaskFromEditor, readArguments } from './newTask.ts';
 import type { TaskPanels } from './panels.ts';
 import { showProblem } from './problems.ts';
+import { commitLeftovers } from './review/leftovers.ts';
+import { hasLeftovers, reviewCommands, scopeOf } from './review/reviewCommands.ts';
+import type { ReviewFeature } from './review/reviewFeature.ts';
 import { runnerCommands } from './runnerCommands.ts';
 import type { RunnerStore } from './runnerStore.ts';
 import type { CredentialStore } from './secrets.ts';
@@ -42,6 +45,7 @@ export interface CommandSurroundings {
   memory: vscode.Memento;
   store: RunnerStore;
   signIn: SignIn;
+  review: ReviewFeature;
 }
 
 /** What a command is called with: a node of the tree, an id, or nothing from the palette. */
@@ -64,11 +68,11 @@ export function registerCommands(around: CommandSurroundings): vscode.Disposable
     await vscode.commands.executeCommand('markdown.showPreview', page);
   };
   const choosing = { tasks, models, store: credentials, openDocs, memory: around.memory };
-  const register = (name: string, run: (argument: unknown) => Promise<unknown>): vscode.Disposable =>
-    vscode.commands.registerCommand(`sallyport.${name}`, async (argument: unknown) => {
+  const register = (name: string, run: (...args: unknown[]) => unknown): vscode.Disposable =>
+    vscode.commands.registerCommand(`sallyport.${name}`, async (...args: unknown[]) => {
       const attempt = async (): Promise<unknown> => {
         try {
-          return await run(argument);
+          return await run(...args);
         } catch (thrown) {
           // Not awaited: a command must not hang on a message that nobody closes.
           void showProblem(thrown, log, attempt);
@@ -213,7 +217,17 @@ export function registerCommands(around: CommandSurroundings): vscode.Disposable
       (state) => !hasEnded(state),
       ({ state }) => openTerminal(tasks, state),
     ),
+    register('reviewChanges', async (argument) => {
+      const chosen = await choose(tasks, argument, 'Review the changes of which task?', withResult);
+      if (chosen === undefined) return;
+      const { id } = chosen.state.spec;
+      await around.review.open({ id, scope: scopeOf(argument, chosen, tasks.hasResult(id)) });
+    }),
+    onTask('commitLeftovers', 'Commit the leftovers of which task?', hasLeftovers, ({ state }) =>
+      commitLeftovers(tasks, state),
+    ),
     ...Object.entries(runnerCommands(around)).map(([name, run]) => register(name, run)),
+    ...Object.entries(reviewCommands(around.review)).map(([name, run]) => register(name, run)),
   ];
 }
 
