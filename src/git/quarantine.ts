@@ -185,11 +185,19 @@ export class Quarantine implements Store {
     return false;
   }
 
-  /** A git bundle with the full history of a snapshot. Sizes matter less than time: the way into a sandbox is short. */
-  async *snapshotBundle(snapshot: Pick<Snapshot, 'commit'>, signal?: AbortSignal): ByteStream {
+  /**
+   * A git bundle with the full history of a snapshot. Sizes matter less than time: the way into a sandbox is short.
+   * @param snapshot.uncommitted a commit that comes along without a name
+   */
+  async *snapshotBundle(
+    snapshot: Pick<Snapshot, 'commit'> & { uncommitted?: string | undefined },
+    signal?: AbortSignal,
+  ): ByteStream {
     const commit = check(Sha, snapshot.commit, 'object name');
+    const more = snapshot.uncommitted === undefined ? [] : [check(Sha, snapshot.uncommitted, 'object name')];
     yield encodeBundleHeader({ prerequisites: [], refs: [{ sha: commit, name: snapshotRef }] });
-    yield* this.pack(`${commit}\n`, ['--window=0'], [['pack.compression', '1']], signal);
+    const revisions = [commit, ...more].map((line) => `${line}\n`).join('');
+    yield* this.pack(revisions, ['--window=0'], [['pack.compression', '1']], signal);
   }
 
   /** The same for a way that is long: as small as can be, without what the commits of `have` reach. All of them must be here. */
@@ -292,6 +300,23 @@ export class Quarantine implements Store {
     } catch (thrown) {
       throw refusal(thrown, 'The bundle was not taken in', 'Check the repository with "git fsck".');
     }
+  }
+
+  /** The commits that `to` reaches and `from` does not, newest first; at most 100,000. */
+  async between(from: string, to: string, signal?: AbortSignal): Promise<string[]> {
+    for (const sha of [from, to]) check(Sha, sha, 'object name');
+    const { stdout } = await git(['rev-list', '--max-count=100000', to, `^${from}`], this.options(signal));
+    return stdout
+      .toString()
+      .split('\n')
+      .filter((line) => line !== '');
+  }
+
+  /** Keeps commits that are here as a task's own. */
+  async keepTips(taskId: string, tips: readonly Tip[], signal?: AbortSignal): Promise<void> {
+    const id = check(TaskId, taskId, 'task id');
+    for (const { sha } of tips) check(Sha, sha, 'object name');
+    await this.use(signal, () => this.createRefs(id, tips, signal));
   }
 
   /** Those of the commits that are here. */

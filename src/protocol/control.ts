@@ -45,11 +45,35 @@ export const supervisorCommand = [
 /** Longest conversation that is kept and taken up again, in bytes. */
 export const maxSessionBytes = 64 << 20;
 
+/** Of a task that goes on after its end. */
+export const Again = z.object({
+  /** How many turns there were. */
+  turn: z.int().check(z.gte(0)),
+  /** Id of the message with which it goes on. */
+  message: z.optional(MessageId),
+  /** Commits that need not be announced again. */
+  known: z.array(Sha),
+});
+export type Again = z.infer<typeof Again>;
+
 export const SupervisorRequest = z.discriminatedUnion('op', [
   /** Prepare the workspace from the bundle that follows as data, prove that egress is closed, run the agent. */
-  z.object({ op: z.literal('start'), spec: TaskSpec, token: z.string() }),
+  z.object({ op: z.literal('start'), spec: TaskSpec, token: z.string(), again: z.optional(Again) }),
+  /**
+   * In a sandbox that was kept: everything is there as it was left. Events are numbered from `after` + 1. Refused with
+   * `no_session` when the agent has not written down the conversation that it is to go on with.
+   */
+  z.object({ op: z.literal('continue'), spec: TaskSpec, token: z.string(), after: z.int(), again: Again }),
   /** After an engine restart: do not run the agent again; say what is there, numbered from `after` + 1, and wait. */
-  z.object({ op: z.literal('resume'), after: z.int(), spec: TaskSpec }),
+  z.object({
+    op: z.literal('resume'),
+    after: z.int(),
+    spec: TaskSpec,
+    /** The turn that was under way, or the last one. */
+    turn: z._default(z.int().check(z.gte(0)), 0),
+    /** How the agent names its conversation. */
+    session: z.optional(SessionId),
+  }),
   /** A git bundle of `want` without what `have` reaches, as data. */
   z.object({ op: z.literal('bundle'), want: z.array(Sha), have: z.array(Sha) }),
   /** Ends the agent's work. A conversation that waits for its user is finished by it. */

@@ -1,7 +1,7 @@
 import * as z from 'zod/mini';
 import { EgressMode, EgressRuleText } from './egress.ts';
 import { BranchName, maxPromptLength, Sha, TaskId } from './grammar.ts';
-import { Identity, Snapshot } from './task.ts';
+import { Identity, maxCommitMessage, Snapshot } from './task.ts';
 import { FileChange, type TaskEvent } from './taskEvent.ts';
 import type { TaskState } from './taskState.ts';
 
@@ -133,6 +133,10 @@ export const Submission = z.object({
   permissions: z.optional(z.enum(['skip', 'ask'])),
   /** The agent goes on with what was said in that task of the same user, where the runner has kept it. */
   resume: z.optional(TaskId),
+  /** With `resume`: everything is as it was at the end of that turn of it, its commits and what was uncommitted too. */
+  turn: z.optional(z.int().check(z.positive())),
+  /** What is left uncommitted at the end is committed with this message. */
+  commitMessage: z.optional(z.string().check(z.minLength(1), z.maxLength(maxCommitMessage))),
 });
 export type Submission = z.infer<typeof Submission>;
 /** A submission as a client writes it, without what has a default. */

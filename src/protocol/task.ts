@@ -152,6 +152,8 @@ export const TaskSpec = z.object({
   resume: z.optional(
     z.object({
       task: TaskId,
+      /** At the end of that turn; at its end when it is not said. */
+      turn: z.optional(z.int().check(z.positive())),
       /** Filled in by the runner when it has kept it; with what the agent says that it has cost so far. */
       session: z.optional(z.object({ id: SessionId, costUsd: z.number() })),
     }),

@@ -266,6 +266,8 @@ export const RunnerBody = z.discriminatedUnion('type', [
     type: z.literal('sandbox_kept'),
     /** Until when, in milliseconds since the epoch. */
     until: z.number(),
+    /** Number of the last event that it said; from there it goes on. */
+    after: z.int(),
   }),
   /** Container, gateway and volumes are gone; log and quarantine stay. */
   z.object({ type: z.literal('sandbox_removed') }),

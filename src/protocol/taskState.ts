@@ -325,7 +325,13 @@ export function reduce(state: TaskState, event: TaskEvent): TaskState {
       };
     }
     case 'sandbox_kept':
-      return hasEnded(next) ? { ...next, kept: { until: event.until } } : next;
+      return hasEnded(next)
+        ? {
+            ...next,
+            lastSandboxEvent: Math.max(next.lastSandboxEvent, event.after),
+            kept: { until: event.until },
+          }
+        : next;
     case 'sandbox_removed': {
       const { kept: _, ...gone } = next;
       return { ...gone, sandboxRemoved: true };

@@ -8,8 +8,8 @@ import { pause } from '../base/pause.ts';
 import { Quarantine } from '../git/quarantine.ts';
 import type { TaskId } from '../protocol/grammar.ts';
 import type { ByteStream } from '../protocol/runner.ts';
-import type { TaskEvent } from '../protocol/taskEvent.ts';
-import type { TaskState } from '../protocol/taskState.ts';
+import type { Commit, TaskEvent } from '../protocol/taskEvent.ts';
+import { isAtRest, type TaskState } from '../protocol/taskState.ts';
 import { readFinalState, writeFinalState } from '../runner/finalState.ts';
 import { claim } from '../runner/ownership.ts';
 import { foldAll } from '../runner/taskLife.ts';
@@ -146,7 +146,8 @@ export class Mirror implements Disposable {
 
   /** True when nothing is missing of what the runner had, as its list says. */
   isComplete(lastEvent: number | undefined): boolean {
-    return this.current?.sandboxRemoved === true && this.current.lastEvent >= (lastEvent ?? 0);
+    const { current } = this;
+    return current !== undefined && isAtRest(current) && current.lastEvent >= (lastEvent ?? 0);
   }
 
   /**
@@ -185,14 +186,16 @@ export class Mirror implements Disposable {
 
   /** What is in the mirror after number `after`, then what comes. Ends early when the runner begins the log anew. */
   async *batches(after: number, signal: AbortSignal): AsyncGenerator<TaskEvent[], void> {
-    const { current, log } = this;
-    if (log === undefined || (current?.sandboxRemoved === true && after >= current.lastEvent)) return;
+    const { log } = this;
+    const isWhole = (last: number): boolean =>
+      this.current !== undefined && isAtRest(this.current) && last >= this.current.lastEvent;
+    if (log === undefined || isWhole(after)) return;
     for await (const batch of log.follow(
       after,
       AbortSignal.any([signal, this.over.signal, this.former.signal]),
     )) {
       yield batch;
-      if (batch.some((event) => event.type === 'sandbox_removed')) return;
+      if (isWhole(batch.at(-1)?.n ?? 0)) return;
     }
   }
 
@@ -244,7 +247,7 @@ export class Mirror implements Disposable {
     let mine: (() => Promise<void>) | undefined;
     const { log } = this;
     const tick = async (): Promise<boolean> => {
-      if (this.current?.sandboxRemoved === true) return true;
+      if (this.current !== undefined && isAtRest(this.current)) return true;
       mine = await claim(path);
       return mine !== undefined;
     };
@@ -361,7 +364,8 @@ export class Mirror implements Disposable {
     while (this.queue.length > 0 && !signal.aborted) {
       const { events, bytes } = this.part();
       const [first] = events;
-      if (first?.type === 'imported') await this.append([await this.imported(first, signal)]);
+      if (first !== undefined && bringsCommits(first))
+        await this.append([await this.imported(first, signal)]);
       else await this.append(events);
       this.queued -= bytes;
       this.source.account(-bytes);
@@ -375,7 +379,7 @@ export class Mirror implements Disposable {
     const events: TaskEvent[] = [];
     let bytes = 0;
     for (const waiting of this.queue) {
-      const alone = waiting.event.type === 'imported';
+      const alone = bringsCommits(waiting.event);
       if (alone && events.length > 0) break;
       events.push(waiting.event);
       bytes += waiting.bytes;
@@ -394,14 +398,12 @@ export class Mirror implements Disposable {
   }
 
   /** The event as it is true here: after the commits are here, or with why they are not. */
-  private async imported(
-    event: Extract<TaskEvent, { type: 'imported' }>,
-    signal: AbortSignal,
-  ): Promise<TaskEvent> {
-    const { n, t, tips } = event;
+  private async imported(event: Bringing, signal: AbortSignal): Promise<TaskEvent> {
+    const { n, t } = event;
+    const tips = tipsOf(event);
     for (let failures = 0; ; failures++) {
       try {
-        return { type: 'imported', tips, commits: await this.import().bring(tips, signal), n, t };
+        return asHere(event, await this.import().bring(tips, signal));
       } catch (thrown) {
         if (signal.aborted) throw thrown;
         const error = isDiskFull(thrown) ? diskFull(this.source.folder.root) : asSallyportError(thrown);
@@ -466,6 +468,37 @@ export class Mirror implements Disposable {
     this.changed.dispose();
     this.trouble.dispose();
   }
+}
+
+/** What says that commits are in the quarantine. */
+type Bringing = Extract<TaskEvent, { type: 'imported' | 'leftovers_committed' | 'inherited' }>;
+
+function bringsCommits(event: TaskEvent): event is Bringing {
+  return ['imported', 'leftovers_committed', 'inherited'].includes(event.type);
+}
+
+function tipsOf(event: Bringing): string[] {
+  switch (event.type) {
+    case 'imported':
+      return event.tips;
+    case 'leftovers_committed':
+      return [event.commit.sha];
+    case 'inherited':
+      return event.commits.map(({ sha }) => sha);
+  }
+}
+
+/** With what git here reads of the commits; the branch is a name that only the runner gives. */
+function asHere(event: Bringing, read: readonly Commit[]): TaskEvent {
+  if (event.type === 'imported') return { ...event, commits: [...read] };
+  const bySha = new Map(read.map((commit) => [commit.sha, commit]));
+  const here = ({ branch, ...said }: Commit): Commit => ({
+    ...(bySha.get(said.sha) ?? said),
+    ...(branch === undefined ? {} : { branch }),
+  });
+  return event.type === 'inherited'
+    ? { ...event, commits: event.commits.map(here) }
+    : { ...event, commit: here(event.commit) };
 }
 
 /** What is not let in once is not let in later; and what the runner does not have, it does not have. */

@@ -14,7 +14,7 @@ import type { Terminal, TerminalSize } from '../protocol/terminal.ts';
 import { hasEnded, type TaskState } from '../protocol/taskState.ts';
 import type { Ask } from '../runner/asks.ts';
 import { isAnswered } from '../runner/egressAnswers.ts';
-import type { TaskRunner } from '../runner/taskRunner.ts';
+import type { Reopening, TaskRunner } from '../runner/taskRunner.ts';
 import { backoffDelay, defaultBackoff, type Backoff } from './backoff.ts';
 import { Connection, type ConnectionStatus } from './connection.ts';
 import { Mirror, type MirrorSource } from './mirror.ts';
@@ -238,6 +238,8 @@ export class RemoteRunner implements TaskRunner {
         return;
       case 'over':
         this.mirrors.get(message.task)?.end();
+        // Its log can go on: it is followed again when the runner says that there is more.
+        this.isFollowed.delete(message.task);
         return;
       case 'problem':
         this.options.log.warn(`The runner: ${message.problem.code}: ${message.problem.detail.slice(0, 500)}`);
@@ -592,6 +594,27 @@ export class RemoteRunner implements TaskRunner {
     await this.settled(id, ({ lastEvent }) => lastEvent > before);
   }
 
+  async reopen(
+    id: TaskId,
+    { text, conversation }: Reopening,
+    signal: AbortSignal = new AbortController().signal,
+  ): Promise<TaskState> {
+    await this.open();
+    const before = this.found(id).state?.reopened ?? 0;
+    const json = { text, ...(conversation === undefined ? {} : { conversation }) };
+    await this.http.done({ method: 'POST', path: paths.messages(id), json, signal });
+    const both = AbortSignal.any([signal, this.over.signal]);
+    return await this.until(id, ({ reopened }) => reopened > before, firstEventMs, both);
+  }
+
+  async commitLeftovers(id: TaskId, message: string): Promise<TaskState> {
+    await this.open();
+    this.found(id);
+    await this.http.done({ method: 'POST', path: paths.leftovers(id), json: { message } });
+    const isCommitted = ({ leftovers }: TaskState): boolean => leftovers === undefined;
+    return await this.until(id, isCommitted, firstEventMs, this.over.signal);
+  }
+
   async terminal(id: TaskId, size: TerminalSize, signal?: AbortSignal): Promise<Terminal> {
     await this.open();
     return await openTerminal(this.options.access, id, size, signal);
@@ -663,7 +686,7 @@ function unknown(id: TaskId): SallyportError {
 /** What the runner is asked for. What is as it is by default here is left to the runner's own defaults. */
 function submissionOf(spec: TaskSpec): SubmissionInput & { id: string } {
   const { id, prompt, title, agent, repository, snapshot, branch, identity, egress, budgetUsd } = spec;
-  const { conversation, resume } = spec;
+  const { conversation, resume, commitMessage } = spec;
   const limits = ownLimits(spec.limits);
   return {
     id,
@@ -680,6 +703,8 @@ function submissionOf(spec: TaskSpec): SubmissionInput & { id: string } {
     ...(conversation === undefined ? {} : { conversation }),
     ...(spec.agent.permissions === undefined ? {} : { permissions: spec.agent.permissions }),
     ...(resume === undefined ? {} : { resume: resume.task }),
+    ...(resume?.turn === undefined ? {} : { turn: resume.turn }),
+    ...(commitMessage === undefined ? {} : { commitMessage }),
   };
 }
 

@@ -14,6 +14,7 @@ export const paths = {
   messages: (id: TaskId) => `api/v1/tasks/${id}/messages`,
   answers: (id: TaskId) => `api/v1/tasks/${id}/answers`,
   interrupt: (id: TaskId) => `api/v1/tasks/${id}/interrupt`,
+  leftovers: (id: TaskId) => `api/v1/tasks/${id}/leftovers`,
   terminal: (id: TaskId) => `api/v1/tasks/${id}/terminal`,
   bundle: (id: TaskId) => `api/v1/tasks/${id}/bundle`,
 };

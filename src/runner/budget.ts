@@ -29,6 +29,12 @@ export function allowanceOf(task: Pick<TaskState, 'spend' | 'budgetUsd'>, day: D
   return { usd: own, scope: 'task', spentUsd: spent, limitUsd: own ?? 0 };
 }
 
+/** What a task that goes on after its end may cost in all: what it has cost, and once more what it was given. */
+export function budgetGoingOn({ spend, budgetUsd, spec }: TaskState): number | null {
+  if (budgetUsd === null) return null;
+  return Math.max(budgetUsd, spend.usd + (spec.budgetUsd ?? budgetUsd));
+}
+
 /** True when a task that may spend so much in all can go on. */
 export function leavesRoom({ usd }: Allowance, spentUsd: number): boolean {
   return usd === null || usd > spentUsd;

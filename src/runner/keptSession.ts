@@ -1,5 +1,5 @@
 import { createReadStream } from 'node:fs';
-import { copyFile, open, rename, rm, stat } from 'node:fs/promises';
+import { copyFile, open, rename, rm, stat, truncate } from 'node:fs/promises';
 import { join } from 'node:path';
 import { SallyportError } from '../base/errors.ts';
 import { maxSessionBytes } from '../protocol/control.ts';
@@ -46,11 +46,25 @@ export async function keepSession(folder: string, data: ByteStream): Promise<voi
   }
 }
 
-/** Takes the conversation of one task over to another. False when it was not kept. */
-export async function takeSession(from: string, to: string): Promise<boolean> {
-  if (!(await hasSession(from))) return false;
-  await copyFile(join(from, kept), join(to, taken));
+/**
+ * Takes the conversation of one task over to another. False when it was not kept.
+ * @param bytes how much of it, from its beginning: an agent only ever adds lines
+ */
+export async function takeSession(from: string, to: string, bytes?: number): Promise<boolean> {
+  const path = join(from, kept);
+  const size = await stat(path).then(
+    (file) => (file.isFile() ? file.size : 0),
+    () => 0,
+  );
+  if (size === 0 || (bytes !== undefined && size < bytes)) return false;
+  await copyFile(path, join(to, taken));
+  if (bytes !== undefined) await truncate(join(to, taken), bytes);
   return true;
+}
+
+/** What was kept. */
+export function keptSession(folder: string): ByteStream {
+  return createReadStream(join(folder, kept)) as ByteStream;
 }
 
 /** What was taken over. */

@@ -12,18 +12,18 @@ import type { ForgeAccess } from '../protocol/control.ts';
 import { SessionId, TaskId } from '../protocol/grammar.ts';
 import type { ByteStream } from '../protocol/runner.ts';
 import { newTaskId, TaskSpec } from '../protocol/task.ts';
-import type { TaskEvent } from '../protocol/taskEvent.ts';
+import type { Commit, TaskEvent } from '../protocol/taskEvent.ts';
 import { hasEnded, isAtRest, type TaskState } from '../protocol/taskState.ts';
 import type { Terminal, TerminalSize } from '../protocol/terminal.ts';
 import type { Admission } from './admission.ts';
 import { leaveAsk, type Ask } from './asks.ts';
 import { allowanceOf, budgetGoingOn } from './budget.ts';
-import { request } from './control.ts';
+import { call, request } from './control.ts';
 import type { DataFolder } from './dataFolder.ts';
 import { isAnswered } from './egressAnswers.ts';
 import { readFinalState, writeFinalState } from './finalState.ts';
 import { checkLeftovers, checkMayGoOn } from './goingOn.ts';
-import { takeSession } from './keptSession.ts';
+import { keepSession, takeSession } from './keptSession.ts';
 import { defaultKeep, expired, keptUntil } from './keptSandboxes.ts';
 import { checkRoom } from './logLimit.ts';
 import { claim } from './ownership.ts';
@@ -182,7 +182,10 @@ export class LocalRunner implements TaskRunner {
     const first = log.onAppend((events) => (state = foldAll(events, state)));
     const trouble = log.onTrouble((error) => error !== undefined && reject(error));
     try {
-      await Promise.race([log.append([{ type: 'submitted', t: Date.now(), spec }]), full]);
+      const commits = await this.inherit(spec);
+      const t = Date.now();
+      const inherited = commits.length === 0 ? [] : [{ type: 'inherited' as const, commits, t }];
+      await Promise.race([log.append([{ type: 'submitted', t, spec }, ...inherited]), full]);
     } finally {
       first.dispose();
       trouble.dispose();
@@ -195,12 +198,53 @@ export class LocalRunner implements TaskRunner {
   private async withSession({ resume, ...spec }: TaskSpec, folder: string): Promise<TaskSpec> {
     const earlier = resume === undefined ? undefined : this.entries.get(resume.task)?.state;
     if (resume === undefined || earlier === undefined) return spec;
-    const { task } = resume;
-    const id = SessionId.safeParse(earlier.sessionId);
-    const from = join(this.options.data.tasks, task);
-    if (!id.success || !(await takeSession(from, folder))) return { ...spec, resume: { task } };
+    const { task, turn } = resume;
+    const at = earlier.checkpoints.find((one) => one.turn === turn)?.session;
+    const id = SessionId.safeParse(turn === undefined ? earlier.sessionId : at?.id);
+    const without = { ...spec, resume: { task, ...(turn === undefined ? {} : { turn }) } };
+    // Only what it wrote down of its newest conversation is kept.
+    if (!id.success || id.data !== earlier.sessionId) return without;
+    if (turn !== undefined) await this.bringSession(earlier, id.data);
+    if (!(await takeSession(join(this.options.data.tasks, task), folder, at?.bytes))) return without;
     const before = earlier.spec.resume?.session?.costUsd ?? 0;
-    return { ...spec, resume: { task, session: { id: id.data, costUsd: before + earlier.costUsd } } };
+    const session = { id: id.data, costUsd: before + earlier.costUsd };
+    return { ...spec, resume: { ...without.resume, session } };
+  }
+
+  /** Of a task that is not over the conversation is in its sandbox only: what there is of it by now is kept. */
+  private async bringSession({ spec, endedAt }: TaskState, id: string): Promise<void> {
+    if (endedAt !== undefined) return;
+    try {
+      const engine = await this.engine();
+      const labels = { [labelNames.home]: this.options.data.id, [labelNames.task]: spec.id };
+      const all = await engine.list({ ...labels, [labelNames.role]: 'sandbox' });
+      const sandbox = all.find(({ status }) => status === 'running');
+      if (sandbox === undefined) return;
+      const signal = AbortSignal.timeout(askPatience);
+      const { data, reply } = await call(engine, sandbox.id, { op: 'session', id }, { signal });
+      await keepSession(join(this.options.data.tasks, spec.id), data);
+      await reply;
+    } catch (thrown) {
+      this.options.log.warn(`The conversation of ${spec.id}: ${asSallyportError(thrown).message}`);
+    }
+  }
+
+  /** A task that goes on from a turn of another one has its commits from the beginning. */
+  private async inherit(spec: TaskSpec): Promise<Commit[]> {
+    const { id, from, resume, branch } = spec;
+    const earlier = resume?.turn === undefined ? undefined : this.entries.get(resume.task);
+    if (from === undefined || earlier === undefined) return [];
+    const { quarantine, state } = earlier;
+    const uncommitted = from.uncommitted === undefined ? [] : [from.uncommitted];
+    const reached = new Set(await quarantine.between(spec.snapshot.commit, from.commit));
+    const commits = state.commits
+      .filter(({ sha }) => reached.has(sha) && state.imported.includes(sha))
+      .map((commit) => ({ ...commit, branch }));
+    await quarantine.keepTips(id, [
+      ...[...commits.map(({ sha }) => sha), ...uncommitted].map((sha) => ({ sha })),
+      { sha: from.commit, branch },
+    ]);
+    return commits;
   }
 
   /** Loads the logs, and attends to what is not over. Idempotent. */
@@ -531,11 +575,7 @@ export class LocalRunner implements TaskRunner {
    * Does something with a task at rest as its owner, after what other processes have done with it is read in. Whoever lets it
    * go on stays the owner. Throws `task_busy` when it is not at rest, or another process has it.
    */
-  private async atRest<T>(
-    entry: Entry,
-    signal: AbortSignal | undefined,
-    work: () => Promise<T>,
-  ): Promise<T> {
+  private async atRest<T>(entry: Entry, signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
     await this.claimAtRest(entry, signal ?? new AbortController().signal);
     try {
       return await work();
@@ -552,7 +592,8 @@ export class LocalRunner implements TaskRunner {
       signal.throwIfAborted();
       if (!hasEnded(entry.state)) checkMayGoOn(entry.state);
       // What has just ended is being brought in and put away.
-      const release = entry.life === undefined && entry.release === undefined ? await this.claim(id) : undefined;
+      const release =
+        entry.life === undefined && entry.release === undefined ? await this.claim(id) : undefined;
       if (release !== undefined) {
         entry.release = release;
         await entry.log.beginWriting((event) => this.fold(entry, [event]));

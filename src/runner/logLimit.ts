@@ -1,3 +1,4 @@
+import { SallyportError } from '../base/errors.ts';
 import type { UnnumberedEvent } from './taskLog.ts';
 
 /**
@@ -12,7 +13,7 @@ export const logReserveBytes = 16 << 20;
 
 /** What a log at its limit does not take any more: all that is there to be read, and not to bring the work in. */
 export function isBulk({ type, s, g }: UnnumberedEvent): boolean {
-  if (s !== undefined) return !['workspace', 'commit', 'leftovers', 'ended'].includes(type);
+  if (s !== undefined) return !['workspace', 'commit', 'leftovers', 'checkpoint', 'ended'].includes(type);
   if (g !== undefined) return ['request', 'request_waiting', 'gateway_notice'].includes(type);
   return type === 'notice';
 }
@@ -20,4 +21,14 @@ export function isBulk({ type, s, g }: UnnumberedEvent): boolean {
 /** What it takes even then: the end, what was spent, and what this side says. */
 export function isNeeded({ type, s }: UnnumberedEvent): boolean {
   return s === undefined ? type !== 'notice' && type !== 'request' : type === 'ended';
+}
+
+/** Throws `conflict` for a task whose log has no room for more work. */
+export function checkRoom(bytes: number, limitBytes = logLimitBytes): void {
+  if (bytes < limitBytes) return;
+  throw new SallyportError(
+    'conflict',
+    'The log of the task has reached its limit, so that the task cannot go on.',
+    'Continue from its last turn as a new task.',
+  );
 }

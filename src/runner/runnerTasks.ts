@@ -22,7 +22,7 @@ import type { TaskEvent } from '../protocol/taskEvent.ts';
 import type { QuestionAnswer } from '../protocol/question.ts';
 import type { TaskState } from '../protocol/taskState.ts';
 import type { Terminal, TerminalSize } from '../protocol/terminal.ts';
-import { checkpointAt, checkCommitMessage, checkLeftovers, checkMayGoOn } from './goingOn.ts';
+import { checkpointAt, checkCommitMessage, checkLeftovers, checkMayGoOn, workOf } from './goingOn.ts';
 import { checkAnswer, policyFor } from './egressAnswers.ts';
 import { checkMountPoints, type IsolationWish } from './isolation.ts';
 import { needsNetwork } from './sandboxNames.ts';
@@ -148,6 +148,7 @@ export class RunnerTasks implements ServedTasks {
       ...(budgetUsd === undefined ? {} : { budgetUsd }),
       ...(isolation === undefined ? {} : { isolation }),
       ...(request.conversation === true ? { conversation: true } : {}),
+      ...(policy.commitMessage === undefined ? {} : { commitMessage: policy.commitMessage }),
       createdAt: now,
     };
     const { switches } = request;
@@ -161,6 +162,8 @@ export class RunnerTasks implements ServedTasks {
   ): Promise<TaskState> {
     const { id, prompt, snapshot, repository, identity, limits } = request;
     checkPrompt(prompt);
+    const commitMessage = request.commitMessage ?? this.around.policy().commitMessage;
+    if (commitMessage !== undefined) checkCommitMessage(commitMessage);
     const branch = this.branchName(request.branch);
     const policy = this.around.policy();
     const budgetUsd = request.budgetUsd ?? policy.budgetUsd;
@@ -199,10 +202,33 @@ export class RunnerTasks implements ServedTasks {
       ...(isolation === undefined ? {} : { isolation }),
       ...(request.forge === true ? { forge: true } : {}),
       ...(request.conversation === true ? { conversation: true } : {}),
-      ...(request.resume === undefined ? {} : { resume: { task: request.resume } }),
+      ...(commitMessage === undefined ? {} : { commitMessage }),
+      ...(await this.resumed(request, quarantine, signal)),
       createdAt: Date.now(),
     };
     return await this.runner.submit(spec, () => quarantine.snapshotBundle(snapshot), signal);
+  }
+
+  /** Of which task a submission takes up the conversation, and where it begins. */
+  private async resumed(
+    { resume, turn, repository }: SnapshotRequest,
+    quarantine: Quarantine,
+    signal: AbortSignal,
+  ): Promise<Pick<TaskSpec, 'resume' | 'from'>> {
+    if (resume === undefined) return {};
+    if (turn === undefined) return { resume: { task: resume } };
+    const earlier = this.known(resume);
+    if (earlier.spec.repository.id !== repository.id) {
+      throw new SallyportError(
+        'invalid_input',
+        'The task to go on from is one of another repository.',
+        'Submit it for the same repository.',
+      );
+    }
+    return {
+      resume: { task: resume, turn },
+      from: workOf(await checkpointAt(earlier, turn, quarantine, signal)),
+    };
   }
 
   quarantine(repositoryId: string): Quarantine {
@@ -274,14 +300,13 @@ export class RunnerTasks implements ServedTasks {
     const from = await checkpointAt(earlier, turn, quarantine, signal);
     const { spec } = earlier;
     const now = Date.now();
-    const { uncommitted } = from;
     const next: TaskSpec = {
       ...spec,
       id: newTaskId(now),
       title: titleOf(prompt),
       prompt,
       branch: this.branchName(branch),
-      from: { commit: from.commit, ...(uncommitted === undefined ? {} : { uncommitted }) },
+      from: workOf(from),
       model: await this.around.model(spec.repository.path, spec.agent.model, signal),
       conversation: conversation ?? spec.conversation ?? false,
       resume: { task: id, turn },

@@ -10,6 +10,8 @@ export const labelNames = {
   role: 'dev.sallyport.role',
   spec: 'dev.sallyport.spec',
   tools: 'dev.sallyport.tools',
+  /** How often the task had gone on when the sandbox was made. */
+  stretch: 'dev.sallyport.stretch',
 } as const;
 
 /** Whoever works in a sandbox: the agent, and the user's shell beside it. */
@@ -55,8 +57,16 @@ export function labels(spec: TaskSpec, home: string, role?: Role): Record<string
   };
 }
 
-/** @param place the tag of our image, or what was made of the user's */
-export function sandboxContainer(spec: TaskSpec, home: string, place: string | OwnPlace): ContainerSpec {
+/**
+ * @param place the tag of our image, or what was made of the user's
+ * @param stretch how often the task has gone on
+ */
+export function sandboxContainer(
+  spec: TaskSpec,
+  home: string,
+  place: string | OwnPlace,
+  stretch = 0,
+): ContainerSpec {
   const own = typeof place === 'string' ? undefined : place;
   return {
     name: containerName(spec, 'sandbox'),
@@ -64,7 +74,7 @@ export function sandboxContainer(spec: TaskSpec, home: string, place: string | O
     command: [`${paths.toolsBin}/tini`, '-g', '--', ...supervisorCommand],
     user: sandboxUser,
     env: own?.env ?? {},
-    labels: labels(spec, home, 'sandbox'),
+    labels: { ...labels(spec, home, 'sandbox'), [labelNames.stretch]: String(stretch) },
     network: 'none',
     limits: spec.limits,
     volumes: [

@@ -24,6 +24,10 @@ export interface SnapshotRequest extends Pick<
   instructions?: string;
   /** The agent goes on with what was said in that task, where that is kept. */
   resume?: TaskId;
+  /** With `resume`: from the end of that turn of it, with its commits and what was uncommitted. */
+  turn?: number;
+  /** What is left uncommitted at the end is committed with this message. */
+  commitMessage?: string;
   /** The sandbox may read the forge. */
   forge?: boolean;
 }

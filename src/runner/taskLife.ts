@@ -8,12 +8,15 @@ import { PausableTimer } from '../base/pausableTimer.ts';
 import { LineSplitter } from '../base/lines.ts';
 import type { ContainerState, Engine } from '../engine/engine.ts';
 import { engineWarnings } from '../engine/warnings.ts';
+import { commitLeftovers } from '../git/leftoversCommit.ts';
 import type { Quarantine } from '../git/quarantine.ts';
-import { SessionId } from '../protocol/grammar.ts';
+import { maxPromptLength, SessionId } from '../protocol/grammar.ts';
+import { standing } from '../protocol/ranges.ts';
 import type { ByteStream } from '../protocol/runner.ts';
-import { defaultIdleMs, hasOwnImage } from '../protocol/task.ts';
+import { defaultIdleMs, hasOwnImage, type TaskSpec } from '../protocol/task.ts';
+import type { Again } from '../protocol/control.ts';
 import type { FailureKind, RunnerBody, Stage, TaskEvent } from '../protocol/taskEvent.ts';
-import { hasEnded, initialState, reduce, type TaskState } from '../protocol/taskState.ts';
+import { hasEnded, initialState, reduce, turnsOf, type TaskState } from '../protocol/taskState.ts';
 import { WireDecoder, type WireItem } from '../protocol/wire.ts';
 import type { Admission } from './admission.ts';
 import { takeAsks, type Ask } from './asks.ts';
@@ -22,7 +25,7 @@ import { watchDisk } from './diskWatch.ts';
 import { eventOf, isAnswered } from './egressAnswers.ts';
 import { GatewayKeeper, type GatewaySurroundings } from './gatewayKeeper.ts';
 import { Importer } from './importer.ts';
-import { hasSession, keepSession, takenSession } from './keptSession.ts';
+import { hasSession, keepSession, keptSession, takenSession } from './keptSession.ts';
 import { isBulk, isNeeded, logLimitBytes, logReserveBytes } from './logLimit.ts';
 import { mountWarning } from './mounts.ts';
 import { makeOwnPlace } from './ownImage.ts';
@@ -37,6 +40,7 @@ import {
 } from './sandboxNames.ts';
 import { checkMayAnswer, checkMayTalk, toDeliver } from './talk.ts';
 import type { TaskLog, UnnumberedEvent } from './taskLog.ts';
+import type { ResolvedModel } from './taskService.ts';
 
 /** What a life needs of the runner around it. */
 export interface Surroundings extends GatewaySurroundings {
@@ -51,6 +55,8 @@ export interface Surroundings extends GatewaySurroundings {
   logBytes?: number | undefined;
   /** The queue before the sandboxes; without one every task has a place. */
   admission?: Admission | undefined;
+  /** Until when the sandbox of a task that is over is to be kept, in milliseconds since the epoch; undefined for not at all. */
+  keepsUntil(state: TaskState): number | undefined;
 }
 
 /** Name of the folder in which other processes leave what they ask of a task. */
@@ -63,6 +69,8 @@ const answerPatience = 15_000;
 /** How long the agent's conversation may take to be brought out, in milliseconds. */
 const sessionPatience = 20_000;
 const maxFailures = 5;
+/** How many imported commits the supervisor is told, so that it does not announce them again. */
+const maxKnown = 1000;
 /** How long past its time limit a task may last before its container is stopped from outside, in milliseconds. */
 const overtime = 60_000;
 /** How long a log may be silent before it counts as read to its end, in milliseconds. */
@@ -262,9 +270,11 @@ export class TaskLife {
       await this.readSandbox(engine, found.sandbox, 'past');
     }
     if (!this.workspaceStands() && !this.isStopping()) {
-      await this.removeContainers(engine);
-      if (this.current.lastSandboxEvent > 0) await this.say({ type: 'prepared_anew' });
-      await this.prepare(engine);
+      if (!(await this.goOn(engine, found.sandbox))) {
+        await this.removeContainers(engine);
+        if (this.current.lastSandboxEvent > 0) await this.say({ type: 'prepared_anew' });
+        await this.prepare(engine);
+      }
     }
     if (!hasEnded(this.current) && this.neverBegan()) await this.sayStoppedEarly();
     const { sandbox } = await this.containers(engine);
@@ -275,7 +285,7 @@ export class TaskLife {
 
   /** Stopped before the supervisor was told to begin: it has nothing to end. */
   private neverBegan(): boolean {
-    return this.isStopping() && this.lastTaken === 0;
+    return this.isStopping() && !this.current.begun;
   }
 
   private sayStoppedEarly(): Promise<void> {
@@ -317,17 +327,10 @@ export class TaskLife {
   private async prepare(engine: Engine): Promise<void> {
     const { spec } = this.current;
     const signal = AbortSignal.any([this.leaving.signal, this.stopping.signal]);
-    if (this.around.admission !== undefined) await this.takePlace(this.around.admission, signal);
-    const model = await this.around.model(spec);
-    const image = await this.around.image((line) => void this.progress('image', line), signal);
+    const { model, image, token } = await this.makeReady(signal);
     for (const { text, mend } of engineWarnings(engine.info)) {
       await this.say({ type: 'notice', level: 'warning', text: `${text} ${mend}` });
     }
-    await this.progress('sandbox', 'Starting the sandbox');
-    const token = randomBytes(24).toString('base64url');
-    // Kept for a gateway that has to be started again; it opens nothing but this task's own gateway.
-    await writeFile(join(this.folder, 'token'), token, { mode: 0o600 });
-    signal.throwIfAborted();
     await engine.createVolume(volumeName(spec), labels(spec, this.around.home));
     const broken = new AbortController();
     const both = AbortSignal.any([signal, broken.signal]);
@@ -341,15 +344,16 @@ export class TaskLife {
       await this.gateway.begin(engine, id, { token, model, signal: both, reading: this.attempt });
     })();
     const sandbox = (async () => {
-      const id = await engine.create(sandboxContainer(spec, this.around.home, place));
+      const told = (await this.stretch(false)) ?? spec;
+      const id = await engine.create(sandboxContainer(spec, this.around.home, place, this.current.reopened));
       // A reader that is there before the start is the fastest, and has to look for nothing.
       const done = this.readSandbox(engine, { id }, 'live');
       done.catch(() => undefined);
       this.reading = { id, done };
       await engine.start(id);
-      await this.restoreSession(engine, id, both);
+      await this.restoreSession(engine, id, told, both);
       // The supervisor waits for the gateway by itself, so the workspace is made meanwhile.
-      await this.startAgent(engine, id, token, both);
+      await this.startAgent(engine, id, told, token, both);
     })();
     // What fails first ends the other, and is the failure that is told.
     let failure: SallyportError | undefined;
@@ -362,23 +366,112 @@ export class TaskLife {
     if (failure !== undefined) throw failure;
   }
 
+  /** What every beginning needs, before there is anything on the engine. */
+  private async makeReady(
+    signal: AbortSignal,
+  ): Promise<{ model: ResolvedModel; image: string; token: string }> {
+    if (this.around.admission !== undefined) await this.takePlace(this.around.admission, signal);
+    const model = await this.around.model(this.current.spec);
+    const image = await this.around.image((line) => void this.progress('image', line), signal);
+    await this.progress('sandbox', 'Starting the sandbox');
+    const token = randomBytes(24).toString('base64url');
+    // Kept for a gateway that has to be started again; it opens nothing but this task's own gateway.
+    await writeFile(join(this.folder, 'token'), token, { mode: 0o600 });
+    signal.throwIfAborted();
+    return { model, image, token };
+  }
+
+  /**
+   * Goes on in the sandbox that was kept since the task was over. False when there is none, or it cannot be gone on with: then
+   * a new one is made, from what the quarantine and this folder hold.
+   */
+  private async goOn(engine: Engine, found: ContainerState | undefined): Promise<boolean> {
+    if (found === undefined || !isFormer(found, this.current)) return false;
+    const signal = AbortSignal.any([this.leaving.signal, this.stopping.signal]);
+    try {
+      const spec = await this.stretch(true);
+      if (spec === undefined) return false;
+      const { model, image, token } = await this.makeReady(signal);
+      const { gateway: old } = await this.containers(engine);
+      if (old !== undefined) {
+        await this.gateway.drain(engine, old);
+        await engine.remove(old.id);
+      }
+      const gateway = await engine.create(gatewayContainer(this.current.spec, this.around.home, image));
+      const starting = engine.start(found.id);
+      starting.catch(() => undefined);
+      await this.gateway.begin(engine, gateway, { token, model, signal, reading: this.attempt });
+      await starting;
+      const done = this.readSandbox(engine, found, 'live');
+      done.catch(() => undefined);
+      this.reading = { id: found.id, done };
+      const again = this.again();
+      const after = this.lastTaken;
+      await request(engine, found.id, { op: 'continue', spec, token, after, again }, { signal });
+      return true;
+    } catch (thrown) {
+      const error = asSallyportError(thrown);
+      if (this.hasLeft() || signal.aborted || error.code.startsWith('engine_')) throw thrown;
+      this.around.log.warn(`Going on with ${this.current.spec.id} in its sandbox: ${error.message}`);
+      const text =
+        'The sandbox that was kept could not be gone on with. A new one is made, from the commits and what was uncommitted.';
+      await this.say({ type: 'notice', level: 'warning', text });
+      await this.reading?.done.catch(() => undefined);
+      this.reading = undefined;
+      return false;
+    }
+  }
+
+  /** What the supervisor is told when the task goes on; undefined when the conversation does not fit the kept sandbox. */
+  private async stretch(inKept: boolean): Promise<TaskSpec | undefined> {
+    const { spec, prompt, conversation, sessionId, costUsd } = this.current;
+    if (prompt === undefined) return inKept ? undefined : spec;
+    const id = SessionId.safeParse(sessionId);
+    const has = id.success && (inKept || (await hasSession(this.folder)));
+    if (inKept && !has) return undefined;
+    const before = spec.resume?.session;
+    const session = has ? { id: id.data, costUsd: (before?.costUsd ?? 0) + costUsd } : before;
+    return {
+      ...spec,
+      // An agent that remembers nothing has to hear what it was all about.
+      prompt: session === undefined ? bothPrompts(spec.prompt, prompt.text) : prompt.text,
+      conversation: conversation !== undefined,
+      from: standing(this.current),
+      resume: { task: spec.id, ...(session === undefined ? {} : { session }) },
+    };
+  }
+
+  private again(): Again {
+    const { prompt, imported } = this.current;
+    return {
+      turn: turnsOf(this.current),
+      ...(prompt === undefined ? {} : { message: prompt.message }),
+      known: imported.slice(-maxKnown),
+    };
+  }
+
   private ownPlace(engine: Engine, ourImage: string, signal: AbortSignal): Promise<OwnPlace> {
     const report = (line: string): void => void this.progress('image', line);
     return makeOwnPlace(engine, this.current.spec, { home: this.around.home, ourImage, report, signal });
   }
 
-  /** Brings an earlier task's conversation in, for the agent to go on with. */
-  private async restoreSession(engine: Engine, id: string, signal: AbortSignal): Promise<void> {
-    const session = this.current.spec.resume?.session;
+  /** Brings an earlier conversation in, for the agent to go on with: the task's own, or that of another one. */
+  private async restoreSession(
+    engine: Engine,
+    id: string,
+    { resume }: TaskSpec,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const session = resume?.session;
     if (session === undefined) return;
-    const data = takenSession(this.folder);
+    const data = resume?.task === this.current.spec.id ? keptSession(this.folder) : takenSession(this.folder);
     await request(engine, id, { op: 'restore', id: session.id }, { data, signal });
   }
 
   /** Keeps what the agent has written down of its conversation. A task without is no worse for its user. */
   private async keepSession(engine: Engine): Promise<void> {
     const sessionId = SessionId.safeParse(this.current.sessionId);
-    if (!sessionId.success || (await hasSession(this.folder))) return;
+    if (!sessionId.success) return;
     const { sandbox } = await this.containers(engine);
     if (sandbox?.status !== 'running') return;
     const signal = AbortSignal.any([AbortSignal.timeout(sessionPatience), this.leaving.signal]);
@@ -394,11 +487,18 @@ export class TaskLife {
     }
   }
 
-  private async startAgent(engine: Engine, id: string, token: string, signal: AbortSignal): Promise<void> {
+  private async startAgent(
+    engine: Engine,
+    id: string,
+    spec: TaskSpec,
+    token: string,
+    signal: AbortSignal,
+  ): Promise<void> {
     signal.throwIfAborted();
-    const { spec } = this.current;
+    const again = this.current.reopened > 0 ? { again: this.again() } : {};
+    const data = spec.from === undefined ? this.snapshot() : this.quarantine.snapshotBundle(spec.from);
     try {
-      await request(engine, id, { op: 'start', spec, token }, { data: this.snapshot(), signal });
+      await request(engine, id, { op: 'start', spec, token, ...again }, { data, signal });
     } catch (thrown) {
       // The supervisor's own word on a start that failed is in its log, and better.
       if (!signal.aborted) await pause(300, this.leaving.signal);
@@ -605,9 +705,16 @@ export class TaskLife {
   private async revive(engine: Engine, sandbox: ContainerState): Promise<void> {
     await engine.start(sandbox.id);
     const { spec, lastSandboxEvent } = this.current;
+    const turn = turnUnderWay(this.current);
+    const session = SessionId.safeParse(this.current.sessionId);
     // What was left out of a log that is too long has had its numbers too.
     const after = Math.max(lastSandboxEvent, this.lastTaken);
-    await request(engine, sandbox.id, { op: 'resume', after, spec }, { signal: this.leaving.signal });
+    await request(
+      engine,
+      sandbox.id,
+      { op: 'resume', after, spec, turn, ...(session.success ? { session: session.data } : {}) },
+      { signal: this.leaving.signal },
+    );
   }
 
   /**
@@ -635,7 +742,7 @@ export class TaskLife {
         const events = batch;
         batch = [];
         await this.append(events);
-        if (events.some((event) => event.type === 'commit' || event.type === 'leftovers'))
+        if (events.some(({ type }) => ['commit', 'leftovers', 'checkpoint'].includes(type)))
           this.pull(engine, sandbox.id);
         if (events.some((event) => event.type === 'ended')) return;
         idle?.refresh();
@@ -688,8 +795,44 @@ export class TaskLife {
         return;
       }
     }
+    await this.commitLeftovers();
+    const until = this.around.keepsUntil(this.current);
+    if (until !== undefined && (await this.keepSandbox(engine, until))) return;
     await this.removeContainers(engine);
     await this.say({ type: 'sandbox_removed' });
+  }
+
+  /** What was left uncommitted becomes a commit by itself, where the user wants that. */
+  private async commitLeftovers(): Promise<void> {
+    const { spec, leftovers, imported } = this.current;
+    const { id: task, branch, identity, commitMessage: message } = spec;
+    if (message === undefined || leftovers === undefined || !imported.includes(leftovers.commit)) return;
+    try {
+      const made = { task, leftovers: leftovers.commit, branch, identity, message };
+      const commit = await commitLeftovers(this.quarantine, made, this.leaving.signal);
+      await this.say({ type: 'leftovers_committed', commit });
+    } catch (thrown) {
+      if (this.hasLeft()) return;
+      const text = `What was left uncommitted was not committed: ${asSallyportError(thrown).message}`;
+      await this.say({ type: 'notice', level: 'warning', text });
+    }
+  }
+
+  /** Keeps the sandbox, stopped, without its gateway. False when there is none. */
+  private async keepSandbox(engine: Engine, until: number): Promise<boolean> {
+    const { sandbox, gateway } = await this.containers(engine);
+    if (sandbox === undefined || sandbox.status === 'created') return false;
+    if (gateway !== undefined) {
+      await this.gateway.drain(engine, gateway);
+      await engine.remove(gateway.id);
+    }
+    await engine.stop(sandbox.id, 2);
+    await rm(join(this.folder, 'token'), { force: true });
+    if (this.current.kept !== undefined) return true;
+    // What it said after its end counts as said, so that it goes on behind it.
+    await this.readSandbox(engine, sandbox, 'live');
+    if (!this.hasLeft()) await this.say({ type: 'sandbox_kept', until, after: this.lastTaken });
+    return true;
   }
 
   private async removeContainers(engine: Engine): Promise<void> {
@@ -838,6 +981,7 @@ export class TaskLife {
   async discard(): Promise<void> {
     this.leaving.abort();
     this.gateway.dispose();
+    this.unseen?.dispose();
     if (this.current.sandboxRemoved) return;
     const engine = await this.around.engine();
     await this.removeContainers(engine);
@@ -919,6 +1063,21 @@ export function foldAll(events: readonly TaskEvent[], state?: TaskState): TaskSt
     if (state !== undefined) state = reduce(state, event);
   }
   return state;
+}
+
+/** True for a sandbox of before the task went on. */
+function isFormer({ labels: said, status }: ContainerState, { reopened }: TaskState): boolean {
+  return status !== 'created' && Number(said[labelNames.stretch] ?? 0) < reopened;
+}
+
+/** Of which the end is told when the sandbox is dead. */
+function turnUnderWay(state: TaskState): number {
+  const { conversation, checkpoints } = state;
+  return conversation === undefined ? (checkpoints.at(-1)?.turn ?? 0) + 1 : conversation.turn;
+}
+
+function bothPrompts(first: string, second: string): string {
+  return `${first}\n\n${second}`.slice(0, maxPromptLength);
 }
 
 function failureKind(error: SallyportError): FailureKind {

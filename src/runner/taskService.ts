@@ -62,7 +62,7 @@ export interface SubmitRequest {
 
 export interface FollowUp {
   /** Whether the agent then waits for the next message; as before when it is not said. */
-  conversation?: boolean;
+  conversation?: boolean | undefined;
   /** Who says it, where several people use the runner. */
   by?: string | undefined;
   signal?: AbortSignal;

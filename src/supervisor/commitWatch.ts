@@ -47,8 +47,16 @@ export class CommitWatch implements Disposable {
   /** When the last look ended. */
   private lookedAt = 0;
 
-  /** @param start the commit whose history is known */
-  constructor(folder: string, start: string, onCommits: (commits: Commit[]) => void) {
+  /**
+   * @param start the commit whose history is known
+   * @param known further ones, the newest last
+   */
+  constructor(
+    folder: string,
+    start: string,
+    onCommits: (commits: Commit[]) => void,
+    known: readonly string[] = [],
+  ) {
     this.folder = folder;
     this.gitDir = join(folder, '.git');
     this.start = start;
@@ -57,8 +65,8 @@ export class CommitWatch implements Disposable {
     this.refs = new RefWatch(this.gitDir, () =>
       this.schedule(Math.max(debounceMs, this.lookedAt + pauseMs - Date.now())),
     );
-    this.seen = new Set([start]);
-    this.frontier = [];
+    this.seen = new Set([start, ...known]);
+    this.frontier = known.slice(-maxFrontier);
   }
 
   /** Begins to watch. Commits that are there already are announced too. */

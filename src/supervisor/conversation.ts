@@ -15,11 +15,15 @@ export interface ConversationOptions {
   answer: (question: OpenQuestion, answer: QuestionAnswer) => string;
   interrupt: (id: string) => string;
   /** Looks for what the turn has brought. Never rejects. */
-  collect: () => Promise<void>;
+  collect: (turn: number) => Promise<void>;
   /** Says whether the agent works now, or waits for the user. */
   onWorking: (working: boolean) => void;
   /** How long it waits for the next message in all, whatever the agent does meanwhile by itself, in milliseconds. */
   idleMs: number;
+  /** Turns of before. */
+  turn?: number;
+  /** Id of the message that is the prompt, where it has one. */
+  prompt?: string | undefined;
 }
 
 /** How long an agent whose input has ended may take to end, in milliseconds. */
@@ -45,7 +49,7 @@ const work: ReadonlySet<SandboxBody['type']> = new Set([
 export class Conversation implements Disposable, Listener {
   private readonly options: ConversationOptions;
   private run: AgentRun | undefined;
-  private number = 0;
+  private number: number;
   private state: 'before' | 'working' | 'collecting' | 'waiting' | 'over' = 'before';
   private next: { id: string; text: string } | undefined;
   private readonly known = new Set<string>();
@@ -59,6 +63,12 @@ export class Conversation implements Disposable, Listener {
 
   constructor(options: ConversationOptions) {
     this.options = options;
+    this.number = options.turn ?? 0;
+  }
+
+  /** Number of the newest turn. */
+  get turn(): number {
+    return this.number;
   }
 
   get isWaiting(): boolean {
@@ -78,7 +88,7 @@ export class Conversation implements Disposable, Listener {
   /** The agent gets its prompt, which is the first message. */
   begin(run: AgentRun): void {
     this.run = run;
-    this.beginTurn();
+    this.beginTurn(this.options.prompt);
   }
 
   /** Hands a message to the agent now, or keeps it until the agent's turn ends. One that came before is left aside. */
@@ -172,7 +182,7 @@ export class Conversation implements Disposable, Listener {
     const { interrupting } = this;
     this.interrupting = false;
     this.lastInterrupted = interrupting && !succeeded;
-    void this.options.collect().then(() => {
+    void this.options.collect(this.number).then(() => {
       if (this.state !== 'collecting') return;
       this.options.emit({
         type: 'turn',

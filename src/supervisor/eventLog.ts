@@ -11,6 +11,8 @@ const maxDepth = 200;
 /** Numbers the sandbox's events and prints them. */
 export class EventLog {
   private number = 0;
+  /** How the agent names its conversation, as it said last. */
+  session: string | undefined;
   private readonly writer: FdWriter;
 
   constructor(fd: number) {
@@ -23,6 +25,7 @@ export class EventLog {
   }
 
   emit(body: SandboxBody): void {
+    if (body.type === 'session') this.session = body.sessionId;
     const event = { s: ++this.number, t: Date.now(), ...flat(body) };
     for (const line of encodeEvent(event)) this.writer.write(`${line}\n`);
   }

@@ -4,8 +4,9 @@ import { ControlFailure, type ControlCall } from '../base/controlSocket.ts';
 import type { Disposable } from '../base/disposable.ts';
 import { asSallyportError, type SallyportError } from '../base/errors.ts';
 import { PausableTimer } from '../base/pausableTimer.ts';
-import { paths, SupervisorRequest } from '../protocol/control.ts';
-import { type AgentSpec, defaultIdleMs, hasOwnImage, type TaskSpec } from '../protocol/task.ts';
+import { type Again, paths, SupervisorRequest } from '../protocol/control.ts';
+import { SessionId } from '../protocol/grammar.ts';
+import { type AgentSpec, defaultIdleMs, hasOwnImage, startOf, type TaskSpec } from '../protocol/task.ts';
 import type { Commit, SandboxBody } from '../protocol/taskEvent.ts';
 import { runAgent, type AgentRun } from './agentProcess.ts';
 import { makeBundle } from './bundle.ts';
@@ -19,9 +20,9 @@ import { failed, outcome } from './outcome.ts';
 import { imageEnvironment, problemWithOwnImage } from './ownImage.ts';
 import { proxyEnvironment, writeProxyFiles } from './proxyEnvironment.ts';
 import { startRelay, type Relay } from './relay.ts';
-import { readSession, writeSession } from './sessionFile.ts';
+import { checkSession, readSession, settledSession, writeSession } from './sessionFile.ts';
 import { shellFor } from './shell.ts';
-import { prepareWorkspace } from './workspace.ts';
+import { headOf, lookAtWorkspace, prepareWorkspace } from './workspace.ts';
 
 export interface SupervisorOptions {
   log: EventLog;
@@ -64,6 +65,12 @@ export class Supervisor implements Disposable {
   private relays: Relays | undefined;
   private timer: PausableTimer | undefined;
   private clockRuns = true;
+  /** Of a task that goes on. */
+  private again: Again | undefined;
+  /** The turn that was under way when the sandbox died. */
+  private turn = 0;
+  /** The turn whose end was told last. */
+  private checked = 0;
   private conversation: Conversation | undefined;
   /** What the agent's environment has from the image, and for the network. */
   private surroundings: Readonly<Record<string, string>> = {};
@@ -90,9 +97,11 @@ export class Supervisor implements Disposable {
     const request = parsed.data;
     switch (request.op) {
       case 'start':
-        return await this.start(request.spec, request.token, call.data);
+        return await this.start(request.spec, request.token, call.data, request.again);
+      case 'continue':
+        return await this.goOn(request);
       case 'resume':
-        return this.resume(request.spec, request.after);
+        return this.resume(request);
       case 'bundle': {
         const { data, missing } = await makeBundle(this.options.workspace, request.want, request.have);
         if (data !== undefined) await call.send(data);
@@ -145,18 +154,20 @@ export class Supervisor implements Disposable {
     return this.options.adapters['claude-code'].sessionFile(id, this.options);
   }
 
-  private take(spec: TaskSpec): void {
+  private take(spec: TaskSpec, again?: Again): void {
     if (this.spec !== undefined) throw new ControlFailure('busy', 'This sandbox has its task already.');
     this.spec = spec;
+    this.again = again;
+    if (spec.conversation === true) this.conversation = this.converse(spec, again);
   }
 
   private async start(
     spec: TaskSpec,
     token: string,
     bundle: AsyncIterable<Uint8Array>,
+    again?: Again,
   ): Promise<{ ok: true }> {
-    this.take(spec);
-    if (spec.conversation === true) this.conversation = this.converse(spec);
+    this.take(spec, again);
     this.log.emit({ type: 'started', spec, supervisor: this.options.version });
     const begun = Date.now();
     const { signal } = this.preparing;
@@ -172,7 +183,7 @@ export class Supervisor implements Disposable {
     relays.catch(() => undefined);
     try {
       const files = await prepareWorkspace(this.options.workspace, spec, bundle, signal);
-      const { commit } = spec.snapshot;
+      const commit = startOf(spec);
       this.log.emit({ type: 'workspace', branch: spec.branch, commit, files, ms: Date.now() - begun });
     } catch (thrown) {
       const error = asSallyportError(thrown);
@@ -183,11 +194,41 @@ export class Supervisor implements Disposable {
       );
       throw new ControlFailure(error.code, error.message);
     }
+    this.workAndEnd(spec, token, egress, relays);
+    return { ok: true };
+  }
+
+  /** In a sandbox that was kept: workspace and home folder are as they were left. */
+  private async goOn({
+    spec,
+    token,
+    after,
+    again,
+  }: Extract<SupervisorRequest, { op: 'continue' }>): Promise<{ ok: true }> {
+    if (this.spec !== undefined) throw new ControlFailure('busy', 'This sandbox has its task already.');
+    const session = spec.resume?.session;
+    if (session !== undefined) await checkSession(this.sessionFile(session.id));
+    const { commit, files } = await lookAtWorkspace(this.options.workspace, startOf(spec));
+    this.take(spec, again);
+    this.log.continueAfter(after);
+    this.log.emit({ type: 'started', spec, supervisor: this.options.version });
+    this.log.emit({ type: 'workspace', branch: spec.branch, commit, files, ms: 0 });
+    this.workAndEnd(spec, token, this.options.proveEgress(), this.startRelays(this.preparing.signal));
+    return { ok: true };
+  }
+
+  private workAndEnd(
+    spec: TaskSpec,
+    token: string,
+    egress: Promise<EgressCheck[]>,
+    relays: Promise<Relays>,
+  ): void {
+    egress.catch(() => undefined);
+    relays.catch(() => undefined);
     void this.work(spec, token, egress, relays).then(
       (ended) => this.end(ended),
       (thrown: unknown) => this.end(internalFailure(thrown)),
     );
-    return { ok: true };
   }
 
   private async work(
@@ -221,9 +262,7 @@ export class Supervisor implements Disposable {
       );
     }
     const adapter = this.options.adapters[spec.agent.kind];
-    this.watch = new CommitWatch(this.options.workspace, spec.snapshot.commit, (commits) =>
-      this.announce(commits),
-    );
+    this.watch = this.watchCommits(spec);
     const killsBefore = (await oomKills()) ?? 0;
     await this.watch.begin();
     if (this.interrupted !== undefined) return this.stopped();
@@ -266,19 +305,27 @@ export class Supervisor implements Disposable {
     return ended;
   }
 
-  private converse(spec: TaskSpec): Conversation {
+  /** Turns of before the task went on. */
+  private turnsBefore(): number {
+    return this.again?.turn ?? 0;
+  }
+
+  private converse(spec: TaskSpec, again: Again | undefined): Conversation {
     const adapter = this.options.adapters[spec.agent.kind];
     return new Conversation({
       emit: (body) => this.log.emit(body),
       message: (text) => adapter.message(text),
       answer: (question, answer) => adapter.answer(question, answer),
       interrupt: (id) => adapter.interrupt(id),
-      collect: async () => {
+      collect: async (turn) => {
         // What is not seen now is announced a little later.
         await this.watch?.scan().catch(() => undefined);
+        await this.checkpoint(turn, true);
       },
       onWorking: () => this.setClock(),
       idleMs: spec.limits.idleMs ?? defaultIdleMs,
+      turn: again?.turn ?? 0,
+      prompt: again?.message,
     });
   }
 
@@ -312,17 +359,19 @@ export class Supervisor implements Disposable {
   }
 
   /** After the container was restarted: the files are there, the agent is not. */
-  private resume(spec: TaskSpec, after: number): { ok: true } {
-    this.take(spec);
+  private resume({ spec, after, turn, session }: Extract<SupervisorRequest, { op: 'resume' }>): {
+    ok: true;
+  } {
+    this.take({ ...spec, conversation: false });
+    this.turn = turn;
+    this.log.session = session;
     this.log.continueAfter(after);
     const gone = failed(
       'engine_gone',
       'The container engine stopped while the agent worked, and the agent with it. What it had committed or left is kept.',
       'Start the task again, or go on from its commits.',
     );
-    this.watch = new CommitWatch(this.options.workspace, spec.snapshot.commit, (commits) =>
-      this.announce(commits),
-    );
+    this.watch = this.watchCommits(spec);
     void this.collect(spec).then(
       () => this.end(gone),
       () => this.end(gone),
@@ -339,11 +388,43 @@ export class Supervisor implements Disposable {
     } finally {
       this.watch?.dispose();
     }
+    await this.checkpoint(Math.max(this.turn, this.conversation?.turn ?? this.turnsBefore() + 1), false);
     try {
-      const leftovers = await keepLeftovers(this.options.workspace, spec.snapshot.commit);
+      const leftovers = await keepLeftovers(this.options.workspace, startOf(spec));
       if (leftovers !== undefined) this.log.emit({ type: 'leftovers', ...leftovers });
     } catch (thrown) {
       this.notice('error', `Uncommitted changes could not be kept: ${asSallyportError(thrown).message}`);
+    }
+  }
+
+  private watchCommits(spec: TaskSpec): CommitWatch {
+    const { workspace } = this.options;
+    const known = this.again?.known ?? [];
+    return new CommitWatch(workspace, startOf(spec), (commits) => this.announce(commits), known);
+  }
+
+  /**
+   * Says where a turn has come to, so that one can go back there. Never rejects.
+   * @param isRunning the agent may not have written down yet what it said
+   */
+  private async checkpoint(turn: number, isRunning: boolean): Promise<void> {
+    const { spec, options, log } = this;
+    if (spec === undefined || turn < 1 || turn === this.checked) return;
+    try {
+      const id = SessionId.safeParse(log.session);
+      const session = id.success ? await settledSession(this.sessionFile(id.data), isRunning) : undefined;
+      const head = await headOf(options.workspace, startOf(spec));
+      const left = await keepLeftovers(options.workspace, startOf(spec));
+      log.emit({
+        type: 'checkpoint',
+        turn,
+        ...head,
+        ...(left?.parent === head.commit ? { uncommitted: left.commit } : {}),
+        ...(id.success && session !== undefined ? { session: { id: id.data, bytes: session } } : {}),
+      });
+      this.checked = turn;
+    } catch (thrown) {
+      this.notice('warning', `The end of turn ${turn} is no checkpoint: ${asSallyportError(thrown).message}`);
     }
   }
 

@@ -4,7 +4,7 @@ import { concat } from '../base/lines.ts';
 import { SallyportError } from '../base/errors.ts';
 import { git } from '../git/process.ts';
 import { paths } from '../protocol/control.ts';
-import type { TaskSpec } from '../protocol/task.ts';
+import { startOf, type TaskSpec } from '../protocol/task.ts';
 
 /** Longest header of a bundle, in bytes: a line for each prerequisite and ref. */
 const maxHeader = 1 << 20;
@@ -19,7 +19,7 @@ export async function prepareWorkspace(
   bundle: AsyncIterable<Uint8Array>,
   signal?: AbortSignal,
 ): Promise<number> {
-  const { commit } = spec.snapshot;
+  const commit = startOf(spec);
   const options = { cwd: folder, signal };
   const format = commit.length === 64 ? 'sha256' : 'sha1';
   await git(
@@ -39,8 +39,34 @@ export async function prepareWorkspace(
   const ref = `refs/heads/${spec.branch}`;
   await git(['update-ref', '-m', 'sallyport: start', ref, commit], options);
   await git(['symbolic-ref', 'HEAD', ref], options);
-  await git(['read-tree', '-m', '-u', commit], options);
+  const uncommitted = spec.from?.uncommitted;
+  await git(['read-tree', '-m', '-u', uncommitted ?? commit], options);
+  // The files stay, and what differs from the commit is uncommitted.
+  if (uncommitted !== undefined) await git(['read-tree', '-m', commit], options);
   return await countFiles(join(folder, '.git', 'index'));
+}
+
+/** HEAD and the branch that it is on. `start` stands in for a HEAD that is none. */
+export async function headOf(folder: string, start: string): Promise<{ commit: string; branch?: string }> {
+  const options = { cwd: folder, okCodes: [0, 1, 128] };
+  const [head, name] = await Promise.all([
+    git(['rev-parse', '--quiet', '--verify', 'HEAD^{commit}'], options),
+    git(['symbolic-ref', '--quiet', '--short', 'HEAD'], options),
+  ]);
+  const branch = name.stdout.toString('utf8').trim();
+  return {
+    commit: head.code === 0 ? head.stdout.toString('latin1').trim() : start,
+    ...(name.code === 0 && branch !== '' ? { branch } : {}),
+  };
+}
+
+/** What there is in a workspace that was made before. */
+export async function lookAtWorkspace(
+  folder: string,
+  start: string,
+): Promise<{ commit: string; files: number }> {
+  const { commit } = await headOf(folder, start);
+  return { commit, files: await countFiles(join(folder, '.git', 'index')).catch(() => 0) };
 }
 
 /** What is mounted in the workspace is no work of the agent's: it never counts as uncommitted. */

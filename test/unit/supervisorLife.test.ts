@@ -219,14 +219,15 @@ describe('supervisorLife', () => {
       events.map(({ s, type }) => [s - before, type]),
       [
         [1, 'commit'],
-        [2, 'leftovers'],
-        [3, 'ended'],
+        [2, 'checkpoint'],
+        [3, 'leftovers'],
+        [4, 'ended'],
       ],
     );
     assert.equal(ofType(events, 'ended')[0]?.kind, 'engine_gone');
     // A second restart keeps the very same commit.
     sandbox.restart();
-    await sandbox.ask({ op: 'resume', after: before + 3, spec: sandbox.spec('') });
+    await sandbox.ask({ op: 'resume', after: before + 4, spec: sandbox.spec('') });
     await sandbox.supervisor.over;
     assert.equal(
       ofType(sandbox.events(before + 3), 'leftovers')[0]?.commit,

@@ -131,7 +131,10 @@ export function lastEventOf(hub: StreamHub, user: Principal['user'], id: string)
 function isOver(hub: StreamHub, user: Principal['user'], id: string, after: number): boolean {
   const { stage, state } = hub.context.tasks.get(user, id);
   if (stage === 'failed' || stage === 'cancelled') return state === undefined;
-  return state?.['sandboxRemoved'] === true && after >= Number(state['lastEvent']);
+  return (
+    (state?.['sandboxRemoved'] === true || state?.['kept'] !== undefined) &&
+    after >= Number(state['lastEvent'])
+  );
 }
 
 async function* written(

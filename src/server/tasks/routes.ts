@@ -14,6 +14,7 @@ import {
   UploadRequest,
   UploadState,
 } from '../../protocol/runnerApi.ts';
+import { maxCommitMessage } from '../../protocol/task.ts';
 import type { ServerContext } from '../context.ts';
 import type { Router } from '../http/router.ts';
 import type { Principal } from '../principal.ts';
@@ -51,7 +52,12 @@ const Choice = z.object({
 });
 
 const Answer = z.object({ id: QuestionId, answer: QuestionAnswer });
-const Message = z.object({ text: z.string().check(z.minLength(1), z.maxLength(maxPromptLength)) });
+const Message = z.object({
+  text: z.string().check(z.minLength(1), z.maxLength(maxPromptLength)),
+  /** Of a task that is over: whether its agent then waits for the next message; as before when it is not said. */
+  conversation: z.optional(z.boolean()),
+});
+const Leftovers = z.object({ message: z.string().check(z.minLength(1), z.maxLength(maxCommitMessage)) });
 const Budget = z.object({ usd: z.nullable(z.number().check(z.positive(), z.maximum(1_000_000))) });
 const Spend = z.object({ usd: z.number() });
 const Nothing = z.object({});
@@ -208,7 +214,7 @@ export function taskRoutes(router: Router, { tasks, audit, auth }: ServerContext
   router.add({
     method: 'POST',
     url: '/api/v1/tasks/:id/messages',
-    summary: 'Say something to the agent of a conversation; after the end of a task, go on in a new one.',
+    summary: 'Say something to the agent of a conversation; after the end of a task, have it go on.',
     tag,
     access: 'tasks:write',
     params: OneTask,
@@ -216,8 +222,26 @@ export function taskRoutes(router: Router, { tasks, audit, auth }: ServerContext
     answer: { status: 201, schema: TaskView },
     handle: async ({ params, body, principal, request }) => {
       const who = required(principal);
-      const view = await tasks.send(who.user, params.id, body.text);
-      record(who, request, 'task.message', view.id, view.id === params.id ? '' : params.id);
+      const { text, conversation } = body;
+      const view = await tasks.send(who.user, params.id, text, { conversation });
+      record(who, request, 'task.message', view.id, '');
+      return view;
+    },
+  });
+
+  router.add({
+    method: 'POST',
+    url: '/api/v1/tasks/:id/leftovers',
+    summary: 'Make a commit of what the agent left uncommitted, on the branch of the task.',
+    tag,
+    access: 'tasks:write',
+    params: OneTask,
+    body: Leftovers,
+    answer: { status: 201, schema: TaskView },
+    handle: async ({ params, body, principal, request }) => {
+      const who = required(principal);
+      const view = await tasks.commitLeftovers(who.user, params.id, body.message);
+      record(who, request, 'task.commit', view.id, '');
       return view;
     },
   });

@@ -64,7 +64,14 @@ export interface ServerTasks extends Disposable {
   ): Promise<TaskView>;
   remove(user: User, id: string, force: boolean): Promise<void>;
   /** A message to the agent of a conversation that waits, or a follow-up to a task that is over. */
-  send(user: User, id: string, text: string): Promise<TaskView>;
+  send(
+    user: User,
+    id: string,
+    text: string,
+    options?: { conversation?: boolean | undefined },
+  ): Promise<TaskView>;
+  /** Makes a commit of what the agent left uncommitted. Throws `conflict` where there is nothing. */
+  commitLeftovers(user: User, id: string, message: string): Promise<TaskView>;
   /** An answer to what the agent asks. Throws `conflict` when it does not ask this any more. */
   answerQuestion(user: User, id: string, question: string, answer: QuestionAnswer): Promise<void>;
   /** Has the agent of a conversation stop what it does, and wait for the next message. */

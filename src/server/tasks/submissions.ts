@@ -166,5 +166,7 @@ export function requestOf(
     ...(submission.conversation ? { conversation: true } : {}),
     ...(submission.permissions === undefined ? {} : { permissions: submission.permissions }),
     ...(submission.resume === undefined ? {} : { resume: submission.resume }),
+    ...(submission.turn === undefined ? {} : { turn: submission.turn }),
+    ...(submission.commitMessage === undefined ? {} : { commitMessage: submission.commitMessage }),
   };
 }

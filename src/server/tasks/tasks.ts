@@ -555,7 +555,12 @@ class Tasks implements ServerTasks {
     this.removed.fire(id);
   }
 
-  async send(user: User, id: string, text: string): Promise<TaskView> {
+  async send(
+    user: User,
+    id: string,
+    text: string,
+    options?: { conversation?: boolean | undefined },
+  ): Promise<TaskView> {
     this.checkOpen();
     const { row, state } = this.access.writable(user, id);
     if (state === undefined || row.stage !== 'task')
@@ -564,53 +569,22 @@ class Tasks implements ServerTasks {
         'The task has not begun, so that its agent takes no message.',
         'Wait until it runs, or submit a new task.',
       );
-    if (hasEnded(state)) return await this.followUp(user, row, state, text);
-    await this.service.send(id, text, { by: user.name });
+    if (hasEnded(state)) {
+      // It counts as one of theirs again, and takes its place in the queue.
+      this.checkRoom(row.owner);
+      await this.unpruned(id);
+      await this.service.followUp(id, text, { by: user.name, ...options });
+      this.watch.wake(id);
+    } else await this.service.send(id, text, { by: user.name });
     return this.get(user, id);
   }
 
-  /** A new task from where the one that is over has come to. */
-  private async followUp(
-    user: User,
-    row: Readonly<TaskRow>,
-    { spec, pendingImports }: TaskState,
-    text: string,
-  ): Promise<TaskView> {
-    if (pendingImports.length > 0)
-      throw new SallyportError(
-        'conflict',
-        'The last commits of the task are not here yet.',
-        'Send the message again in a moment.',
-      );
-    const commit = this.service.result(row.id)?.to ?? spec.snapshot.commit;
-    const { headBranch } = spec.snapshot;
-    const { source, title: _title, branch: _branch, ...rest } = row.submission;
-    const repository =
-      source.kind === 'snapshot'
-        ? source.repository
-        : { id: repositoryOf(row).id, name: spec.repository.name || 'repository' };
-    return await this.take(user, {
-      owner: { id: row.owner },
-      submission: {
-        ...rest,
-        prompt: text,
-        resume: row.id,
-        shared: row.shared,
-        priority: row.priority,
-        source: {
-          kind: 'snapshot',
-          repository,
-          snapshot: {
-            mode: 'head',
-            commit,
-            head: commit,
-            ...(headBranch === undefined ? {} : { headBranch }),
-          },
-        },
-      },
-      retryOf: row.id,
-      url: row.url,
-    });
+  async commitLeftovers(user: User, id: string, message: string): Promise<TaskView> {
+    this.checkOpen();
+    this.withLog(user, id);
+    await this.unpruned(id);
+    await this.service.commitLeftovers(id, message);
+    return this.get(user, id);
   }
 
   async answerQuestion(user: User, id: string, question: string, answer: QuestionAnswer): Promise<void> {
