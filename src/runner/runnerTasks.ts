@@ -396,6 +396,7 @@ export class RunnerTasks implements ServedTasks {
       state: () => this.known(id),
       quarantine: this.runner.quarantineOf(id),
       review: this.review(id),
+      folder: this.runner.folderOf(id),
       hosts,
       openForge: (place, token) => openForge(place, { ...token, owner: 'user' }),
     });

@@ -32,6 +32,8 @@ export interface PublisherParts {
   state: () => TaskState;
   quarantine: Quarantine;
   review: Pick<TaskReview, 'state' | 'diff' | 'accept' | 'record'>;
+  /** The task's own, in the data folder. */
+  folder: string;
   /** The user's setting of which hosts are forges; it is checked here. */
   hosts: () => unknown;
   openForge: (place: ForgePlace, token: ForgeToken) => Forge;
