@@ -21,8 +21,8 @@ describe('review of a task', () => {
     assert(found, `no ${path} in the diff`);
     return found;
   };
-  const diffOf = (scope = all): Promise<ReviewDiff> => bench.review.diff(scope);
-  const text = async (path: string, scope = all): Promise<string> =>
+  const diffOf = (scope: ReviewScope = all): Promise<ReviewDiff> => bench.review.diff(scope);
+  const text = async (path: string, scope: ReviewScope = all): Promise<string> =>
     Buffer.from(await bench.review.content(scope, file(await diffOf(scope), path).id)).toString();
 
   it('offers everything, turns, commits and what was left uncommitted', async () => {

@@ -58,15 +58,19 @@ export class RemarkPlaces {
     signal?: AbortSignal,
   ): Promise<string[]> {
     const found: string[] = [];
-    const changes = new Map<string, Promise<RawChange[]>>();
+    const readings = new Map<string, Promise<RawChange[]>>();
+    const changeOf = async ({ path }: Remark, base: string): Promise<RawChange | undefined> => {
+      const reading = readings.get(base) ?? rawChanges(this.quarantine, base, newest, signal);
+      readings.set(base, reading);
+      return (await reading).find((change) => (change.from ?? change.path) === path);
+    };
     for (const remark of remarks) {
       const { sentCommit, commit } = remark;
-      if (remark.state !== 'sent' || sentCommit === undefined) continue;
-      const base = remark.side === 'new' && !commits.has(commit) ? commit : sentCommit;
-      if (base === newest || sentCommit === newest) continue;
-      const reading = changes.get(base) ?? rawChanges(this.quarantine, base, newest, signal);
-      changes.set(base, reading);
-      const file = (await reading).find((change) => (change.from ?? change.path) === remark.path);
+      if (remark.state !== 'sent' || sentCommit === undefined || sentCommit === newest) continue;
+      let file = await changeOf(remark, sentCommit);
+      // What was left uncommitted is compared as it was left, once its file is in a commit.
+      const leftover = remark.side === 'new' && !commits.has(commit);
+      if (file !== undefined && leftover) file = await changeOf(remark, commit);
       if (file !== undefined && (await this.isChanged(remark, file))) found.push(remark.id);
     }
     return found;
