@@ -719,7 +719,7 @@ export class LocalRunner implements TaskRunner {
         'Wait until they are imported, or remove it by force to discard them.',
       );
     }
-    if (entry.life === undefined && !state.sandboxRemoved) await this.claimKept(entry);
+    if (entry.life === undefined) await this.claimForRemoval(entry);
     if (!entry.state.sandboxRemoved) await entry.life?.discard();
     entry.life?.dispose();
     entry.leaving.abort();
@@ -735,14 +735,23 @@ export class LocalRunner implements TaskRunner {
     return join(this.options.data.tasks, id);
   }
 
-  /** The sandbox of a task at rest is to go with it. Throws `task_busy` when another process has the task. */
-  private async claimKept(entry: Entry): Promise<void> {
+  /** Throws `task_busy` when another process has the task, or let it go on. */
+  private async claimForRemoval(entry: Entry): Promise<void> {
     const { id } = entry.state.spec;
-    const release = await this.claim(id);
-    if (release === undefined) throw elsewhere(id);
+    let release: (() => Promise<void>) | undefined;
+    // Whoever has just put it away lets go of it in a moment.
+    for (let tries = 0; release === undefined; tries++) {
+      if (tries > askPatience / restPollMs) throw elsewhere(id);
+      if (tries > 0) await pause(restPollMs, entry.leaving.signal);
+      release = await this.claim(id);
+    }
     entry.release = release;
     await entry.log.beginWriting((event) => this.fold(entry, [event]));
-    entry.life = this.lifeOf(entry, this.snapshotOf(entry));
+    if (!hasEnded(entry.state)) {
+      this.attend(entry, this.snapshotOf(entry), entry.state.startedAt);
+      throw elsewhere(id);
+    }
+    if (!entry.state.sandboxRemoved) entry.life = this.lifeOf(entry, this.snapshotOf(entry));
   }
 
   quarantineOf(id: TaskId): Quarantine {

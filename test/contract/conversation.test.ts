@@ -2,7 +2,16 @@ import assert from 'node:assert/strict';
 import type { TaskEvent } from '../../src/protocol/taskEvent.ts';
 import { defaultPolicy } from '../../src/runner/userPolicy.ts';
 import { engineKinds, engines } from '../support/engines.ts';
-import { assertWhole, bash, Bench, gitIn, only, type Turns } from '../support/tasks.ts';
+import {
+  assertNumbered,
+  assertWhole,
+  bash,
+  Bench,
+  gitIn,
+  only,
+  printed,
+  type Turns,
+} from '../support/tasks.ts';
 
 const commit = (word: string): string =>
   `echo ${word} > ${word}.txt && git add . && git commit -qm "Add ${word}"`;
@@ -25,7 +34,8 @@ for (const name of engineKinds) {
 
     before(async () => {
       bench = await Bench.open((await engines())[name]);
-      bench.policy = { ...defaultPolicy, egress: { mode: 'closed', rules: [] } };
+      const keep = { conversationMs: 0, taskMs: 0, count: 5 };
+      bench.policy = { ...defaultPolicy, egress: { mode: 'closed', rules: [] }, keep };
       repositoryPath = await bench.repository();
       const { spec } = await bench.submit([{ text: 'ready' }], { repositoryPath });
       assert.equal(only(await bench.events(spec.id), 'ended')[0]?.outcome, 'succeeded', bench.log.join('\n'));
@@ -38,6 +48,11 @@ for (const name of engineKinds) {
     };
     const turn = (id: string, number: number): Promise<TaskEvent[]> =>
       bench.events(id, (event) => event.type === 'turn' && event.number === number);
+
+    /** What the model answers from now on: it is asked with all that was said before. */
+    const goOn = (turns: Turns): void => {
+      bench.upstream = { kind: 'scripted', turns };
+    };
 
     async function inSandbox(id: string, ...argv: string[]): Promise<void> {
       const engine = await bench.engine();
@@ -154,99 +169,105 @@ for (const name of engineKinds) {
       assert.equal(only(events, 'ended')[0]?.outcome, 'succeeded');
     });
 
-    it('goes on in a new sandbox with what was said, from the commits that were made', async () => {
-      const turns = [bash(commit('one')), { text: 'The first is done.' }];
-      const { spec: first } = await bench.submit(turns, { repositoryPath });
-      await assert.rejects(bench.service.followUp(first.id, 'Too early.'), { code: 'task_busy' });
-      await bench.events(first.id);
-      assert.match(await bench.kept(first.id), /"The first is done\."/);
+    it('goes on after its end in a new sandbox, with what was said, its commits and its uncommitted edits', async () => {
+      const turns: Turns = [
+        bash(`${commit('one')}; echo edit >> README.md; echo new > left.txt`),
+        { text: 'The first is done.' },
+      ];
+      const { spec } = await bench.submit(turns, { repositoryPath });
+      const { id } = spec;
+      await assert.rejects(bench.service.followUp(id, 'Too early.'), { code: 'task_busy' });
+      const first = await bench.events(id);
+      assertWhole(first);
+      assert.deepEqual(
+        only(first, 'checkpoint').map(({ turn: number, commit: head, branch }) => [number, head, branch]),
+        [[1, bench.state(id).commits[0]?.sha, spec.branch]],
+      );
+      assert.match(await bench.kept(id), /"The first is done\."/);
+      assert.deepEqual(await bench.remains(), []);
       // The model is asked with all that was said before, so its third answer comes first here.
-      bench.upstream = {
-        kind: 'scripted',
-        turns: [...turns, bash(`cat one.txt; ${commit('two')}`), { text: 'The second is done.' }],
-      };
-      const { spec } = await bench.service.followUp(first.id, 'And the second.', { conversation: true });
-      await turn(spec.id, 1);
-      await bench.service.remove(first.id);
-      await bench.service.stop(spec.id);
-      const events = await bench.events(spec.id);
-      assertWhole(events);
-      assert.equal(only(events, 'ended')[0]?.outcome, 'succeeded');
+      goOn([...turns, bash(`git status --short; ${commit('two')}`), { text: 'The second is done.' }]);
+      await bench.service.followUp(id, 'And the second.', { conversation: true, by: 'Ada' });
+      assert.equal(bench.state(id).phase, 'preparing');
+      assert.equal(bench.state(id).leftovers?.files.length, 2);
+      await turn(id, 2);
+      assert.equal(bench.state(id).leftovers, undefined);
+      await bench.service.stop(id);
+      const events = await bench.events(id);
+      assertNumbered(events);
+      const [reopened] = only(events, 'reopened');
+      assert.deepEqual([reopened?.text, reopened?.by], ['And the second.', 'Ada']);
+      assert.deepEqual(
+        only(events, 'turn_began').map(({ number, message }) => [number, message]),
+        [[2, reopened?.message]],
+      );
+      assert.deepEqual(
+        only(events, 'ended').map(({ outcome }) => outcome),
+        ['succeeded', 'succeeded'],
+      );
       assert.deepEqual(
         only(events, 'text').map(({ text }) => text),
-        ['The second is done.'],
+        ['The first is done.', 'The second is done.'],
       );
-      assert.match(only(events, 'tool_result')[0]?.text ?? '', /^one/);
-      const state = bench.state(spec.id);
-      assert.equal(state.sessionId, spec.resume?.session?.id);
+      assert.match(only(events, 'tool_result')[1]?.text ?? '', /^ M README\.md\n\?\? left\.txt/);
+      assert.equal(new Set(only(events, 'session').map(({ sessionId }) => sessionId)).size, 1);
+      const state = bench.state(id);
       assert.deepEqual(
         state.commits.map(({ subject }) => subject),
-        ['Add two'],
+        ['Add one', 'Add two'],
       );
-      const branch = `claude/followed-${spec.id}`;
-      await bench.service.acceptAsBranch(spec.id, branch);
+      assert.deepEqual([state.reopened, state.checkpoints.map(({ turn: number }) => number)], [1, [1, 2]]);
+      const branch = `claude/followed-${id}`;
+      await bench.service.acceptAsBranch(id, branch);
       assert.equal(await gitIn(repositoryPath, 'log', '--format=%s', '-2', branch), 'Add two\nAdd one');
     });
 
-    it('asks its user, waits for the answer over a change of process, and goes on with it', async () => {
-      const questions = [
-        {
-          question: 'Which word?',
-          header: 'Word',
-          multiSelect: false,
-          options: [
-            { label: 'alpha', description: 'the first' },
-            { label: 'beta', description: 'the second' },
-          ],
-        },
+    it('goes on in the sandbox that was kept, with all that is there', async () => {
+      bench.policy = { ...bench.policy, keep: { conversationMs: 60_000, taskMs: 60_000, count: 2 } };
+      const turns: Turns = [
+        bash(
+          'echo aside > /tmp/aside.txt; mkdir node_modules; echo dep > node_modules/dep; echo e >> README.md',
+        ),
+        { text: 'First.' },
       ];
-      const id = await converse([
-        { tools: [{ name: 'AskUserQuestion', input: { questions } }] },
-        { text: 'Thank you.' },
+      const { spec } = await bench.submit(turns, { repositoryPath });
+      const { id } = spec;
+      const first = await bench.events(id);
+      assert.equal(first.at(-1)?.type, 'sandbox_kept');
+      assert.deepEqual(await bench.remains(), [`sallyport-${id}`, `sallyport-${id}`]);
+      goOn([
+        ...turns,
+        bash(`cat /tmp/aside.txt node_modules/dep; git status --short; ${commit('two')}`),
+        { text: 'Second.' },
       ]);
-      const events = await bench.events(id, ({ type }) => type === 'asked');
-      const [asked] = only(events, 'asked');
-      assert.equal(asked?.question.choices?.[0]?.options[1]?.label, 'beta');
-      assert.equal(bench.state(id).phase, 'waiting');
-      await assert.rejects(bench.service.answerQuestion(id, asked.question.id, { kind: 'allow' }), {
-        code: 'invalid_input',
-      });
+      await bench.service.followUp(id, 'Go on.');
+      const events = await bench.events(id);
+      assertWhole(events);
+      assert.match(printed(events)[1] ?? '', /^aside\ndep\n M README\.md\n\?\? node_modules/);
+      assert.equal(only(events, 'prepared_anew').length, 0);
+      assert.deepEqual(
+        only(events, 'text').map(({ text }) => text),
+        ['First.', 'Second.'],
+      );
+      // And once more, after a restart of the editor.
       await bench.reopen();
-      const answer = { kind: 'choose' as const, answers: [['beta']] };
-      await bench.service.answerQuestion(id, asked.question.id, answer);
-      const after = await turn(id, 1);
-      assert.match(only(after, 'tool_result')[0]?.text ?? '', /"Which word\?"="beta"/);
-      assert.deepEqual(
-        only(after, 'settled').map(({ by }) => by),
-        ['user'],
-      );
-      await assert.rejects(bench.service.answerQuestion(id, asked.question.id, answer), { code: 'conflict' });
-      await bench.service.stop(id);
-      assert.equal(only(await bench.events(id), 'ended')[0]?.outcome, 'succeeded');
-    });
-
-    it('is interrupted in the middle of a turn, and goes on with another instruction', async () => {
-      const id = await converse([
-        bash(`${commit('one')}; echo up; tail -f /dev/null`),
-        bash(commit('two')),
-        { text: 'The second is done.' },
+      goOn([
+        ...turns,
+        bash('true'),
+        { text: 'Second.' },
+        bash(`cat /tmp/aside.txt; ${commit('three')}`),
+        { text: 'Third.' },
       ]);
-      await bench.events(id, ({ type }) => type === 'commit');
-      await bench.service.send(id, 'Do the second instead.');
-      await bench.service.interrupt(id);
-      const events = await turn(id, 2);
-      assert.deepEqual(
-        only(events, 'turn').map(({ outcome }) => outcome),
-        ['interrupted', 'succeeded'],
-      );
-      assert.deepEqual(
-        bench.state(id).commits.map(({ subject }) => subject),
-        ['Add one', 'Add two'],
-      );
-      await bench.service.stop(id);
+      await bench.service.followUp(id, 'And on.');
       const all = await bench.events(id);
       assertWhole(all);
-      assert.equal(only(all, 'ended')[0]?.outcome, 'succeeded');
+      assert.match(printed(all).at(-1) ?? '', /^aside/);
+      assert.deepEqual(
+        bench.state(id).commits.map(({ subject }) => subject),
+        ['Add two', 'Add three'],
+      );
+      await bench.service.remove(id);
+      assert.deepEqual(await bench.remains(), []);
     });
 
     if (name !== 'docker') return;

@@ -218,12 +218,17 @@ export class Bench {
   }
 }
 
-/** Events are numbered from 1 without a gap, and so is what the sandbox said, and the gateway. */
-export function assertWhole(events: readonly TaskEvent[]): void {
+/** Events are numbered from 1 without a gap. */
+export function assertNumbered(events: readonly TaskEvent[]): void {
   assert.deepEqual(
     events.map((event) => event.n),
     events.map((_, index) => index + 1),
   );
+}
+
+/** Likewise, and so is what the sandbox said, and the gateway. */
+export function assertWhole(events: readonly TaskEvent[]): void {
+  assertNumbered(events);
   for (const said of [events.flatMap((event) => event.s ?? []), events.flatMap((event) => event.g ?? [])]) {
     assert.deepEqual(
       said,
