@@ -2,7 +2,8 @@ import { dirname } from 'node:path';
 import { SallyportError } from '../base/errors.ts';
 import { openForge } from '../forge/openForge.ts';
 import { acceptAsBranch } from '../git/accept/branch.ts';
-import { blob, changedFiles, patch, type DetailedChange } from '../git/diff.ts';
+import { changedFiles, patch, type DetailedChange } from '../git/diff.ts';
+import { BlobReader } from '../git/parts/blobReader.ts';
 import { Quarantine } from '../git/quarantine.ts';
 import { openRepository } from '../git/repository.ts';
 import { scanSnapshot } from '../git/secretScan.ts';
@@ -71,6 +72,8 @@ export class RunnerTasks implements ServedTasks {
   private readonly reviews: Reviews;
   /** Branch names of tasks whose submission is under way. */
   private readonly given = new Set<string>();
+  /** By quarantine. One without work has no process. */
+  private readonly readers = new Map<string, BlobReader>();
   readonly onDidChange;
   readonly onDidRemove;
   readonly onTrouble;
@@ -384,7 +387,10 @@ export class RunnerTasks implements ServedTasks {
   }
 
   async blob(id: TaskId, oid: string): Promise<Uint8Array> {
-    return await blob(this.runner.quarantineOf(id), oid, blobBytes);
+    const quarantine = this.runner.quarantineOf(id);
+    const reader = this.readers.get(quarantine.gitDir) ?? new BlobReader(quarantine);
+    this.readers.set(quarantine.gitDir, reader);
+    return await reader.read(oid, blobBytes);
   }
 
   review(id: TaskId): TaskReview {
