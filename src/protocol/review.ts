@@ -92,6 +92,8 @@ export interface ReviewDiff {
   to: string;
   /** Those of the gate first, then by path. */
   files: ReviewFile[];
+  /** How many more files differ: too many to be looked at, and to be chosen. */
+  further?: number;
 }
 
 export const Verdict = z.enum(['accepted', 'rejected']);

@@ -1,5 +1,7 @@
 import { dirname } from 'node:path';
 import { SallyportError } from '../base/errors.ts';
+import { Emitter } from '../base/event.ts';
+import { pause } from '../base/pause.ts';
 import { openForge } from '../forge/openForge.ts';
 import { acceptAsBranch } from '../git/accept/branch.ts';
 import { changedFiles, patch, type DetailedChange } from '../git/diff.ts';
@@ -9,6 +11,7 @@ import { openRepository } from '../git/repository.ts';
 import { scanSnapshot } from '../git/secretScan.ts';
 import { takeSnapshot } from '../git/snapshot.ts';
 import { defaultBranchName, isBranchName, maxPromptLength, type TaskId } from '../protocol/grammar.ts';
+import { commitEachInstructions, switchWords, wholeSwitches } from '../protocol/switches.ts';
 import { leftoversRange, resultRange } from '../protocol/ranges.ts';
 import {
   defaultLimits,
@@ -23,7 +26,14 @@ import type { TaskEvent } from '../protocol/taskEvent.ts';
 import type { QuestionAnswer } from '../protocol/question.ts';
 import type { TaskState } from '../protocol/taskState.ts';
 import type { Terminal, TerminalSize } from '../protocol/terminal.ts';
-import { checkpointAt, checkCommitMessage, checkLeftovers, checkMayGoOn, workOf } from './goingOn.ts';
+import {
+  checkpointAt,
+  checkCommitMessage,
+  checkLeftovers,
+  checkMayGoOn,
+  isOnItsWay,
+  workOf,
+} from './goingOn.ts';
 import { checkAnswer, policyFor } from './egressAnswers.ts';
 import { checkMountPoints, type IsolationWish } from './isolation.ts';
 import { needsNetwork } from './sandboxNames.ts';
@@ -54,6 +64,8 @@ export interface TaskSurroundings {
   workspaces: WorkspaceStore;
   /** The user's own settings; read anew for each task. */
   policy: () => UserPolicy;
+  /** Tasks keep their switches, and this machine does what they say; else the runner does. */
+  carriesOutSwitches?: boolean;
   /** Reads how the container is to be made; undefined when that is the runner's own affair. */
   isolation(wish: IsolationWish, workspaceFolder: string): Promise<Isolation | undefined>;
   /** Finds and checks the model's credential, or says that it is the runner's. Throws `no_credentials` and others. */
@@ -62,6 +74,8 @@ export interface TaskSurroundings {
 }
 
 const patchBytes = 8 << 20;
+/** How long what a turn has brought is waited for, in milliseconds. */
+const bringingMs = 10_000;
 const blobBytes = 64 << 20;
 
 /** Tasks of any runner: puts it together with repositories and quarantines of this machine. */
@@ -70,6 +84,8 @@ export class RunnerTasks implements ServedTasks {
   private readonly around: TaskSurroundings;
   private readonly workspaces: WorkspaceStore;
   private readonly reviews: Reviews;
+  private readonly trouble = new Emitter<SallyportError>();
+  private settling: Promise<void> | undefined;
   /** Branch names of tasks whose submission is under way. */
   private readonly given = new Set<string>();
   /** By quarantine. One without work has no process. */
@@ -84,15 +100,19 @@ export class RunnerTasks implements ServedTasks {
     this.workspaces = around.workspaces;
     this.onDidChange = runner.onDidChange;
     this.onDidRemove = runner.onDidRemove;
-    this.onTrouble = runner.onTrouble;
+    this.onTrouble = this.trouble.event;
+    runner.onTrouble((error) => this.trouble.fire(error));
     this.reviews = new Reviews(runner, (id) => ({
       send: (text) => this.send(id, text),
       followUp: (text) => this.followUp(id, text),
     }));
   }
 
-  open(): Promise<void> {
-    return this.runner.open();
+  async open(): Promise<void> {
+    await this.runner.open();
+    // What was being accepted when a process was killed.
+    const ids = this.tasks().map(({ spec }) => spec.id);
+    this.settling ??= this.reviews.settle(ids, (error) => this.trouble.fire(error));
   }
 
   tasks(): readonly TaskState[] {
@@ -131,6 +151,10 @@ export class RunnerTasks implements ServedTasks {
         signal,
       );
     const now = Date.now();
+    const switches =
+      this.around.carriesOutSwitches === true && request.switches !== undefined
+        ? wholeSwitches(request.switches)
+        : undefined;
     const spec: TaskSpec = {
       id: newTaskId(now),
       title: titleOf(request.prompt),
@@ -140,6 +164,7 @@ export class RunnerTasks implements ServedTasks {
         ...(request.model === undefined ? {} : { model: request.model }),
         ...(request.agentArgs === undefined ? {} : { args: request.agentArgs }),
         ...(request.permissions === undefined ? {} : { permissions: request.permissions }),
+        ...(switches?.commitEach === true ? { instructions: commitEachInstructions } : {}),
       },
       repository: repository.ref,
       snapshot,
@@ -150,12 +175,12 @@ export class RunnerTasks implements ServedTasks {
       egress,
       ...(budgetUsd === undefined ? {} : { budgetUsd }),
       ...(isolation === undefined ? {} : { isolation }),
+      ...(switches === undefined || switchWords(switches) === '' ? {} : { switches }),
       ...(request.conversation === true ? { conversation: true } : {}),
       ...(policy.commitMessage === undefined ? {} : { commitMessage: policy.commitMessage }),
       createdAt: now,
     };
-    const { switches } = request;
-    const wishes = switches === undefined ? {} : { switches };
+    const wishes = request.switches === undefined ? {} : { switches: request.switches };
     return await this.runner.submit(spec, () => quarantine.snapshotBundle(snapshot), signal, wishes);
   }
 
@@ -298,8 +323,9 @@ export class RunnerTasks implements ServedTasks {
     { conversation, branch, signal = new AbortController().signal }: Continuation = {},
   ): Promise<TaskState> {
     checkPrompt(prompt);
-    const earlier = this.known(id);
     const quarantine = this.runner.quarantineOf(id);
+    await this.brought(id, turn, signal);
+    const earlier = this.known(id);
     const from = await checkpointAt(earlier, turn, quarantine, signal);
     const { spec } = earlier;
     const now = Date.now();
@@ -316,6 +342,19 @@ export class RunnerTasks implements ServedTasks {
       createdAt: now,
     };
     return await this.runner.submit(next, () => quarantine.snapshotBundle(from), signal);
+  }
+
+  /** What a turn has just brought is on its way for a moment. */
+  private async brought(id: TaskId, turn: number, signal: AbortSignal): Promise<void> {
+    const done = new AbortController();
+    const look = (state: TaskState): void => {
+      if (state.spec.id === id && !isOnItsWay(state, turn)) done.abort();
+    };
+    const listening = this.runner.onDidChange(look);
+    look(this.known(id));
+    await pause(bringingMs, AbortSignal.any([done.signal, signal]));
+    listening.dispose();
+    signal.throwIfAborted();
   }
 
   async commitLeftovers(id: TaskId, message: string): Promise<TaskState> {
@@ -357,8 +396,13 @@ export class RunnerTasks implements ServedTasks {
     return this.runner.stop(id);
   }
 
-  remove(id: TaskId, options?: { force?: boolean }): Promise<void> {
-    return this.runner.remove(id, options);
+  async remove(id: TaskId, options?: { force?: boolean }): Promise<void> {
+    if (options?.force !== true) {
+      await this.reviews.whileQuiet(id, () => this.runner.remove(id, options));
+      return;
+    }
+    await this.reviews.settle([id], (error) => this.trouble.fire(error));
+    await this.runner.remove(id, options);
   }
 
   events(id: TaskId, after: number, signal: AbortSignal): AsyncIterable<TaskEvent[]> {
@@ -486,6 +530,7 @@ export class RunnerTasks implements ServedTasks {
 
   dispose(): void {
     this.reviews.dispose();
+    this.trouble.dispose();
     this.runner.dispose();
   }
 }

@@ -59,8 +59,9 @@ export class ReviewDiffs {
   }
 }
 
-export function diffOf(scope: ReviewScope, { from, to, files }: PartsDiff): ReviewDiff {
-  return { scope, from, to, files: inOrder(files.map(({ file }) => file)) };
+export function diffOf(scope: ReviewScope, { from, to, files, further }: PartsDiff): ReviewDiff {
+  const all = inOrder(files.map(({ file }) => file));
+  return { scope, from, to, files: all, ...(further > 0 ? { further } : {}) };
 }
 
 function editsOf({ edits }: Pick<ReviewState, 'edits'>): Edits {

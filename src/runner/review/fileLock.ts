@@ -16,7 +16,7 @@ export interface LockOptions {
 
 /**
  * Runs `work` while no other process, and no other caller of this one, does so for the same folder. A lock whose holder
- * was killed is void. The folder above must be there. Throws `task_busy` when the lock is not to be had in time.
+ * was killed is void. Throws `task_busy` when the lock is not to be had in time, `task_unknown` when the folder above is gone.
  *
  * The lock is the file with the highest number in the folder: free when it is empty, else it holds the claim of whoever has
  * it. To take it is to make the file with the next number, which only one can; and a lock is never given up by deleting
@@ -40,6 +40,7 @@ export async function withLock<T>(
 
 async function take(folder: string, until: number, signal: AbortSignal | undefined): Promise<string> {
   await mkdir(folder, { mode: 0o700 }).catch((thrown: unknown) => {
+    if (isErrno(thrown, 'ENOENT')) throw removed(thrown);
     if (!isErrno(thrown, 'EEXIST')) throw thrown;
   });
   const claim = newClaim();
@@ -86,6 +87,15 @@ async function tryTake(folder: string, aside: string): Promise<string | undefine
   }
   for (const old of all) if (old < next) await rm(join(folder, String(old)), { force: true });
   return path;
+}
+
+export function removed(cause: unknown): SallyportError {
+  return new SallyportError(
+    'task_unknown',
+    'The task of this review was removed.',
+    'Look at the list of tasks.',
+    { cause },
+  );
 }
 
 async function numbers(folder: string): Promise<number[]> {

@@ -25,6 +25,7 @@ import { unsent } from '../../protocol/reviewState.ts';
 import type { TaskEvent } from '../../protocol/taskEvent.ts';
 import { hasEnded, type TaskState } from '../../protocol/taskState.ts';
 import { agentMessage } from './agentMessage.ts';
+import { Accepts } from './accepts.ts';
 import { partsPerEvent, pieces, rejectedPerEvent } from './condense.ts';
 import { partsToDecide } from './decisions.ts';
 import { diffOf, ReviewDiffs } from './diffs.ts';
@@ -64,6 +65,9 @@ export class Review implements TaskReview {
   private readonly task: ReviewedTask;
   private readonly log: ReviewLog;
   private readonly diffs: ReviewDiffs;
+  private readonly accepts: Accepts;
+  /** What killed processes left of accepts is settled. */
+  private settling: Promise<void> | undefined;
   private readonly places: RemarkPlaces;
   private readonly reader: BlobReader;
   private readonly turns = new TurnIndex();
@@ -77,12 +81,15 @@ export class Review implements TaskReview {
     this.task = task;
     this.log = this.store.add(new ReviewLog(task.folder));
     this.diffs = new ReviewDiffs(task.quarantine);
+    this.accepts = new Accepts(task.folder, this.log);
     this.places = new RemarkPlaces(task.quarantine);
     this.reader = this.store.add(new BlobReader(task.quarantine));
     this.onDidChange = this.log.onDidChange;
   }
 
   async state(): Promise<ReviewState> {
+    // What cannot be settled is told by the next accept; what was decided can be read all the same.
+    await this.settle().catch(() => undefined);
     await this.resolveChanged();
     return await this.log.state();
   }
@@ -202,12 +209,15 @@ export class Review implements TaskReview {
     });
   }
 
-  accept(_request: AcceptRequest): Promise<AcceptOutcome> {
-    return Promise.reject(new Error('later'));
+  async accept(request: AcceptRequest): Promise<AcceptOutcome> {
+    const { spec } = this.task.state();
+    const read = (scope: ReviewScope, state: ReviewState): Promise<PartsDiff> =>
+      this.parts(scope, state, request.signal);
+    return await this.accepts.accept(request, { spec, quarantine: this.task.quarantine }, read);
   }
 
-  undo(_id: string): Promise<void> {
-    return Promise.reject(new Error('later'));
+  async undo(id: string): Promise<void> {
+    await this.accepts.undo(id);
   }
 
   async addRemark(remark: Omit<Remark, 'id'>): Promise<Remark> {
@@ -348,6 +358,21 @@ export class Review implements TaskReview {
   private async readTurns(state: TaskState, signal?: AbortSignal): ReturnType<TurnIndex['read']> {
     if (state.conversation === undefined) return [];
     return await this.turns.read(state, this.task.batches, signal);
+  }
+
+  /** Takes back what a killed process left half done in the user's repository, once. */
+  settle(): Promise<void> {
+    this.settling ??= this.accepts.settle().catch((thrown: unknown) => {
+      // The next who looks tries again.
+      this.settling = undefined;
+      throw thrown;
+    });
+    return this.settling;
+  }
+
+  /** Runs `work` while nothing of the task is being accepted. */
+  async whileQuiet<T>(work: () => Promise<T>): Promise<T> {
+    return await this.accepts.alone(undefined, work);
   }
 
   /** The task has moved on. */

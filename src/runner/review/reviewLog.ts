@@ -16,7 +16,7 @@ import {
 } from '../../protocol/review.ts';
 import { foldReviews } from '../../protocol/reviewState.ts';
 import { condense } from './condense.ts';
-import { withLock } from './fileLock.ts';
+import { removed, withLock } from './fileLock.ts';
 
 /** Longest line and largest file that are read, in bytes: what is written here is far smaller. */
 const maxLineBytes = 32 << 20;
@@ -297,15 +297,6 @@ async function syncFolder(folder: string): Promise<void> {
   } catch {
     // What is in the file is what counts.
   }
-}
-
-function removed(cause: unknown): SallyportError {
-  return new SallyportError(
-    'task_unknown',
-    'The task of this review was removed.',
-    'Look at the list of tasks.',
-    { cause },
-  );
 }
 
 function full(path: string, cause: unknown): SallyportError {

@@ -1,8 +1,10 @@
+import { existsSync } from 'node:fs';
 import type { Disposable } from '../../base/disposable.ts';
-import { SallyportError } from '../../base/errors.ts';
+import { asSallyportError, SallyportError } from '../../base/errors.ts';
 import type { TaskId } from '../../protocol/grammar.ts';
 import type { TaskState } from '../../protocol/taskState.ts';
 import type { TaskRunner } from '../taskRunner.ts';
+import { journalOf } from './accepts.ts';
 import { Review, type ReviewedTask } from './review.ts';
 import type { TaskReview } from './taskReview.ts';
 
@@ -36,8 +38,32 @@ export class Reviews implements Disposable {
     ];
   }
 
+  /**
+   * Takes back what killed processes left half done in users' repositories. Failures are told, each to `trouble`.
+   * @param ids tasks to look at
+   */
+  async settle(ids: readonly TaskId[], trouble: (error: SallyportError) => void): Promise<void> {
+    for (const id of ids) {
+      try {
+        if (existsSync(journalOf(this.runner.folderOf(id)))) await this.find(id).settle();
+      } catch (thrown) {
+        trouble(asSallyportError(thrown));
+      }
+    }
+  }
+
+  /** Runs `work`, such as removing the task, while nothing of it is being accepted, and nothing is half accepted. */
+  async whileQuiet<T>(id: TaskId, work: () => Promise<T>): Promise<T> {
+    if (!existsSync(journalOf(this.runner.folderOf(id)))) return await work();
+    return await this.find(id).whileQuiet(work);
+  }
+
   /** Throws `task_unknown`. */
   of(id: TaskId): TaskReview {
+    return this.find(id);
+  }
+
+  private find(id: TaskId): Review {
     const state = (): TaskState => {
       const found = this.runner.state(id);
       if (found !== undefined) return found;
