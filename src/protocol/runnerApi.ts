@@ -2,6 +2,7 @@ import * as z from 'zod/mini';
 import { EgressMode, EgressRuleText } from './egress.ts';
 import { BranchName, maxPromptLength, Sha, TaskId } from './grammar.ts';
 import { Identity, maxCommitMessage, Snapshot } from './task.ts';
+import { Switches } from './switches.ts';
 import { FileChange, type TaskEvent } from './taskEvent.ts';
 import type { TaskState } from './taskState.ts';
 
@@ -47,24 +48,7 @@ export const scopesOf: Readonly<Record<Role, readonly Scope[]>> = {
   viewer: ['tasks:read', 'account'],
 };
 
-/** What is done by itself with a task's commits; all off unless somebody asks for it. */
-export const Switches = z.object({
-  /** The agent is told to commit after each logical change. */
-  commitEach: z._default(z.boolean(), false),
-  /** Each commit is pushed to the task's branch as soon as it is in the quarantine. */
-  autoPush: z._default(z.boolean(), false),
-  /** A draft pull request is opened with the first push; implies `autoPush`. */
-  draftEarly: z._default(z.boolean(), false),
-  /** A pull request is opened, or the draft made ready, when the agent has succeeded; implies `autoPush`. */
-  autoPullRequest: z._default(z.boolean(), false),
-});
-export type Switches = z.infer<typeof Switches>;
-export const noSwitches: Switches = {
-  commitEach: false,
-  autoPush: false,
-  draftEarly: false,
-  autoPullRequest: false,
-};
+export { noSwitches, Switches } from './switches.ts';
 
 const Name = z.string().check(z.minLength(1), z.maxLength(200));
 /** As of `RepositoryRef.id`. */

@@ -1,6 +1,7 @@
 import * as z from 'zod/mini';
 import { EgressPolicy } from './egress.ts';
 import { BranchName, isImageReference, SessionId, Sha, TaskId } from './grammar.ts';
+import { Switches } from './switches.ts';
 
 /** What the workspace starts from: the last commit, that with edits of tracked files, or that with untracked files too. */
 export const SnapshotMode = z.enum(['head', 'tracked', 'untracked']);
@@ -158,6 +159,8 @@ export const TaskSpec = z.object({
       session: z.optional(z.object({ id: SessionId, costUsd: z.number() })),
     }),
   ),
+  /** What this machine does by itself with the commits; nothing when it is not said. A runner's server has its own. */
+  switches: z.optional(Switches),
   /** Milliseconds since the epoch. */
   createdAt: z.number(),
 });

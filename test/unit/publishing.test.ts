@@ -110,7 +110,7 @@ describe('publishing a task', function () {
     assert.equal(bench.bare.git('rev-parse', 'claude/work'), theirs);
   });
 
-  it('says how many commits of the user’s own would go along', async () => {
+  it('says how many commits from before the task would go along', async () => {
     bench.work.dispose();
     await bench.server.close();
     await bench.forge.close();
@@ -122,7 +122,7 @@ describe('publishing a task', function () {
     await bench.work.commit('One', { 'a.ts': '1\n' });
     const asker = new ScriptedAsker('', false);
     await flow(asker);
-    assert.match(asker.asked.at(-1) ?? '', /1 commit of your own that is not there yet goes along\./);
+    assert.match(asker.asked.at(-1) ?? '', /1 commit from before the task, not there yet, goes along\./);
   });
 
   it('asks which remote where there are several, and takes what was said already', async () => {

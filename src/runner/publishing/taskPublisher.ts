@@ -13,6 +13,7 @@ import type { PullRequestRecord } from '../../protocol/review.ts';
 import { safeLine } from '../../protocol/safeText.ts';
 import type { TaskState } from '../../protocol/taskState.ts';
 import type { TaskReview } from '../review/taskReview.ts';
+import { type ConfirmedToken, publishBySwitches } from './bySwitches.ts';
 import { isOlder, missingCommits, newCommits, onlyInHistory } from './history.ts';
 import type { PullRequestText } from './pullRequestDocument.ts';
 import { pushOffers, type PushOffer } from './pushOffers.ts';
@@ -132,7 +133,7 @@ export class TaskPublisher implements TaskPublishing {
     return {
       branches: [...look.branches.keys()],
       relation,
-      ownCommits: await missingCommits(
+      earlierCommits: await missingCommits(
         quarantine,
         this.parts.state().spec.snapshot.head,
         [...look.branches.values()],
@@ -166,7 +167,7 @@ export class TaskPublisher implements TaskPublishing {
   }
 
   async places(remote: RemoteChoice, token: ForgeToken, signal?: AbortSignal): Promise<PullRequestPlace[]> {
-    const { forge, place } = this.forge(remote.url, token);
+    const { forge, place } = this.forgeAt(remote.url, token);
     const own = await forge.repository(place.repository, endless(signal));
     const here = placeIn(own.name, own.defaultBranch);
     if (own.parent === undefined) return [here];
@@ -189,7 +190,7 @@ export class TaskPublisher implements TaskPublishing {
 
   async openPullRequest(request: PullRequestRequest): Promise<PullRequestRecord> {
     const { remote, repository, branch, base, title, body, draft, token, signal } = request;
-    const { forge, place } = this.forge(remote.url, token);
+    const { forge, place } = this.forgeAt(remote.url, token);
     if (repository === place.repository && base === branch) {
       throw new SallyportError(
         'invalid_input',
@@ -220,7 +221,7 @@ export class TaskPublisher implements TaskPublishing {
 
   async markReady(token: ForgeToken, signal?: AbortSignal): Promise<PullRequestRecord> {
     const known = await this.known();
-    const { forge, place } = this.forge(addressOf(known), token);
+    const { forge, place } = this.forgeAt(addressOf(known), token);
     const pull = await forge.markReady(known.repository, known.number, endless(signal));
     return await this.note({ ...known, ...shownPull(pull, place) });
   }
@@ -228,7 +229,7 @@ export class TaskPublisher implements TaskPublishing {
   async refresh(token: ForgeToken, signal?: AbortSignal): Promise<PullRequestRecord | undefined> {
     const known = (await this.parts.review.state()).pullRequest;
     if (known === undefined) return undefined;
-    const { forge, place } = this.forge(addressOf(known), token);
+    const { forge, place } = this.forgeAt(addressOf(known), token);
     const pull = await forge.pullRequest(known.repository, known.number, endless(signal));
     const over = pull.state === 'merged' || pull.state === 'closed';
     // Of one that is over nobody waits for the checks any more.
@@ -248,6 +249,27 @@ export class TaskPublisher implements TaskPublishing {
     return place && shownForge(place);
   }
 
+  async bySwitches(token: ConfirmedToken, signal: AbortSignal): Promise<void> {
+    await publishBySwitches(this, this.parts, token, signal);
+  }
+
+  /** Notes how a pull request stands, where that is news. */
+  async notePullRequest(
+    remote: RemoteChoice,
+    place: ForgePlace,
+    branch: string,
+    pull: PullRequest,
+  ): Promise<void> {
+    const known = (await this.parts.review.state()).pullRequest;
+    const { name: forge, repository } = place;
+    const now = { forge, repository, branch, remote: remote.shown, ...shownPull(pull, place) };
+    if (known?.url === now.url && known.number === now.number && known.state === now.state) return;
+    await this.note({
+      ...now,
+      ...(known?.url === now.url && known.checks !== undefined ? { checks: known.checks } : {}),
+    });
+  }
+
   /** Whether the forge says that the branch is protected; a forge that does not tell, or is not there, keeps nobody from pushing. */
   private async guarded(
     remote: RemoteChoice,
@@ -258,7 +280,7 @@ export class TaskPublisher implements TaskPublishing {
   ): Promise<boolean> {
     if (token === undefined || forgeOf(remote.url, this.hosts())?.host !== token.host) return false;
     if (look !== undefined && !look.branches.has(branch)) return false;
-    const { forge, place } = this.forge(remote.url, token);
+    const { forge, place } = this.forgeAt(remote.url, token);
     try {
       return (await forge.isProtected(place.repository, branch, endless(signal))) === true;
     } catch (thrown) {
@@ -267,7 +289,8 @@ export class TaskPublisher implements TaskPublishing {
     }
   }
 
-  private forge(url: string, token: ForgeToken): { forge: Forge; place: ForgePlace } {
+  /** The forge at an address, with a token of its own. */
+  forgeAt(url: string, token: ForgeToken): { forge: Forge; place: ForgePlace } {
     const place = forgeOf(url, this.hosts());
     if (place === undefined) {
       throw new SallyportError(

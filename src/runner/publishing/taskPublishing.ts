@@ -38,8 +38,8 @@ export interface BranchLook {
   relation: 'new' | 'same' | 'ahead' | 'other';
   /** Why it needs a second yes. */
   protectedWhy?: string;
-  /** How many commits of the user's own go along, which the remote has not. */
-  ownCommits: number;
+  /** How many commits from before the task go along, which the remote has not. */
+  earlierCommits: number;
 }
 
 export interface PushWish {
@@ -106,6 +106,14 @@ export interface TaskPublishing {
   markReady(token: ForgeToken, signal?: AbortSignal): Promise<PullRequestRecord>;
   /** Asks the forge for the state and the checks; undefined when there is no pull request. What is new is in the review then. */
   refresh(token: ForgeToken, signal?: AbortSignal): Promise<PullRequestRecord | undefined>;
+  /**
+   * Does what the task's own switches say, and nothing when it has none. `token` is the account that was confirmed for a forge.
+   * Throws what is in the way; `task_busy` while another window is at it.
+   */
+  bySwitches(
+    token: (forge: RemoteForge) => Promise<ForgeToken | undefined>,
+    signal: AbortSignal,
+  ): Promise<void>;
   /** The forge of the task's pull request. */
   forgeOfPullRequest(): Promise<RemoteForge | undefined>;
 }

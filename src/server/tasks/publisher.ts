@@ -5,13 +5,10 @@ import { pause } from '../../base/pause.ts';
 import { TooManyRequests } from '../../forge/failures.ts';
 import type { Forge, PullRequest } from '../../forge/forge.ts';
 import { markOf, pullRequestBody, pullRequestTitle } from '../../forge/pullRequestText.ts';
-import { isCiFile } from '../../git/ciFiles.ts';
-import { changedFiles } from '../../git/diff.ts';
 import { pushBranch } from '../../git/pushUrl.ts';
-import type { Quarantine } from '../../git/quarantine.ts';
 import type { TaskId } from '../../protocol/grammar.ts';
-import { safeLine } from '../../protocol/safeText.ts';
-import { hasEnded, type TaskState } from '../../protocol/taskState.ts';
+import { hasEnded } from '../../protocol/taskState.ts';
+import { checkCiFiles, targetOf } from '../../runner/publishing/switchRules.ts';
 import type { Publishable, PublishedTasks, Publisher } from './seams.ts';
 
 export interface PublisherParts {
@@ -206,7 +203,7 @@ class ForgePublisher implements Publisher {
     // What is pushed is what came in, not what the sandbox says of it.
     const here = new Set((await quarantine.tips(spec.id, signal)).map(({ sha }) => sha));
     if (!here.has(target)) return undefined;
-    await checkCiFiles(quarantine, spec.snapshot.commit, target, signal);
+    await checkCiFiles(quarantine, spec.snapshot.commit, target, 'server', signal);
     const mine = state.imported.filter((sha) => here.has(sha));
     const once = pushedBranch === spec.branch && pushedCommit !== undefined;
     await pushBranch({
@@ -296,27 +293,6 @@ class ForgePublisher implements Publisher {
   }
 }
 
-/**
- * A switch is a yes to code, which somebody reads before it is merged. It is none to what a forge runs at once, with the
- * repository's secrets. Throws `push_refused`.
- */
-async function checkCiFiles(
-  quarantine: Quarantine,
-  from: string,
-  to: string,
-  signal: AbortSignal,
-): Promise<void> {
-  const changes = await changedFiles(quarantine, from, to, signal);
-  const paths = changes.flatMap(({ path, from: old }) => (old === undefined ? [path] : [path, old]));
-  const found = paths.find(isCiFile);
-  if (found === undefined) return;
-  throw new SallyportError(
-    'push_refused',
-    `Nothing was pushed: the commits change ${safeLine(found)}, which the forge would obey before anybody has looked.`,
-    'Read the diff, then fetch the commits from the runner and push them yourself; or have the agent take that change back.',
-  );
-}
-
 const ownFailure = {
   code: 'internal',
   message: 'The server met an unexpected error when it published the commits.',
@@ -326,22 +302,6 @@ const ownFailure = {
 /** A forge may write line ends its own way. */
 function differs(theirs: string, ours: string): boolean {
   return theirs.replace(/\r\n/g, '\n').trim() !== ours.trim();
-}
-
-/**
- * The commit that the branch at the forge is to stand at: the newest that was taken in. Of a task that failed also what the
- * agent left uncommitted, so that its work can be gone on with elsewhere. Pure.
- */
-export function targetOf(state: TaskState): string | undefined {
-  const imported = new Set(state.imported);
-  const brought = state.commits.filter(({ sha }) => imported.has(sha));
-  const newest = brought.findLast(({ branch }) => branch === state.spec.branch) ?? brought.at(-1);
-  const { leftovers, phase } = state;
-  const failed = phase === 'failed' || phase === 'timed_out';
-  const base = newest?.sha ?? state.spec.snapshot.commit;
-  if (failed && leftovers !== undefined && imported.has(leftovers.commit) && leftovers.parent === base)
-    return leftovers.commit;
-  return newest?.sha;
 }
 
 /** Changes with everything that publishing depends on. */

@@ -4,6 +4,7 @@ import { SallyportError } from '../../base/errors.ts';
 import { readRule } from '../../protocol/egress.ts';
 import { isBranchName, maxPromptLength } from '../../protocol/grammar.ts';
 import type { Submission } from '../../protocol/runnerApi.ts';
+import { commitEachInstructions } from '../../protocol/switches.ts';
 import { defaultLimits, type Identity, type Limits, type Snapshot } from '../../protocol/task.ts';
 import type { SnapshotRequest } from '../../runner/servedTasks.ts';
 import type { ServerConfig } from '../config.ts';
@@ -18,10 +19,6 @@ import type { User } from '../principal.ts';
 const most = { pids: 8192, diskBytes: 200 * 2 ** 30 };
 
 const longestName = 200;
-
-/** Added to the agent's instructions when its user wants a commit for each change. */
-const commitEach =
-  'Commit after each logical change, with a message that says what it does and why. Do not gather unrelated changes in one commit, and leave nothing uncommitted at the end.';
 
 /** The same for everything that means the same, whatever order its fields came in. */
 export function hashOf(submission: Submission): string {
@@ -162,7 +159,7 @@ export function requestOf(
           },
         }),
     ...(budgetUsd === undefined ? {} : { budgetUsd }),
-    ...(submission.switches?.commitEach === true ? { instructions: commitEach } : {}),
+    ...(submission.switches?.commitEach === true ? { instructions: commitEachInstructions } : {}),
     ...(submission.conversation ? { conversation: true } : {}),
     ...(submission.permissions === undefined ? {} : { permissions: submission.permissions }),
     ...(submission.resume === undefined ? {} : { resume: submission.resume }),

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { SallyportError } from '../../base/errors.ts';
+import { wholeSwitches } from '../../protocol/switches.ts';
 import { summaryOf, type Switches, type TaskPage, type TaskView } from '../../protocol/runnerApi.ts';
 import { titleOf } from '../../protocol/task.ts';
 import { hasEnded, type TaskState } from '../../protocol/taskState.ts';
@@ -18,8 +19,7 @@ export interface Known {
 
 /** `draftEarly` and `autoPullRequest` push. */
 export function switchesOf({ submission: { switches = {} } }: Pick<Row, 'submission'>): Switches {
-  const { commitEach = false, autoPush = false, draftEarly = false, autoPullRequest = false } = switches;
-  return { commitEach, autoPush: autoPush || draftEarly || autoPullRequest, draftEarly, autoPullRequest };
+  return wholeSwitches(switches);
 }
 
 export function viewOf({ row, state }: Known, ownerName: string, withState = false): TaskView {

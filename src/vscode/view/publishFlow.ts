@@ -137,9 +137,9 @@ export function questions(
           : look.relation === 'ahead'
             ? 'The branch is there, and moves on.'
             : '',
-        ...(look.ownCommits > 0
+        ...(look.earlierCommits > 0
           ? [
-              `${plural(look.ownCommits, 'commit')} of your own that ${look.ownCommits === 1 ? 'is' : 'are'} not there yet ${look.ownCommits === 1 ? 'goes' : 'go'} along.`,
+              `${plural(look.earlierCommits, 'commit')} from before the task, not there yet, ${look.earlierCommits === 1 ? 'goes' : 'go'} along.`,
             ]
           : []),
         ...(remote.kind === 'http' ? ['The way there is not encrypted.'] : []),
