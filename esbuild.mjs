@@ -31,89 +31,9 @@ const noNative = {
 };
 
 /**
- * Of the syntax colouring behind the diff view only what is used: the languages of webview/task/languages.ts, on the
- * regular expressions of the browser. Left as it comes, it brings 11 MB of grammars, themes and WebAssembly.
+ * The terminal without style attributes and style elements, which the dashboard's content policy refuses: it sets styles by
+ * the object model, and calls webview/dashboard/strictStyles.ts. Each place has to be there, or the build fails.
  */
-const slimColours = {
-  name: 'slim-colours',
-  setup(b) {
-    const bundled = /^(shiki\/langs|@pierre\/theming\/themes)$/;
-    b.onResolve({ filter: bundled }, (args) => ({
-      path: args.path,
-      namespace: 'slim',
-      pluginData: args.resolveDir,
-    }));
-    const unused = /^(shiki\/wasm|shiki\/engine\/oniguruma|@pierre\/highlights(\/.*)?)$/;
-    b.onResolve({ filter: unused }, (args) => ({ path: args.path, namespace: 'slim' }));
-    b.onLoad({ filter: /.*/, namespace: 'slim' }, async (args) => {
-      if (args.path === 'shiki/langs') {
-        const { languages } = await import('./webview/task/languages.ts');
-        const entries = [...languages]
-          .filter((name) => name !== 'text')
-          .map((name) => `${JSON.stringify(name)}: () => import('@shikijs/langs/${name}')`);
-        return {
-          contents: `export const bundledLanguages = { ${entries.join(', ')} };`,
-          resolveDir: import.meta.dirname,
-        };
-      }
-      if (args.path === '@pierre/theming/themes') {
-        return { contents: 'export const themes = { getTheme: () => undefined };' };
-      }
-      // CommonJS, so that any name can be imported from it; it is never run.
-      return { contents: 'module.exports = {};' };
-    });
-  },
-};
-
-/**
- * The diff view without style attributes, style elements and markup of its own making, which the dashboard's content
- * policy refuses: it calls webview/dashboard/strictStyles.ts instead. Each place has to be there, or the build fails.
- */
-const strictDiffs = {
-  name: 'strict-diffs',
-  setup(b) {
-    const styleElement = [/document\.createElement\("style"\)/g, 'styleElement()'];
-    const markup = [/\.innerHTML = (.+);$/gm, '.innerHTML = trustedMarkup($1);'];
-    const places = {
-      'utils/hastToHtml.js': [['`style="${escapeAttribute(value)}"`', 'styleAttribute(value)']],
-      'utils/createUnsafeCSSStyleNode.js': [styleElement],
-      'utils/hostTheme.js': [styleElement],
-      'utils/createSpanNodeFromToken.js': [[/\.setAttribute\("style", (.+)\);$/gm, '.style.cssText = $1;']],
-      'utils/prerenderHTMLIfNecessary.js': [markup],
-      'components/web-components.js': [
-        ['adoptedStyleSheets = [sheet]', 'adoptedStyleSheets = [sheet, looks]'],
-      ],
-      'components/File.js': [
-        markup,
-        [/insertAdjacentHTML\(("\w+"), (.+)\);$/gm, 'insertAdjacentHTML($1, trustedMarkup($2));'],
-      ],
-      'components/FileDiff.js': [
-        markup,
-        [/insertAdjacentHTML\((\w+), (.+)\);$/gm, 'insertAdjacentHTML($1, trustedMarkup($2));'],
-      ],
-      'managers/InteractionManager.js': [markup],
-    };
-    const helpers = resolve('webview/dashboard/strictStyles.ts');
-    b.onLoad(
-      { filter: /\/@pierre\/diffs\/dist\/(utils|components|managers)\/[\w-]+\.js$/ },
-      async ({ path }) => {
-        const place = Object.keys(places).find((name) => path.endsWith(`/dist/${name}`));
-        if (place === undefined) return undefined;
-        let contents = await readFile(path, 'utf8');
-        for (const [from, to] of places[place]) {
-          const changed = contents.replace(from, to);
-          if (changed === contents) return { errors: [{ text: `${place} has no ${from} any more.` }] };
-          contents = changed;
-        }
-        const names = ['looks', 'styleAttribute', 'styleElement', 'trustedMarkup'];
-        const used = names.filter((name) => contents.includes(name));
-        return { contents: `import { ${used.join(', ')} } from ${JSON.stringify(helpers)};\n${contents}` };
-      },
-    );
-  },
-};
-
-/** The terminal likewise: it sets styles by the object model. */
 const strictTerminal = {
   name: 'strict-terminal',
   setup(b) {
@@ -225,7 +145,6 @@ const bundles = [
     tsconfig: 'webview/tsconfig.json',
     entryPoints: { task: 'webview/task/main.ts' },
     outdir: 'dist/webview',
-    plugins: [...shared.plugins, slimColours],
   },
   {
     ...shared,
@@ -240,7 +159,7 @@ const bundles = [
     },
     // Not in dist/webview, which goes into the extension.
     outdir: 'dist/dashboard',
-    plugins: [...shared.plugins, slimColours, strictDiffs, strictTerminal],
+    plugins: [...shared.plugins, strictTerminal],
   },
 ];
 

@@ -2,6 +2,9 @@ import * as z from 'zod/mini';
 import { EgressRuleText } from './egress.ts';
 import { maxLedgerText } from './gatewayEvent.ts';
 import { Sha } from './grammar.ts';
+import type { ReviewScope } from './review.ts';
+import { type ReviewMessage, reviewRequests } from './reviewMessages.ts';
+import { type TalkMessage, talkRequests } from './talkMessages.ts';
 import type { FileChange, TaskEvent } from './taskEvent.ts';
 import type { TaskState } from './taskState.ts';
 
@@ -46,8 +49,6 @@ export const PanelRequest = z.discriminatedUnion('type', [
   }),
   /** Opens the whole text of an event in the editor. */
   z.object({ type: z.literal('openText'), event: z.int().check(z.positive()) }),
-  /** Asks for a diff; answered by `patch`. Without a range that of the result. */
-  z.object({ type: z.literal('patch'), request: z.int(), range: z.optional(Range) }),
   z.object({ type: z.literal('copy'), text: z.string().check(z.maxLength(10_000_000)) }),
   /** Asks how the requests that pass the filter are to be exported, and does it. */
   z.object({
@@ -67,6 +68,8 @@ export const PanelRequest = z.discriminatedUnion('type', [
     scope: z.enum(['task', 'day']),
     usd: z.number().check(z.positive(), z.maximum(1_000_000)),
   }),
+  ...reviewRequests,
+  ...talkRequests,
 ]);
 export type PanelRequest = z.infer<typeof PanelRequest>;
 
@@ -91,14 +94,10 @@ export type PanelMessage =
    * has. With `live` all that the log held at the time of `ready` is through.
    */
   | { type: 'events'; batch: number; data: Uint8Array; first: boolean; live: boolean }
-  | {
-      type: 'patch';
-      request: number;
-      patch?: { text: string; truncated: boolean };
-      error?: { message: string; mend: string };
-    }
-  /** Brings one of the views to the front. */
-  | { type: 'show'; tab: 'log' | 'raw' | 'network' | 'commits' | 'diff' }
+  /** Brings one of the views to the front; of the review, that of a scope. */
+  | { type: 'show'; tab: 'log' | 'raw' | 'network' | 'commits' | 'review'; scope?: ReviewScope }
+  | ReviewMessage
+  | TalkMessage
   /** The task does not exist any more. */
   | { type: 'removed' };
 

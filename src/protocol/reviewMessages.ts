@@ -52,8 +52,10 @@ export const reviewRequests = [
   /** Opens a file of the review in the editor. */
   z.object({ type: z.literal('reviewOpen'), file: FileId, line: z.optional(z.int().check(z.positive())) }),
   /** What the editor's own commands do with the whole review. */
-  z.object({ type: z.literal('reviewDo'), what: z.enum(['accept', 'send', 'undo', 'push', 'pullRequest']) }),
+  z.object({ type: z.literal('reviewDo'), what: z.enum(['accept', 'send', 'undo']) }),
 ] as const;
+
+export type ReviewRequest = z.infer<(typeof reviewRequests)[number]>;
 
 /** A scope that can be chosen. */
 export interface ScopeWords {

@@ -5,12 +5,20 @@ import { asSallyportError, isAbort } from '../base/errors.ts';
 import { DisposableStore } from '../base/disposable.ts';
 import { TaskId } from '../protocol/grammar.ts';
 import { type PanelAction, type PanelMessage, PanelRequest } from '../protocol/panelMessages.ts';
+import type { ReviewScope } from '../protocol/review.ts';
+import type { ReviewRequest } from '../protocol/reviewMessages.ts';
 import { safeLine } from '../protocol/safeText.ts';
+import type { TalkRequest } from '../protocol/talkMessages.ts';
+import type { TaskEvent } from '../protocol/taskEvent.ts';
 import type { EgressAnswer } from '../runner/taskService.ts';
 import { raiseBudget } from './budget.ts';
 import { openDiff } from './editorDiff.ts';
 import { answerEgress } from './egressAnswers.ts';
 import { exportLedger } from './ledgerExport.ts';
+import { openChange } from './review/openChanges.ts';
+import type { Reviews } from './review/reviews.ts';
+import { ReviewPanel } from './reviewPanel.ts';
+import { talk } from './talkPanel.ts';
 import type { Tasks } from './tasks.ts';
 import type { TextDocuments } from './texts.ts';
 import { feed } from './view/feed.ts';
@@ -21,14 +29,30 @@ export const panelType = 'sallyport.task';
 
 type Tab = Extract<PanelMessage, { type: 'show' }>['tab'];
 
+/** What of a panel comes to the front. */
+interface PanelView {
+  tab: Tab;
+  scope?: ReviewScope;
+}
+
 /** Milliseconds in which state changes are gathered. */
 const stateMs = 100;
+
+type ReviewDo = Extract<ReviewRequest, { type: 'reviewDo' }>['what'];
+
+/** What the editor does with the whole review, for the panel's buttons. */
+const reviewCommands: Readonly<Record<ReviewDo, string>> = {
+  accept: 'sallyport.review.acceptChanges',
+  send: 'sallyport.review.sendToAgent',
+  undo: 'sallyport.review.undoAccept',
+};
 
 /** What survives a reload of the window in VS Code's keeping; the rest of it is the webview's own. */
 const Saved = z.looseObject({ id: TaskId });
 
 export interface PanelSurroundings {
   tasks: Tasks;
+  reviews: Reviews;
   extensionUri: vscode.Uri;
   log: vscode.LogOutputChannel;
   texts: TextDocuments;
@@ -59,11 +83,12 @@ export class TaskPanels implements vscode.WebviewPanelSerializer, vscode.Disposa
     return vscode.window.registerWebviewPanelSerializer(panelType, this);
   }
 
-  /** Shows the panel of a task, and makes it where there is none; with `tab` that view of it. */
-  show(id: string, tab?: Tab): void {
+  /** Shows the panel of a task, and makes it where there is none; with `wanted` that part of it. */
+  show(id: string, wanted?: Tab | PanelView): void {
+    const view = typeof wanted === 'string' ? { tab: wanted } : wanted;
     const known = this.open.get(id);
     if (known !== undefined) {
-      known.reveal(tab);
+      known.reveal(view);
       return;
     }
     const title = safeLine(this.around.tasks.get(id)?.spec.title ?? 'Task', 40);
@@ -71,7 +96,7 @@ export class TaskPanels implements vscode.WebviewPanelSerializer, vscode.Disposa
       enableFindWidget: false,
       retainContextWhenHidden: false,
     });
-    this.adopt(id, panel);
+    this.adopt(id, panel, view);
   }
 
   isVisible(id: string): boolean {
@@ -90,8 +115,9 @@ export class TaskPanels implements vscode.WebviewPanelSerializer, vscode.Disposa
     for (const panel of [...this.open.values()]) panel.dispose();
   }
 
-  private adopt(id: string, panel: vscode.WebviewPanel): void {
-    const task = new TaskPanel(id, panel, this.around);
+  private adopt(id: string, panel: vscode.WebviewPanel, view?: PanelView): void {
+    const task = new TaskPanel(id, panel, this.around, (started) => this.show(started));
+    if (view !== undefined) task.reveal(view);
     this.open.set(id, task);
     panel.onDidDispose(() => {
       task.dispose();
@@ -110,15 +136,29 @@ class TaskPanel implements vscode.Disposable {
   private readonly around: PanelSurroundings;
   private readonly flow = new Flow();
   private feeding: AbortController | undefined;
+  /** Number of the last event that was read when nothing more came. */
+  private restedAt: number | undefined;
   private ready = false;
   private stateTimer: NodeJS.Timeout | undefined;
   private disposed = false;
-  private wanted: Tab | undefined;
+  private wanted: PanelView | undefined;
+  private readonly review: ReviewPanel;
+  private readonly show: (id: string) => void;
 
-  constructor(id: string, panel: vscode.WebviewPanel, around: PanelSurroundings) {
+  /** @param show shows another task */
+  constructor(id: string, panel: vscode.WebviewPanel, around: PanelSurroundings, show: (id: string) => void) {
     this.id = id;
     this.panel = panel;
     this.around = around;
+    this.show = show;
+    this.review = new ReviewPanel({
+      id,
+      reviews: around.reviews,
+      post: (message) => panel.webview.postMessage(message),
+      open: (scope, file) => openChange({ id, scope }, file),
+      act: (what, scope) => this.doReview(what, scope),
+      onProblem: around.onProblem,
+    });
     const web = vscode.Uri.joinPath(around.extensionUri, 'dist', 'webview');
     const media = vscode.Uri.joinPath(around.extensionUri, 'media');
     panel.webview.options = {
@@ -144,14 +184,15 @@ class TaskPanel implements vscode.Disposable {
     return this.panel.visible;
   }
 
-  reveal(tab?: Tab): void {
-    this.wanted = tab;
+  reveal(view?: PanelView): void {
+    this.wanted = view;
     this.panel.reveal();
     if (this.ready) this.showWanted();
   }
 
   stateChanged(): void {
     if (!this.ready) return;
+    this.goOn();
     this.stateTimer ??= setTimeout(() => {
       this.stateTimer = undefined;
       void this.sendState();
@@ -162,6 +203,7 @@ class TaskPanel implements vscode.Disposable {
     if (this.disposed) return;
     this.disposed = true;
     this.pause();
+    this.review.dispose();
     this.panel.dispose();
   }
 
@@ -169,8 +211,10 @@ class TaskPanel implements vscode.Disposable {
     this.ready = false;
     this.feeding?.abort();
     this.feeding = undefined;
+    this.restedAt = undefined;
     clearTimeout(this.stateTimer);
     this.stateTimer = undefined;
+    this.review.pause();
   }
 
   private receive(message: unknown): void {
@@ -198,9 +242,6 @@ class TaskPanel implements vscode.Disposable {
       case 'openText':
         void this.openText(request.event);
         return;
-      case 'patch':
-        void this.sendPatch(request);
-        return;
       case 'copy':
         void vscode.env.clipboard.writeText(request.text);
         return;
@@ -216,7 +257,31 @@ class TaskPanel implements vscode.Disposable {
       case 'raise':
         this.attempt(() => raiseBudget(this.around.tasks, this.id, request.scope, request.usd));
         return;
+      case 'say':
+      case 'interrupt':
+      case 'answer':
+      case 'continueFrom':
+        void this.talk(request);
+        return;
+      default:
+        this.review.receive(request);
     }
+  }
+
+  private async talk(request: TalkRequest): Promise<void> {
+    try {
+      const started = await talk(this.around.tasks, this.id, request);
+      this.post({ type: 'talked', request: request.request });
+      if (started !== undefined && started !== this.id) this.show(started);
+    } catch (thrown) {
+      const { message, mend } = asSallyportError(thrown);
+      this.post({ type: 'talked', request: request.request, error: { message, mend } });
+      if (!isAbort(thrown)) this.around.onProblem(thrown);
+    }
+  }
+
+  private async doReview(what: ReviewDo, scope: ReviewScope): Promise<void> {
+    await vscode.commands.executeCommand(reviewCommands[what], { id: this.id, scope });
   }
 
   private answer(answer: EgressAnswer): void {
@@ -248,16 +313,45 @@ class TaskPanel implements vscode.Disposable {
       this.ready = true;
       this.showWanted();
       await this.sendState();
-      await feed(service.events(this.id, after, signal), {
-        flow: this.flow,
-        first: after === 0,
-        newest: state.lastEvent,
-        signal,
-        send: (batch) => this.post({ type: 'events', ...batch }),
-      });
+      this.review.begin();
+      await this.follow(after, after === 0, signal);
     } catch (thrown) {
       if (!signal.aborted && !isAbort(thrown)) this.around.onProblem(thrown);
     }
+  }
+
+  /** Takes the log to the panel, until nothing more comes of the task for now. */
+  private async follow(after: number, first: boolean, signal: AbortSignal): Promise<void> {
+    this.restedAt = undefined;
+    const service = await this.around.tasks.open();
+    let last = after;
+    const events = async function* (): AsyncGenerator<TaskEvent[], void> {
+      for await (const batch of service.events(id, after, signal)) {
+        last = batch.at(-1)?.n ?? last;
+        yield batch;
+      }
+    };
+    const { id } = this;
+    await feed(events(), {
+      flow: this.flow,
+      first,
+      newest: service.task(id)?.lastEvent ?? 0,
+      signal,
+      send: (batch) => this.post({ type: 'events', ...batch }),
+    });
+    if (signal.aborted) return;
+    this.restedAt = last;
+    this.goOn();
+  }
+
+  /** A task that was over can go on: its log then goes on behind its end. */
+  private goOn(): void {
+    const { restedAt, feeding } = this;
+    const newest = this.around.tasks.get(this.id)?.lastEvent ?? 0;
+    if (restedAt === undefined || feeding === undefined || newest <= restedAt) return;
+    this.follow(restedAt, false, feeding.signal).catch((thrown: unknown) => {
+      if (!feeding.signal.aborted && !isAbort(thrown)) this.around.onProblem(thrown);
+    });
   }
 
   private async sendState(): Promise<void> {
@@ -278,17 +372,6 @@ class TaskPanel implements vscode.Disposable {
       });
     } catch (thrown) {
       this.around.onProblem(thrown);
-    }
-  }
-
-  private async sendPatch(request: Extract<PanelRequest, { type: 'patch' }>): Promise<void> {
-    try {
-      const service = await this.around.tasks.open();
-      const patch = await service.patch(this.id, request.range);
-      this.post({ type: 'patch', request: request.request, patch });
-    } catch (thrown) {
-      const { message, mend } = asSallyportError(thrown);
-      this.post({ type: 'patch', request: request.request, error: { message, mend } });
     }
   }
 
@@ -324,7 +407,7 @@ class TaskPanel implements vscode.Disposable {
   }
 
   private showWanted(): void {
-    if (this.wanted !== undefined) this.post({ type: 'show', tab: this.wanted });
+    if (this.wanted !== undefined) this.post({ type: 'show', ...this.wanted });
     this.wanted = undefined;
   }
 

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { decodeEvents, type PanelMessage } from '../../src/protocol/panelMessages.ts';
+import { readFiles, readText } from '../../src/protocol/reviewMessages.ts';
 import { closeCodes } from '../../src/protocol/runnerApi.ts';
 import type { TaskEvent } from '../../src/protocol/taskEvent.ts';
 import { initialState, reduce } from '../../src/protocol/taskState.ts';
@@ -145,6 +146,16 @@ describe('the stream of the dashboard', () => {
   });
 });
 
+const aPatch = `diff --git a/a.txt b/a.txt
+index ${'1'.repeat(40)}..${'2'.repeat(40)} 100644
+--- a/a.txt
++++ b/a.txt
+@@ -1,2 +1,2 @@
+ one
+-two
++three
+`;
+
 describe('the host of a task in a browser', () => {
   const spec = aSpec();
   const events: TaskEvent[] = [
@@ -170,6 +181,9 @@ describe('the host of a task in a browser', () => {
       answer: (answer) => Promise.resolve(void calls.push(answer)),
       raise: (scope, usd) => Promise.resolve(void calls.push([scope, usd])),
       act: (action) => Promise.resolve(void calls.push(action)),
+      say: (text) => Promise.resolve(void calls.push(['say', text])),
+      interrupt: () => Promise.resolve(void calls.push('interrupt')),
+      answerQuestion: (question, answer) => Promise.resolve(void calls.push([question, answer])),
       copy: (text) => Promise.resolve(void calls.push(text)),
       event: (n) => events[n - 1],
       showText: (title, text) => void calls.push([title, text]),
@@ -239,7 +253,7 @@ describe('the host of a task in a browser', () => {
   it('turns requests of the panel into those of the server, and tells of what went wrong', async () => {
     const refusal = Object.assign(new Error('No.'), { mend: 'Ask somebody else.' });
     const { host, messages, calls } = aHost({
-      patch: () => Promise.reject(refusal),
+      say: () => Promise.reject(refusal),
       copy: () => Promise.reject(refusal),
     });
     host.send({ type: 'allow', scope: 'task', rule: 'one.example.com' });
@@ -247,7 +261,9 @@ describe('the host of a task in a browser', () => {
     host.send({ type: 'raise', scope: 'task', usd: 3 });
     host.send({ type: 'action', action: 'stop' });
     host.send({ type: 'openText', event: 3 });
-    host.send({ type: 'patch', request: 7 });
+    host.send({ type: 'say', request: 7, text: 'x', now: false });
+    host.send({ type: 'answer', request: 8, question: 'q', answer: { kind: 'allow' } });
+    host.send({ type: 'decide', what: { all: true }, verdict: 'accepted' });
     host.send({ type: 'copy', text: 'x' });
     await sleep(0);
     assert.deepEqual(calls, [
@@ -256,11 +272,58 @@ describe('the host of a task in a browser', () => {
       ['task', 3],
       'stop',
       ['Event 3', 'x'.repeat(50)],
+      ['q', { kind: 'allow' }],
       refusal,
     ]);
-    assert.deepEqual(messages, [
-      { type: 'patch', request: 7, error: { message: 'No.', mend: 'Ask somebody else.' } },
-    ]);
+    assert.deepEqual(
+      messages.sort((a, b) => Number('error' in b) - Number('error' in a)),
+      [
+        { type: 'talked', request: 7, error: { message: 'No.', mend: 'Ask somebody else.' } },
+        { type: 'talked', request: 8 },
+      ],
+    );
+  });
+
+  it('shows the patches of the server as a review that is there to be read, and again when there is more', async () => {
+    const ranges: unknown[] = [];
+    const { host, messages, follower } = aHost({
+      patch: (range) => {
+        ranges.push(range);
+        return Promise.resolve({ text: aPatch, truncated: false });
+      },
+    });
+    host.send({ type: 'ready', after: 0 });
+    await sleep(0);
+    host.send({ type: 'review', request: 1, scope: { kind: 'all' } });
+    await sleep(0);
+    const reviews = () => messages.filter((message) => message.type === 'review');
+    assert.deepEqual(
+      reviews().map(({ request, total }) => [request, total]),
+      [[1, 0]],
+      'nothing is in the quarantine',
+    );
+    follower()?.events(events);
+    await sleep(150);
+    const [, second] = reviews();
+    assert.ok(second);
+    assert.deepEqual(ranges, [{ from: spec.snapshot.commit, to: aCommit('a').sha }]);
+    assert.deepEqual(
+      second.scopes.map(({ scope }) => scope.kind),
+      ['all', 'commit'],
+    );
+    const [file] = readFiles(second.data);
+    assert.ok(file);
+    assert.equal(file.path, 'a.txt');
+    host.send({ type: 'reviewText', request: 2, file: file.id, context: 3 });
+    host.send({ type: 'reviewText', request: 3, file: 'f'.repeat(16), context: 3 });
+    const texts = messages.filter((message) => message.type === 'reviewText');
+    const [text, missing] = texts;
+    assert.ok(text?.data);
+    assert.deepEqual(
+      readText(text.data).stretches.map(({ kind }) => kind),
+      ['same', 'change'],
+    );
+    assert.ok(missing?.error);
   });
 
   it('says nothing more when it is disposed, and stops following', async () => {
@@ -283,6 +346,8 @@ describe('the host of a task in a browser', () => {
       steer: false,
       buttons: false,
       accept: false,
+      review: false,
+      continue: false,
       editor: false,
       machine: false,
       place: 'Repository',

@@ -1,3 +1,4 @@
+import type { QuestionAnswer } from '../../src/protocol/question.ts';
 import * as z from 'zod/mini';
 import {
   AuditPage,
@@ -139,6 +140,14 @@ export class Client {
 
   message(id: string, text: string): Promise<TaskView> {
     return this.api.call('POST', `/api/v1/tasks/${id}/messages`, { body: { text }, schema: TaskView });
+  }
+
+  async interrupt(id: string): Promise<void> {
+    await this.api.call('POST', `/api/v1/tasks/${id}/interrupt`);
+  }
+
+  async answerQuestion(id: string, question: string, answer: QuestionAnswer): Promise<void> {
+    await this.api.call('POST', `/api/v1/tasks/${id}/answers`, { body: { id: question, answer } });
   }
 
   async remove(id: string, force: boolean): Promise<void> {

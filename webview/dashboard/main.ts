@@ -1,8 +1,11 @@
 import './theme.css';
 import '../task/task.css';
+import '../task/review/review.css';
 import './dashboard.css';
 import '../components.ts';
 import { LedgerTab } from '../task/ledgerTab.ts';
+import { ReviewTab } from '../task/review/reviewTab.ts';
+import { TalkBox } from '../task/talkBox.ts';
 import { AccountPage, AuditPage, TokensPage, UsersPage } from './accountPages.ts';
 import { Dashboard } from './app.ts';
 import { ConnectPage, SetupPage, SigninPage } from './entryPages.ts';
@@ -22,6 +25,8 @@ showTheme();
 
 const elements: Readonly<Record<string, CustomElementConstructor>> = {
   'sallyport-ledger': LedgerTab,
+  'sallyport-review': ReviewTab,
+  'sallyport-talk': TalkBox,
   'sallyport-task': DashboardPanel,
   'sallyport-setup': SetupPage,
   'sallyport-signin': SigninPage,

@@ -1,5 +1,6 @@
 import type { PanelAction, PanelMessage, PanelRequest } from '../../src/protocol/panelMessages.ts';
 import { encodeEvent } from '../../src/protocol/panelMessages.ts';
+import type { QuestionAnswer } from '../../src/protocol/question.ts';
 import { leftoversRange, resultRange } from '../../src/protocol/ranges.ts';
 import type { EgressAnswerBody } from '../../src/protocol/runnerApi.ts';
 import type { TaskEvent } from '../../src/protocol/taskEvent.ts';
@@ -7,22 +8,27 @@ import { initialState, reduce, type TaskState } from '../../src/protocol/taskSta
 import type { Capabilities, Host } from '../shared/host.ts';
 import type { Saved } from '../task/saved.ts';
 import type { Follower } from './live.ts';
+import { PatchReview } from './patchReviewHost.ts';
 
 /** Changes of the state are gathered for so long, in milliseconds. */
 const stateMs = 100;
 
 type ExportFilter = Extract<PanelRequest, { type: 'export' }>['filter'];
-type Patch = Extract<PanelMessage, { type: 'patch' }>;
+type Talk = Extract<PanelRequest, { type: 'say' | 'interrupt' | 'answer' | 'continueFrom' }>;
 
 /** What a task's page needs of the server and of the page around it. */
 export interface TaskSurroundings {
   /** The task's state as the server has it now, if its log has begun; undefined when there is no such task. */
   state(): Promise<{ state: TaskState | undefined } | undefined>;
   follow(follower: Follower): () => void;
-  patch(range: { from: string; to: string } | undefined): Promise<NonNullable<Patch['patch']>>;
+  patch(range: { from: string; to: string } | undefined): Promise<{ text: string; truncated: boolean }>;
   answer(answer: EgressAnswerBody): Promise<void>;
   raise(scope: 'task' | 'day', usd: number): Promise<void>;
   act(action: PanelAction): Promise<void>;
+  /** To the agent, or as the follow-up of a task that is over. */
+  say(text: string): Promise<void>;
+  interrupt(): Promise<void>;
+  answerQuestion(question: string, answer: QuestionAnswer): Promise<void>;
   copy(text: string): Promise<void>;
   /** One that the page has. */
   event(number: number): TaskEvent | undefined;
@@ -51,11 +57,28 @@ export class TaskHost implements Host<Saved>, Follower {
   private unfollow: (() => void) | undefined;
   private stateTimer: ReturnType<typeof setTimeout> | undefined;
   private disposed = false;
+  private readonly review: PatchReview;
 
   /** @param steer the user may do more than look */
   constructor(around: TaskSurroundings, steer: boolean) {
     this.around = around;
-    this.can = { steer, buttons: false, accept: false, editor: false, machine: false, place: 'Repository' };
+    this.can = {
+      steer,
+      buttons: false,
+      accept: false,
+      review: false,
+      continue: false,
+      editor: false,
+      machine: false,
+      place: 'Repository',
+    };
+    this.review = new PatchReview({
+      state: () => this.state,
+      patch: (range) => around.patch(range),
+      post: (message) => {
+        if (!this.disposed) this.listener(message);
+      },
+    });
   }
 
   onMessage(listener: (message: PanelMessage) => void): void {
@@ -84,8 +107,15 @@ export class TaskHost implements Host<Saved>, Follower {
       case 'openText':
         this.showText(request.event);
         return;
-      case 'patch':
-        void this.sendPatch(request.request, request.range);
+      case 'review':
+      case 'reviewText':
+        this.review.receive(request);
+        return;
+      case 'say':
+      case 'interrupt':
+      case 'answer':
+      case 'continueFrom':
+        void this.talk(request);
         return;
       case 'copy':
         this.attempt(() => this.around.copy(request.text));
@@ -102,7 +132,26 @@ export class TaskHost implements Host<Saved>, Follower {
       case 'raise':
         this.attempt(() => this.around.raise(request.scope, request.usd));
         return;
+      default:
+      // Decisions are made where the repository is: the page does not offer them here.
     }
+  }
+
+  private async talk(request: Talk): Promise<void> {
+    let error: { message: string; mend: string } | undefined;
+    try {
+      if (request.type === 'say') {
+        await this.around.say(request.text);
+        if (request.now) await this.around.interrupt();
+      } else if (request.type === 'answer')
+        await this.around.answerQuestion(request.question, request.answer);
+      else if (request.type === 'interrupt') await this.around.interrupt();
+    } catch (thrown) {
+      const { message, mend } = thrown as { message: string; mend?: string };
+      error = { message, mend: mend ?? '' };
+    }
+    if (!this.disposed)
+      this.listener({ type: 'talked', request: request.request, ...(error === undefined ? {} : { error }) });
   }
 
   // Of the stream
@@ -187,17 +236,7 @@ export class TaskHost implements Host<Saved>, Follower {
       ...(leftovers === undefined ? {} : { leftovers }),
       now: Date.now(),
     });
-  }
-
-  private async sendPatch(request: number, range: { from: string; to: string } | undefined): Promise<void> {
-    let answer: Omit<Patch, 'type' | 'request'>;
-    try {
-      answer = { patch: await this.around.patch(range) };
-    } catch (thrown) {
-      const { message, mend } = thrown as { message: string; mend?: string };
-      answer = { error: { message, mend: mend ?? '' } };
-    }
-    if (!this.disposed) this.listener({ type: 'patch', request, ...answer });
+    this.review.stateChanged();
   }
 
   /** The page shows long texts cut; the whole of one is asked for by the number of its event. */

@@ -91,7 +91,7 @@ export class OneTaskPage extends Page {
     }
     return html`<div class="d-task">
       ${this.bar(view)} ${this.notices(view)}
-      ${view.stage === 'task' ? this.panelOf(view) : this.beginning(view)} ${this.messageBox(view)}
+      ${view.stage === 'task' ? this.panelOf(view) : this.beginning(view)}
     </div>`;
   }
 
@@ -292,31 +292,6 @@ export class OneTaskPage extends Page {
     return html`${this.panel.element}`;
   }
 
-  private messageBox(view: TaskView): TemplateResult | typeof nothing {
-    if (view.stage !== 'task' || !this.steers) return nothing;
-    const { summary } = view;
-    const waits = summary?.phase === 'waiting';
-    const over = summary?.endedAt !== undefined;
-    if (!waits && !over) return nothing;
-    return html`<form class="d-message" @submit=${(event: SubmitEvent) => void this.message(event)}>
-      <label class="grow">
-        <span class="hidden-label">${waits ? 'Message to the agent' : 'Follow-up'}</span>
-        <textarea
-          name="text"
-          rows="1"
-          required
-          placeholder=${waits ? 'The agent waits for your message' : 'Follow-up: an agent goes on from here'}
-          @keydown=${(event: KeyboardEvent) => {
-            if (event.key !== 'Enter' || event.shiftKey) return;
-            event.preventDefault();
-            (event.target as HTMLTextAreaElement).form?.requestSubmit();
-          }}
-        ></textarea>
-      </label>
-      <button class="d-button primary" ?disabled=${this.busy}>Send</button>
-    </form>`;
-  }
-
   // What the user does
 
   private surroundings(): TaskSurroundings {
@@ -346,6 +321,13 @@ export class OneTaskPage extends Page {
         await client.setBudget(id, usd);
       },
       act: (action) => this.act(action),
+      say: async (text) => {
+        const view = await client.message(id, text);
+        live.put(view);
+        if (view.id !== id) this.shell.go({ page: 'task', id: view.id });
+      },
+      interrupt: () => client.interrupt(id),
+      answerQuestion: (question, answer) => client.answerQuestion(id, question, answer),
       copy,
       event: (n) => this.panel?.element.event(n),
       showText,
@@ -478,18 +460,6 @@ export class OneTaskPage extends Page {
       const choice = { repository: field('repository').trim(), ...(branch === '' ? {} : { branch }) };
       this.view = await this.shell.client.confirm(this.task, choice);
       this.shell.live.put(this.view);
-    });
-  }
-
-  private async message(event: SubmitEvent): Promise<void> {
-    const form = event.target as HTMLFormElement;
-    const text = fieldsOf(event)('text').trim();
-    if (text === '') return;
-    await this.attempt(async () => {
-      const view = await this.shell.client.message(this.task, text);
-      form.reset();
-      this.shell.live.put(view);
-      if (view.id !== this.task) this.shell.go({ page: 'task', id: view.id });
     });
   }
 }

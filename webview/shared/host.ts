@@ -8,6 +8,10 @@ export interface Capabilities {
   buttons: boolean;
   /** Commits can be taken over into a repository of the user's. */
   accept: boolean;
+  /** Parts can be accepted, rejected and commented on; otherwise the review is there to be read. */
+  review: boolean;
+  /** A new task can go on from the end of a turn. */
+  continue: boolean;
   /** An editor opens diffs and long texts. */
   editor: boolean;
   /** Credentials, the log and the doctor are at hand. */

@@ -13,7 +13,16 @@ declare function acquireVsCodeApi(): VsCodeApi;
 export function vsCodeHost<Saved>(): Host<Saved> {
   const api = acquireVsCodeApi();
   return {
-    can: { steer: true, buttons: true, accept: true, editor: true, machine: true, place: 'Workspace' },
+    can: {
+      steer: true,
+      buttons: true,
+      accept: true,
+      review: true,
+      continue: true,
+      editor: true,
+      machine: true,
+      place: 'Workspace',
+    },
     send: (request) => api.postMessage(request),
     onMessage: (listener) => {
       window.addEventListener('message', (event: MessageEvent<PanelMessage>) => listener(event.data));

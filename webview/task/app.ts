@@ -1,32 +1,27 @@
 import { html, LitElement, nothing, type TemplateResult } from 'lit';
 import { decodeEvents, type PanelAction, type PanelMessage } from '../../src/protocol/panelMessages.ts';
-import { safeLine, safeText } from '../../src/protocol/safeText.ts';
+import type { ReviewScope } from '../../src/protocol/review.ts';
+import type { PanelReviewState } from '../../src/protocol/reviewMessages.ts';
+import { safeLine } from '../../src/protocol/safeText.ts';
 import { hasEnded, type TaskState } from '../../src/protocol/taskState.ts';
 import { type EgressQuestion, egressQuestions } from '../../src/protocol/egressQuestions.ts';
 import { Ledger } from '../../src/protocol/ledger.ts';
-import type { Commit, TaskEvent } from '../../src/protocol/taskEvent.ts';
-import {
-  cost,
-  count,
-  duration,
-  elapsed,
-  phaseLabel,
-  fileCount,
-  plural,
-  spendOf,
-  spendText,
-} from '../../src/protocol/words.ts';
+import type { TaskEvent } from '../../src/protocol/taskEvent.ts';
 import type { Capabilities, Host } from '../shared/host.ts';
 import { VirtualList } from '../shared/virtualList.ts';
 import { awayBanner, type BannerActions, hostOf, pausedBanner, questionBanners } from './banners.ts';
-import type { DiffView } from './diffView.ts';
+import { commitsTab } from './commitsTab.ts';
 import { markMatches } from './highlight.ts';
 import { icon } from './icons.ts';
 import type { LedgerActions, LedgerTab } from './ledgerTab.ts';
 import { entryText, LogModel, rawSearchText } from './logModel.ts';
-import { changeCount, commitCard, entryHeight, entryRow, fileList, rawRow, type RowActions } from './rows.ts';
+import type { ReviewTab } from './review/reviewTab.ts';
+import type { RowActions } from './rowParts.ts';
+import { entryHeight, entryRow, rawRow } from './rows.ts';
 import type { Saved, Tab } from './saved.ts';
 import { Search } from './search.ts';
+import type { TalkBox } from './talkBox.ts';
+import { taskHead } from './taskHead.ts';
 
 interface Range {
   from: string;
@@ -38,7 +33,7 @@ const tabs: { id: Tab; label: string }[] = [
   { id: 'raw', label: 'Raw' },
   { id: 'network', label: 'Network' },
   { id: 'commits', label: 'Commits' },
-  { id: 'diff', label: 'Diff' },
+  { id: 'review', label: 'Review' },
 ];
 
 /** The page of one task. It holds no truth: all of it comes from the host, again and again. */
@@ -52,8 +47,7 @@ export class TaskPage extends LitElement {
     following: { state: true },
     searching: { state: true },
     found: { state: true },
-    diffStatus: { state: true },
-    split: { state: true },
+    review: { state: true },
     now: { state: true },
   };
   declare task: string;
@@ -64,8 +58,8 @@ export class TaskPage extends LitElement {
   declare following: boolean;
   declare searching: boolean;
   declare found: { indices: readonly number[]; at: number; done: boolean };
-  declare diffStatus: { kind: 'none' | 'loading' | 'shown' | 'empty' | 'error'; text?: string };
-  declare split: boolean;
+  /** What was decided in the review; undefined while the host has not said. */
+  declare review: PanelReviewState | undefined;
   declare now: number;
 
   private readonly host: Host<Saved>;
@@ -81,13 +75,9 @@ export class TaskPage extends LitElement {
   private runner: Extract<PanelMessage, { type: 'state' }>['runner'];
   private words = '';
   private clockOffset = 0;
-  private diff: DiffView | undefined;
-  /** What the diff tab shows: everything, a commit, or the leftovers. */
-  private selected = 'all';
+  private split: boolean;
+  private draft = '';
   private request = 0;
-  private shownRange = '';
-  /** The file that the diff is scrolled to when it is there. */
-  private wantedFile: string | undefined;
 
   private readonly search = new Search({
     text: (index) => this.searchText(index),
@@ -99,12 +89,24 @@ export class TaskPage extends LitElement {
     isOpen: (event) => this.opened.has(event),
     toggle: (event) => this.toggle(event),
     openText: (event) => this.host.send({ type: 'openText', event }),
-    showCommit: (commit) => this.selectDiff(commit.sha),
-    openFile: (commit, path) => {
-      if (!this.host.can.editor) this.selectDiff(commit.sha, path);
-      else this.openInEditor(rangeOf(commit), `${commit.sha.slice(0, 7)} ${commit.subject}`, path);
+    showCommit: (commit) => this.showReview({ kind: 'commit', sha: commit.sha }),
+    openFile: (commit, path) => this.showReview({ kind: 'commit', sha: commit.sha }, path),
+    showLeftovers: () => this.showReview({ kind: 'leftovers' }),
+    turn: (turn) => ({
+      review: this.state?.checkpoints.some((one) => one.turn === turn) === true,
+      goOn: this.can.continue && this.can.steer,
+    }),
+    reviewTurn: (turn) => this.showReview({ kind: 'turn', turn }),
+    continueFrom: (turn) => {
+      // Answers of the box's own requests count up from 1.
+      this.request -= 1;
+      this.host.send({ type: 'continueFrom', request: this.request, turn });
     },
-    showLeftovers: () => this.selectDiff('leftovers'),
+  };
+
+  private readonly commitActions = {
+    ...this.actions,
+    openLeftover: (path: string): void => this.showReview({ kind: 'leftovers' }, path),
   };
 
   private readonly network: BannerActions & LedgerActions;
@@ -122,7 +124,7 @@ export class TaskPage extends LitElement {
     this.following = true;
     this.searching = false;
     this.found = { indices: [], at: -1, done: true };
-    this.diffStatus = { kind: 'none' };
+    this.draft = typeof saved?.draft === 'string' ? saved.draft : '';
     this.now = Date.now();
   }
 
@@ -159,14 +161,14 @@ export class TaskPage extends LitElement {
     const clock = setInterval(() => {
       if (this.state !== undefined && !hasEnded(this.state)) this.now = Date.now() + this.clockOffset;
     }, 1000);
-    const theme = new MutationObserver(() => this.diff?.themeChanged());
+    const theme = new MutationObserver(() => this.reviewTab()?.themeChanged());
     theme.observe(document.body, { attributeFilter: ['class'] });
     signal.addEventListener('abort', () => {
       clearInterval(clock);
       theme.disconnect();
       this.lists.log?.dispose();
       this.lists.raw?.dispose();
-      this.diff?.dispose();
+      this.reviewTab()?.dispose();
     });
     this.host.send({ type: 'ready', after: 0 });
   }
@@ -202,7 +204,6 @@ export class TaskPage extends LitElement {
         this.network.can = this.can;
         this.clockOffset = message.now - Date.now();
         this.now = message.now;
-        if (this.tab === 'diff') this.loadDiff();
         return;
       case 'events':
         if (message.first) {
@@ -217,11 +218,22 @@ export class TaskPage extends LitElement {
         this.updateLists();
         this.search.grown();
         return;
-      case 'patch':
-        void this.showPatch(message);
+      case 'review':
+      case 'reviewText':
+      case 'reviewImages':
+      case 'reviewFailed':
+        this.reviewTab()?.receive(message);
+        return;
+      case 'reviewState':
+        this.review = message.state;
+        this.reviewTab()?.receive(message);
+        return;
+      case 'talked':
+        this.talkBox()?.receive(message);
         return;
       case 'show':
-        this.tab = message.tab;
+        if (message.tab === 'review') this.showReview(message.scope);
+        else this.tab = message.tab;
         return;
       case 'removed':
         this.removed = true;
@@ -241,12 +253,50 @@ export class TaskPage extends LitElement {
     return this.querySelector<LedgerTab>('sallyport-ledger');
   }
 
+  private reviewTab(): ReviewTab | null {
+    return this.querySelector<ReviewTab>('sallyport-review');
+  }
+
+  private talkBox(): TalkBox | null {
+    return this.querySelector<TalkBox>('sallyport-talk');
+  }
+
   private updateLists(): void {
     this.lists.log?.setCount(this.model.entries.length);
     this.lists.raw?.setCount(this.model.events.length);
   }
 
+  /** Gives the parts of the page what they need, before they draw themselves for the first time. */
+  private connectParts(): void {
+    const review = this.reviewTab();
+    if (review !== null && review.host === undefined) {
+      review.host = {
+        can: this.can,
+        send: (request) => this.host.send(request),
+        splitChanged: (split) => {
+          this.split = split;
+          this.save();
+        },
+      };
+      review.split = this.split;
+    }
+    if (review?.host !== undefined) review.host.can = this.can;
+    const talk = this.talkBox();
+    if (talk !== null && talk.host === undefined) {
+      talk.host = {
+        send: (request) => this.host.send(request),
+        draft: (text) => {
+          this.draft = text;
+          this.save();
+        },
+        history: () => this.model.said,
+      };
+      talk.text = this.draft;
+    }
+  }
+
   protected override updated(changed: Map<PropertyKey, unknown>): void {
+    this.connectParts();
     this.makeList(
       'log',
       () => this.model.entries.length,
@@ -273,7 +323,7 @@ export class TaskPage extends LitElement {
     if (changed.has('tab')) {
       this.save();
       this.ledgerTab()?.show(this.tab === 'network');
-      if (this.tab === 'diff') this.loadDiff();
+      this.reviewTab()?.show(this.tab === 'review');
       if (this.tab === 'log' || this.tab === 'raw') {
         this.following = this.lists[this.tab]?.isFollowing ?? true;
         if (this.words !== '') this.search.start(this.words);
@@ -311,7 +361,7 @@ export class TaskPage extends LitElement {
         ${this.host.can.steer ? html`<vscode-button @click=${() => this.act('newTask')}>New Task</vscode-button>` : nothing}
       </div>`;
     }
-    return html`${this.header()} ${this.banners()} ${this.tabBar()}
+    return html`${this.head()} ${this.banners()} ${this.tabBar()}
       <main>
         ${this.searching ? this.searchBar() : nothing}
         <section id="log-panel" role="tabpanel" aria-labelledby="log-tab" ?hidden=${this.tab !== 'log'}>
@@ -354,116 +404,45 @@ export class TaskPage extends LitElement {
           aria-labelledby="commits-tab"
           ?hidden=${this.tab !== 'commits'}
         >
-          ${this.tab === 'commits' ? this.commits() : nothing}
+          ${this.tab === 'commits' ? commitsTab(this.state, this.host.can, this.commitActions) : nothing}
         </section>
-        <section id="diff-panel" role="tabpanel" aria-labelledby="diff-tab" ?hidden=${this.tab !== 'diff'}>
-          ${this.diffBar()}
-          <div id="diff-root" class="diff-root" ?hidden=${this.diffStatus.kind !== 'shown'}></div>
-          ${this.diffMessage()}
+        <section
+          id="review-panel"
+          role="tabpanel"
+          aria-labelledby="review-tab"
+          ?hidden=${this.tab !== 'review'}
+        >
+          <sallyport-review .nothingYet=${this.nothingToReview()}></sallyport-review>
         </section>
-      </main>`;
+      </main>
+      <sallyport-talk
+        ?hidden=${this.tab === 'review' || this.tab === 'network' || this.tab === 'commits'}
+        .state=${this.state}
+        .steer=${this.can.steer && this.runner?.since === undefined}
+      ></sallyport-talk>`;
   }
 
-  private header(): TemplateResult {
+  private head(): TemplateResult {
+    return taskHead({
+      state: this.state,
+      review: this.review,
+      can: this.can,
+      result: this.result !== undefined,
+      leftovers: this.leftovers !== undefined,
+      runner: this.runner,
+      now: this.now,
+      act: (action) => this.act(action),
+    });
+  }
+
+  private nothingToReview(): string {
     const { state } = this;
-    if (state === undefined) {
-      return html`<header>
-        <vscode-progress-ring></vscode-progress-ring><span class="dim">Loading the task…</span>
-      </header>`;
-    }
-    const { usage, by } = spendOf(state);
-    const spent = spendText(state);
-    const source = by === 'counted' ? 'counted by the gateway' : 'as the agent says';
-    const tokensIn = usage.inputTokens + usage.cacheReadTokens + usage.cacheWriteTokens;
-    const active = !hasEnded(state);
-    const accepted = this.result !== undefined;
-    const { can } = this;
-    return html`<header>
-      <div class="title-line">
-        <h1 title=${safeText(state.spec.prompt.slice(0, 1000))}>${safeLine(state.spec.title)}</h1>
-        <div class="buttons" ?hidden=${!can.buttons}>
-          ${
-            active && can.steer
-              ? html`<vscode-button
-                  secondary
-                  ?disabled=${state.phase === 'stopping'}
-                  @click=${() => this.act('stop')}
-                  >${state.phase === 'stopping' ? 'Stopping…' : state.phase === 'waiting' ? 'Finish' : 'Stop'}</vscode-button
-                >`
-              : nothing
-          }
-          ${
-            can.editor && (accepted || this.leftovers !== undefined)
-              ? html`<vscode-button secondary @click=${() => this.act('showDiff')}
-                  >Show Diff in Editor</vscode-button
-                >`
-              : nothing
-          }
-          ${accepted && can.accept && state.spec.repository.path !== '' ? html`<vscode-button ?secondary=${active} @click=${() => this.act('acceptAsBranch')}>Accept as Branch…</vscode-button>` : nothing}
-          ${active || !can.steer ? nothing : html`<vscode-button secondary @click=${() => this.act('remove')}>Remove…</vscode-button>`}
-        </div>
-      </div>
-      <div class="facts">
-        <span class="phase ${active && state.paused !== undefined ? 'paused' : state.phase}"
-          >${phaseLabel(state)}</span
-        >
-        ${
-          state.spec.model.demonstration
-            ? html`<span
-                class="demonstration"
-                title="A script answers instead of a model. It needs no key and costs nothing."
-                >demonstration model</span
-              >`
-            : html`<span title=${safeLine(state.spec.model.label)}
-                >${safeLine(state.modelName ?? state.spec.agent.model ?? state.spec.model.label)}</span
-              >`
-        }
-        ${this.runner === undefined ? nothing : html`<span title="Runner">${icon('server')}${safeLine(this.runner.name, 40)}</span>`}
-        <span title="Elapsed">${duration(elapsed(state, this.runner?.since ?? this.now))}</span>
-        ${
-          tokensIn + usage.outputTokens > 0
-            ? html`<span title="Tokens in and out, ${source}"
-                >${count(tokensIn)} in · ${count(usage.outputTokens)} out</span
-              >`
-            : nothing
-        }
-        ${
-          spent === '' && state.budgetUsd === null
-            ? nothing
-            : html`<button
-                class="fact-button"
-                title="Cost, ${source}${spent.startsWith('≈') ? '; the price of the model is a guess' : ''}. Click to set the budget."
-                ?disabled=${!active || !can.steer}
-                @click=${() => this.act('setBudget')}
-              >
-                ${spent === '' ? cost(0) : spent}${state.budgetUsd === null ? '' : ` of ${cost(state.budgetUsd)}`}
-              </button>`
-        }
-        ${
-          state.commits.length > 0
-            ? html`<span
-                >${plural(state.commits.length, 'commit')}
-                ${changeCount({
-                  files: state.commits.flatMap(({ files }) => files),
-                  moreFiles: state.commits.reduce((sum, { moreFiles = 0 }) => sum + moreFiles, 0),
-                })}</span
-              >`
-            : nothing
-        }
-        <span class="branch" title="Branch in the sandbox"
-          >${icon('commit')}${safeLine(state.spec.branch)}</span
-        >
-        ${state.egressClosed === true ? html`<span class="proof" title="Before the first prompt every attempt to connect out of the sandbox was blocked.">${icon('shield')}sandbox closed</span>` : nothing}
-      </div>
-      ${
-        state.phase === 'preparing' && state.progress !== ''
-          ? html`<div class="progress" role="status">
-              <vscode-progress-ring></vscode-progress-ring>${safeLine(state.progress)}
-            </div>`
-          : nothing
-      }
-      ${state.failure === undefined ? nothing : this.failure(state.failure)}
-    </header>`;
+    if (state === undefined || state.imported.length > 0) return '';
+    if (state.refusedImports.length > 0)
+      return `Commits are not let into the quarantine. ${safeLine(state.importFailure?.message ?? '')}`;
+    return hasEnded(state)
+      ? 'The agent changed nothing that is to be reviewed.'
+      : 'There is nothing to review yet: no commit is in the quarantine.';
   }
 
   private banners(): TemplateResult | typeof nothing {
@@ -482,25 +461,6 @@ export class TaskPage extends LitElement {
     return egressQuestions(state).filter(
       (question) => question.waiting > 0 || !this.dismissed.has(hostOf(question)),
     );
-  }
-
-  private failure(failure: NonNullable<TaskState['failure']>): TemplateResult {
-    const button: [string, PanelAction] | undefined =
-      failure.kind === 'auth_refused'
-        ? ['Credentials…', 'credentials']
-        : failure.kind === 'engine_gone' || failure.kind === 'image' || failure.kind === 'gateway'
-          ? ['Run Doctor', 'doctor']
-          : failure.kind === 'internal' || failure.kind === 'workspace'
-            ? ['Show Output', 'showOutput']
-            : undefined;
-    return html`<div class="failure" role="alert">
-      ${icon('cross')}
-      <div>
-        <strong>${safeText(failure.message.slice(0, 1000))}</strong>
-        ${failure.mend === undefined ? nothing : safeText(failure.mend)}
-      </div>
-      ${button === undefined || !this.host.can.machine ? nothing : html`<vscode-button secondary @click=${() => this.act(button[1])}>${button[0]}</vscode-button>`}
-    </div>`;
   }
 
   private tabBar(): TemplateResult {
@@ -597,106 +557,6 @@ export class TaskPage extends LitElement {
     return html`<button class="jump" @click=${() => this.currentList()?.follow()}>
       ${icon('down')} Jump to newest
     </button>`;
-  }
-
-  private commits(): TemplateResult {
-    const { state } = this;
-    const commits = state?.commits ?? [];
-    if (commits.length === 0 && state?.leftovers === undefined) {
-      return html`<div class="empty">
-        <p>
-          ${state !== undefined && hasEnded(state) ? 'The agent made no commit.' : 'No commits yet. They appear here the moment the agent makes them.'}
-        </p>
-      </div>`;
-    }
-    const imported = new Set(state?.imported ?? []);
-    const refused = new Set(state?.refusedImports ?? []);
-    return html`<div class="commit-list">
-      ${commits.map(
-        (commit) =>
-          html`<div class="commit-item">
-            ${commitCard(commit, this.actions)}
-            <div class="dim small">
-              ${safeLine(commit.author, 60)} · ${new Date(commit.date).toLocaleString()}
-              ${imported.has(commit.sha) ? nothing : refused.has(commit.sha) ? html` · not let in` : html` · being brought in…`}
-            </div>
-          </div>`,
-      )}
-      ${
-        state?.leftovers === undefined
-          ? nothing
-          : html`<div class="card">
-              <div class="card-head">
-                <strong>Uncommitted edits</strong>
-                <span class="dim">${fileCount(state.leftovers)}</span>
-                ${changeCount(state.leftovers)}
-                <vscode-button secondary @click=${() => this.selectDiff('leftovers')}
-                  >Show Diff</vscode-button
-                >
-              </div>
-              <div class="dim">
-                Left in the workspace without a commit. Kept in the
-                quarantine${this.host.can.accept ? '; Accept as Branch does not take them' : ''}.
-              </div>
-              ${fileList(state.leftovers, (path) => {
-                if (!this.host.can.editor) this.selectDiff('leftovers', path);
-                else this.openInEditor(this.leftovers, 'Uncommitted edits', path);
-              })}
-            </div>`
-      }
-    </div>`;
-  }
-
-  private diffBar(): TemplateResult {
-    const commits = this.state?.commits ?? [];
-    return html`<div class="diff-bar">
-      <label>
-        <span class="hidden-label">What to compare</span>
-        <select
-          .value=${this.selected}
-          @change=${(event: Event) => this.selectDiff((event.target as HTMLSelectElement).value)}
-        >
-          <option value="all" ?selected=${this.selected === 'all'}>All changes</option>
-          ${commits.map(
-            ({ sha, subject }) =>
-              html`<option value=${sha} ?selected=${this.selected === sha}>
-                ${sha.slice(0, 7)} ${safeLine(subject, 70)}
-              </option>`,
-          )}
-          ${this.leftovers === undefined ? nothing : html`<option value="leftovers" ?selected=${this.selected === 'leftovers'}>Uncommitted edits</option>`}
-        </select>
-      </label>
-      <span class="dim">${this.diffStatus.kind === 'shown' ? (this.diffStatus.text ?? '') : ''}</span>
-      <span class="space"></span>
-      <div class="switch" role="group" aria-label="Layout of the diff">
-        <button aria-pressed=${!this.split} @click=${() => this.setSplit(false)}>Unified</button>
-        <button aria-pressed=${this.split} @click=${() => this.setSplit(true)}>Split</button>
-      </div>
-      ${
-        this.host.can.editor
-          ? html`<vscode-button
-              secondary
-              ?disabled=${this.range() === undefined}
-              @click=${() => this.selectedInEditor()}
-              >Open in Editor</vscode-button
-            >`
-          : nothing
-      }
-    </div>`;
-  }
-
-  private diffMessage(): TemplateResult | typeof nothing {
-    const { kind, text } = this.diffStatus;
-    if (kind === 'shown') return nothing;
-    if (kind === 'loading')
-      return html`<div class="empty">
-        <vscode-progress-ring></vscode-progress-ring>
-        <p>Loading the diff…</p>
-      </div>`;
-    if (kind === 'error') return html`<div class="empty error-text"><p>${safeText(text ?? '')}</p></div>`;
-    return html`<div class="empty">
-      <p>${text ?? 'There is nothing to compare yet: no commit is in the quarantine.'}</p>
-    </div>`;
   }
 
   // What the user does
@@ -804,121 +664,14 @@ export class TaskPage extends LitElement {
     return this.tab === 'log' || this.tab === 'raw' ? this.lists[this.tab] : undefined;
   }
 
-  // The diff
-
-  private selectDiff(what: string, path?: string): void {
-    this.selected = what;
-    this.wantedFile = path;
-    this.shownRange = '';
-    if (this.tab === 'diff') this.loadDiff();
-    else this.tab = 'diff';
-    this.requestUpdate();
-  }
-
-  private range(): Range | undefined {
-    if (this.selected === 'all') return this.result;
-    if (this.selected === 'leftovers') return this.leftovers;
-    const commit = this.state?.commits.find(({ sha }) => sha === this.selected);
-    return commit !== undefined && this.state?.imported.includes(commit.sha) === true
-      ? rangeOf(commit)
-      : undefined;
-  }
-
-  private loadDiff(): void {
-    if (this.selected === 'all' && this.result === undefined && this.leftovers !== undefined)
-      this.selected = 'leftovers';
-    const range = this.range();
-    if (range === undefined) {
-      this.diffStatus =
-        this.selected === 'all'
-          ? { kind: 'none' }
-          : {
-              kind: 'none',
-              text: this.state?.refusedImports.includes(this.selected)
-                ? `This commit is not let into the quarantine. ${safeLine(this.state.importFailure?.message ?? '')}`
-                : 'This commit is being brought into the quarantine…',
-            };
-      return;
-    }
-    const key = `${range.from} ${range.to}`;
-    if (key === this.shownRange) return;
-    this.shownRange = key;
-    this.request += 1;
-    if (this.diffStatus.kind !== 'shown') this.diffStatus = { kind: 'loading' };
-    this.host.send({ type: 'patch', request: this.request, range });
-  }
-
-  private async showPatch(message: Extract<PanelMessage, { type: 'patch' }>): Promise<void> {
-    if (message.request !== this.request) return;
-    if (message.patch === undefined) {
-      this.shownRange = '';
-      this.diffStatus = {
-        kind: 'error',
-        text: `${message.error?.message ?? ''} ${message.error?.mend ?? ''}`,
-      };
-      return;
-    }
-    const { text, truncated } = message.patch;
-    if (text.trim() === '') {
-      this.diffStatus = { kind: 'empty', text: 'No file differs.' };
-      return;
-    }
-    try {
-      const { DiffView } = await import('./diffView.ts');
-      if (message.request !== this.request) return;
-      // The place has to be seen before the view measures it.
-      this.diffStatus = { kind: 'shown' };
-      await this.updateComplete;
-      const root = this.querySelector<HTMLElement>('#diff-root');
-      if (root === null) return;
-      this.diff ??= new DiffView(root, this.split);
-      const files = this.diff.show(text, this.wantedFile);
-      this.wantedFile = undefined;
-      this.diffStatus = {
-        kind: 'shown',
-        text: `${plural(files, 'file')}${truncated ? `, cut: ${this.host.can.editor ? 'open it in the editor' : 'fetch the commits'} to see the rest` : ''}`,
-      };
-    } catch (thrown) {
-      this.diffStatus = {
-        kind: 'error',
-        text: `The diff cannot be drawn: ${String(thrown)}${this.host.can.editor ? ' Open it in the editor instead.' : ''}`,
-      };
-    }
-  }
-
-  private setSplit(split: boolean): void {
-    this.split = split;
-    this.diff?.setSplit(split);
-    this.save();
-  }
-
-  private selectedInEditor(): void {
-    const range = this.range();
-    if (range === undefined) return;
-    const commit = this.state?.commits.find(({ sha }) => sha === this.selected);
-    const title =
-      commit === undefined
-        ? (this.state?.spec.title ?? 'Task')
-        : `${commit.sha.slice(0, 7)} ${commit.subject}`;
-    this.openInEditor(range, title);
-  }
-
-  private openInEditor(range: Range | undefined, title: string, path?: string): void {
-    if (range === undefined) return;
-    this.host.send({
-      type: 'openDiff',
-      range,
-      title: title.slice(0, 200),
-      ...(path === undefined ? {} : { path }),
-    });
+  /** Brings the review to the front; with `scope` that part of the work, with `path` that file of it. */
+  private showReview(scope?: ReviewScope, path?: string): void {
+    this.tab = 'review';
+    if (scope !== undefined) void this.updateComplete.then(() => this.reviewTab()?.choose(scope, path));
   }
 
   private save(): void {
-    this.host.save({ id: this.task, tab: this.tab, split: this.split });
+    const { task: id, tab, split, draft } = this;
+    this.host.save({ id, tab, split, ...(draft === '' ? {} : { draft }) });
   }
-}
-
-function rangeOf(commit: Commit): Range | undefined {
-  const [parent] = commit.parents;
-  return parent === undefined ? undefined : { from: parent, to: commit.sha };
 }

@@ -26,6 +26,15 @@ const shapes = {
   key: svg`<circle cx="5" cy="11" r="2.8"/><path d="M7 9l6-6M11 5l2 2M9.2 6.8l1.4 1.4"/>`,
   people: svg`<circle cx="6" cy="5.5" r="2.4"/><path d="M1.5 13.5c.3-2.8 2.1-4.2 4.5-4.2s4.2 1.4 4.5 4.2"/><path d="M10.5 3.4a2.3 2.3 0 0 1 0 4.3M12 9.6c1.5.5 2.4 1.8 2.6 3.9"/>`,
   server: svg`<rect x="2.5" y="2.8" width="11" height="4.4" rx="1"/><rect x="2.5" y="8.8" width="11" height="4.4" rx="1"/><path d="M5 5h.4M5 11h.4"/>`,
+  half: svg`<circle cx="8" cy="8" r="5.5"/><path d="M8 2.5v11"/><path d="M8 5h3.6M8 8h5.2M8 11h3.6"/>`,
+  undo: svg`<path d="M5.5 3L2.5 6l3 3"/><path d="M2.5 6h6.8a3.7 3.7 0 0 1 0 7.4H6.5"/>`,
+  comment: svg`<path d="M2.5 3h11v8H7l-3 2.6V11H2.5z"/>`,
+  open: svg`<path d="M7 3.5H3v9.5h9.5V9"/><path d="M9.5 2.5h4v4M13.3 2.7L7.5 8.5"/>`,
+  image: svg`<rect x="2" y="3" width="12" height="10" rx="1"/><path d="M2.5 11.5l3.5-4 3 3 2-2 3 3"/><circle cx="10.5" cy="6" r="1"/>`,
+  send: svg`<path d="M2 8l12-5.5L10.5 14 8 9z"/>`,
+  unfold: svg`<path d="M8 6V2M5.8 3.8L8 1.8l2.2 2M8 10v4M5.8 12.2l2.2 2 2.2-2M2 8h12"/>`,
+  branch: svg`<circle cx="4.5" cy="3.5" r="1.5"/><circle cx="4.5" cy="12.5" r="1.5"/><circle cx="11.5" cy="12.5" r="1.5"/><path d="M4.5 5v6M11.5 11V7.5a2.5 2.5 0 0 0-2.5-2.5H7.5M9 3.2L7.2 5 9 6.8"/>`,
+  flag: svg`<path d="M4 14V2.5h8l-2 3 2 3H4"/>`,
   stop: svg`<rect x="4" y="4" width="8" height="8" rx="1"/>`,
 } as const;
 

@@ -21,7 +21,8 @@ const quiet: ReadonlySet<TaskEvent['type']> = new Set([
   'spend',
   'spend_paused',
   'spend_resumed',
-  'turn_began',
+  'inherited',
+  'sandbox_kept',
 ]);
 
 /** Notes of the agent's about itself say nothing to a reader; the raw log has them. */
@@ -29,6 +30,8 @@ function isQuiet(event: TaskEvent): boolean {
   if (event.type === 'unknown') return (event.message as { type?: unknown } | null)?.type === 'system';
   if (event.type === 'output')
     return event.stream === 'stderr' && /^\[[\w-]+:\w+\] \{/.test(event.text ?? '');
+  // What the user or the agent settled stands in the row of the answer.
+  if (event.type === 'settled') return event.by !== 'time';
   return quiet.has(event.type);
 }
 
@@ -36,6 +39,8 @@ function isQuiet(event: TaskEvent): boolean {
 export class LogModel {
   readonly events: TaskEvent[] = [];
   readonly entries: Entry[] = [];
+  /** What the user said, oldest first. */
+  readonly said: string[] = [];
   /** The entries of commits, by object name. */
   private readonly commits = new Map<string, { kind: 'event'; event: EventOf<'commit'> }>();
   private readonly tools = new Map<
@@ -50,6 +55,7 @@ export class LogModel {
   clear(): void {
     this.events.length = 0;
     this.entries.length = 0;
+    this.said.length = 0;
     this.commits.clear();
     this.tools.clear();
   }
@@ -66,6 +72,8 @@ export class LogModel {
   }
 
   private add(event: TaskEvent): void {
+    if (event.type === 'said' || event.type === 'reopened') this.said.push(event.text);
+    else if (event.type === 'submitted') this.said.push(event.spec.prompt);
     switch (event.type) {
       case 'submitted':
         this.entries.push({ kind: 'prompt', event });
@@ -132,6 +140,8 @@ export function entryText(entry: Entry): string {
 
 function eventText(event: TaskEvent): string {
   switch (event.type) {
+    case 'said':
+    case 'reopened':
     case 'text':
     case 'thinking':
     case 'notice':

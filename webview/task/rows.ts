@@ -1,30 +1,25 @@
 import { html, nothing, type TemplateResult } from 'lit';
 import { safeLine, safeText } from '../../src/protocol/safeText.ts';
-import type { Commit, FileChange, TaskEvent } from '../../src/protocol/taskEvent.ts';
-import { statusLetter } from '../../src/protocol/panelMessages.ts';
-import { cost, count, duration, fileCount, lines, plural, totalsOf } from '../../src/protocol/words.ts';
-import { ansiSpans } from '../shared/ansi.ts';
-import { paint } from '../shared/paint.ts';
+import type { TaskEvent } from '../../src/protocol/taskEvent.ts';
+import { cost, count, duration, fileCount, plural } from '../../src/protocol/words.ts';
+import { changeCount, commitCard } from './commitParts.ts';
 import { icon, type IconName } from './icons.ts';
-import { type Entry, firstLines, rawText, wrappedLines } from './logModel.ts';
-import { shortPath, toolView } from './toolView.ts';
-
-/** What a row can ask of the page around it. */
-export interface RowActions {
-  isOpen(event: number): boolean;
-  toggle(event: number): void;
-  openText(event: number): void;
-  showCommit(commit: Commit): void;
-  openFile(commit: Commit, path: string): void;
-  showLeftovers(): void;
-}
-
-/** Lines and characters of a text before it has to be opened. */
-const shownLines = 12;
-const shownCharacters = 2500;
-/** Characters that are drawn at all; the rest is shown in the editor. */
-const maxCharacters = 60_000;
-const maxFiles = 100;
+import { type Entry, rawText, wrappedLines } from './logModel.ts';
+import {
+  clock,
+  long,
+  maxCharacters,
+  pre,
+  row,
+  type RowActions,
+  said,
+  shownCharacters,
+  spans,
+  time,
+  toggle,
+} from './rowParts.ts';
+import { isTalk, talkRow } from './talkRows.ts';
+import { toolView } from './toolView.ts';
 
 /** Lines of what the agent says, and of what it prints, before they have to be opened. */
 const saidLines = 60;
@@ -116,6 +111,7 @@ ${all.slice(0, 400).map((line) => html`<span class=${line.startsWith('+') ? 'add
 }
 
 function eventRow(event: TaskEvent, actions: RowActions): TemplateResult {
+  if (isTalk(event)) return talkRow(event, actions);
   switch (event.type) {
     case 'workspace':
       return row(
@@ -275,26 +271,6 @@ function eventRow(event: TaskEvent, actions: RowActions): TemplateResult {
       );
     case 'continued':
       return said('check', event.t, html`The task goes on.`);
-    case 'said':
-      return row(
-        'person',
-        'prompt',
-        event.by === undefined ? 'You' : safeLine(event.by, 60),
-        event.t,
-        html`${long(event.n, event.text, actions)}${event.queued ? html`<div class="dim small">Handed over at the end of the agent's turn.</div>` : nothing}`,
-      );
-    case 'turn':
-      return event.outcome === 'succeeded'
-        ? said('check', event.t, html`The agent has ended its turn, and waits for your message.`)
-        : row(
-            'cross',
-            'failed',
-            nothing,
-            event.t,
-            html`<div class="line"><strong>The turn failed.</strong></div>
-              ${event.message === undefined ? nothing : pre(event.message.slice(0, maxCharacters), '')}
-              ${event.mend === undefined ? nothing : html`<div class="mend">${safeText(event.mend)}</div>`}`,
-          );
     case 'credential_wanted':
       return row(
         'warning',
@@ -371,11 +347,6 @@ function eventRow(event: TaskEvent, actions: RowActions): TemplateResult {
   }
 }
 
-/** A line about what was decided. */
-function said(name: IconName, t: number, content: TemplateResult): TemplateResult {
-  return row(name, 'quiet', nothing, t, html`<div class="line">${content}</div>`);
-}
-
 function endedRow(event: Extract<TaskEvent, { type: 'ended' }>): TemplateResult {
   const word = { succeeded: 'Done', failed: 'Failed', stopped: 'Stopped', timed_out: 'Time limit reached' }[
     event.outcome
@@ -397,53 +368,6 @@ function endedRow(event: Extract<TaskEvent, { type: 'ended' }>): TemplateResult 
   );
 }
 
-/** A commit's list of files, or another. */
-interface FilesOf {
-  files: readonly FileChange[];
-  moreFiles?: number | undefined;
-}
-
-export function commitCard(commit: Commit, actions: RowActions): TemplateResult {
-  const body = commit.body.trim();
-  return html`<div class="card">
-    <div class="card-head">
-      <strong>${safeLine(commit.subject, 200) || '(no message)'}</strong>
-      <code class="sha">${commit.sha.slice(0, 7)}</code>
-      <span class="dim">${fileCount(commit)}</span> ${changeCount(commit)}
-      <vscode-button secondary @click=${() => actions.showCommit(commit)}>Show Diff</vscode-button>
-    </div>
-    ${body === '' ? nothing : pre(body.slice(0, 4000), 'dim')}
-    ${fileList(commit, (path) => actions.openFile(commit, path))}
-  </div>`;
-}
-
-export function fileList({ files, moreFiles = 0 }: FilesOf, open: (path: string) => void): TemplateResult {
-  const hidden = Math.max(0, files.length - maxFiles) + moreFiles;
-  return html`<ul class="files">
-    ${files.slice(0, maxFiles).map(
-      (file) =>
-        html`<li>
-          <button class="file" title="Open the diff of this file" @click=${() => open(file.path)}>
-            <span class="status ${file.status}" aria-label=${file.status}>${statusLetter(file.status)}</span>
-            <span class="path"
-              >${file.from === undefined ? nothing : html`<span class="dim">${safeLine(file.from)} → </span>`}${safeLine(shortPath(file.path))}</span
-            >
-            ${file.added === undefined && file.removed === undefined ? html`<span class="dim">binary</span>` : changeCount({ files: [file] })}
-          </button>
-        </li>`,
-    )}
-    ${hidden > 0 ? html`<li class="dim">and ${plural(hidden, 'more file', 'more files')}</li>` : nothing}
-  </ul>`;
-}
-
-export function changeCount(of: FilesOf): TemplateResult {
-  const sums = totalsOf(of);
-  return html`<span class="counts" aria-label=${lines(sums)}
-    >${sums.more === true ? '≥ ' : nothing}<span class="plus">+${sums.added.toLocaleString('en')}</span>
-    <span class="minus">−${sums.removed.toLocaleString('en')}</span></span
-  >`;
-}
-
 /** A line of the raw log. */
 export function rawRow(event: TaskEvent, open: boolean, actions: RowActions): TemplateResult {
   const { text, cut } = rawText(event, open ? maxCharacters : 1000);
@@ -459,91 +383,4 @@ export function rawRow(event: TaskEvent, open: boolean, actions: RowActions): Te
       >${spans(open ? text : text.replaceAll('\n', '⏎'))}${cut > 0 ? html`<button class="link" @click=${() => actions.openText(event.n)}>… ${cut.toLocaleString('en')} more characters: open in the editor</button>` : nothing}</span
     >
   </div>`;
-}
-
-interface LongOptions {
-  ansi?: boolean;
-  lines?: number;
-  classes?: string;
-  /** Which event's being open decides; that of the text by default. */
-  key?: number;
-}
-
-/** A text that may be long: its beginning, and more when it is opened. */
-function long(event: number, text: string, actions: RowActions, options: LongOptions = {}): TemplateResult {
-  const key = options.key ?? event;
-  const open = actions.isOpen(key);
-  const beginning = firstLines(text, options.lines ?? shownLines, shownCharacters);
-  const shown = open ? text.slice(0, maxCharacters) : beginning.text;
-  const tooLong = open && text.length > maxCharacters;
-  return html`<pre class="text ${options.classes ?? ''}">
-${options.ansi === true ? spans(shown) : safeText(shown)}</pre>
-    ${
-      beginning.more > 0
-        ? html`<div class="more">
-            ${toggle(key, open, open ? 'Show less' : `Show ${plural(beginning.more, 'more line')}`, actions)}
-            ${
-              tooLong
-                ? html`<button class="link" @click=${() => actions.openText(event)}>
-                    Open all ${count(text.length)} characters in the editor
-                  </button>`
-                : nothing
-            }
-          </div>`
-        : nothing
-    }`;
-}
-
-function pre(text: string, classes: string): TemplateResult {
-  return html`<pre class="text ${classes}">${spans(text)}</pre>`;
-}
-
-function spans(text: string): TemplateResult[] | string {
-  const all = ansiSpans(text);
-  const [only] = all;
-  if (all.length === 0) return '';
-  if (all.length === 1 && only?.classes === '' && only.color === undefined && only.background === undefined)
-    return only.text;
-  return all.map((span) => {
-    const style: Record<string, string> = {};
-    if (span.color !== undefined) style['color'] = span.color;
-    if (span.background !== undefined) style['background-color'] = span.background;
-    return html`<span class=${span.classes} style=${paint(style)}>${span.text}</span>`;
-  });
-}
-
-function row(
-  name: IconName,
-  classes: string,
-  label: unknown,
-  t: number,
-  content: TemplateResult,
-): TemplateResult {
-  return html`<article class="row ${classes}">
-    <div class="gutter">${icon(name)}</div>
-    <div class="content">
-      ${label === nothing ? nothing : html`<div class="label">${label}</div>`}${content}
-    </div>
-    ${time(t)}
-  </article>`;
-}
-
-function toggle(key: number, open: boolean, words: string, actions: RowActions): TemplateResult {
-  return html`<button class="link" aria-expanded=${open} @click=${() => actions.toggle(key)}>
-    ${words}
-  </button>`;
-}
-
-function time(t: number): TemplateResult {
-  return html`<time title=${new Date(t).toLocaleString()}>${clock(t)}</time>`;
-}
-
-const clockFormat = new Intl.DateTimeFormat('en-GB', {
-  hour: '2-digit',
-  minute: '2-digit',
-  second: '2-digit',
-});
-
-function clock(t: number): string {
-  return clockFormat.format(t);
 }

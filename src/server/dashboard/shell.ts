@@ -48,6 +48,6 @@ export function contentPolicy(host: string, secure: boolean): string {
     "base-uri 'none'",
     "form-action 'self'",
     "require-trusted-types-for 'script'",
-    'trusted-types lit-html sallyport sallyport-diffs',
+    'trusted-types lit-html sallyport',
   ].join('; ');
 }

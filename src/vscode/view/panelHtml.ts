@@ -1,7 +1,7 @@
 /**
  * The page of a task panel. It holds nothing from outside: the task's id passed its grammar, all else comes by message.
- * Scripts run by nonce only. Style attributes are allowed, because syntax colours are made of them; what an agent says
- * never becomes markup, so it cannot use them.
+ * Scripts run by nonce only. Images are those of the extension, and bytes that the page was given. Style attributes are
+ * allowed, because components use them; what an agent says never becomes markup, so it cannot use them.
  */
 export function panelHtml(parts: {
   nonce: string;
@@ -15,7 +15,7 @@ export function panelHtml(parts: {
     `script-src 'nonce-${parts.nonce}' ${parts.cspSource}`,
     `style-src ${parts.cspSource} 'unsafe-inline'`,
     `font-src ${parts.cspSource}`,
-    `img-src ${parts.cspSource}`,
+    `img-src ${parts.cspSource} blob:`,
     "form-action 'none'",
     "base-uri 'none'",
   ].join('; ');

@@ -1,0 +1,344 @@
+import assert from 'node:assert/strict';
+import { type FileText, sliceText, type Stretch } from '../../src/protocol/reviewText.ts';
+import type { ReviewFile, ReviewPart } from '../../src/protocol/review.ts';
+import { fileBatches, imageType, readFiles } from '../../src/protocol/reviewMessages.ts';
+import { PanelRequest } from '../../src/protocol/panelMessages.ts';
+import { readPatch } from '../../webview/dashboard/patchReview.ts';
+import { difference } from '../../webview/task/review/codeLine.ts';
+import { headRows, textRows } from '../../webview/task/review/fileRows.ts';
+import { FileSlot } from '../../webview/task/review/fileSlot.ts';
+import { keyOf } from '../../webview/task/review/keys.ts';
+import { noReview, ReviewModel } from '../../webview/task/review/reviewModel.ts';
+import { chance } from '../support/chance.ts';
+
+let made = 0;
+
+function aPart(change: Partial<ReviewPart> = {}): ReviewPart {
+  made += 1;
+  return {
+    id: made.toString(16).padStart(16, '0'),
+    kind: 'hunk',
+    added: 1,
+    removed: 1,
+    label: 'x',
+    needs: [],
+    old: { start: 1, lines: 1 },
+    new: { start: 1, lines: 1 },
+    ...change,
+  };
+}
+
+function aFile(path: string, change: Partial<ReviewFile> = {}): ReviewFile {
+  made += 1;
+  return {
+    id: made.toString(16).padStart(16, '0'),
+    path,
+    status: 'modified',
+    oldMode: '100644',
+    newMode: '100644',
+    oldBlob: '1'.repeat(40),
+    newBlob: '2'.repeat(40),
+    binary: false,
+    added: 1,
+    removed: 1,
+    parts: [aPart()],
+    gate: [],
+    fingerprint: `print of ${path}`,
+    ...change,
+  };
+}
+
+/** Both sides again, as far as the stretches have them; gaps from the true lines. */
+function sidesOf(text: FileText, old: readonly string[], now: readonly string[]): [string[], string[]] {
+  const before: string[] = [];
+  const after: string[] = [];
+  for (const stretch of text.stretches) {
+    assert.equal(stretch.old, before.length + 1, 'a stretch begins where the one before ended');
+    assert.equal(stretch.new, after.length + 1);
+    if (stretch.kind === 'change') {
+      before.push(...stretch.removed);
+      after.push(...stretch.added);
+    } else {
+      const count = stretch.kind === 'gap' ? stretch.lines : stretch.lines.length;
+      before.push(...old.slice(before.length, before.length + count));
+      after.push(...(stretch.kind === 'gap' ? now.slice(after.length, after.length + count) : stretch.lines));
+    }
+  }
+  return [before, after];
+}
+
+describe('the lines of a file in the review', () => {
+  it('are both sides, whatever changed and however much is shown around it', () => {
+    for (let run = 0; run < 300; run++) {
+      const random = chance(run);
+      const old: string[] = [];
+      const now: string[] = [];
+      const parts: ReviewPart[] = [];
+      for (let block = 0; block < random(6); block++) {
+        for (let i = random(12); i >= 0; i--) {
+          old.push(`same ${old.length}`);
+          now.push(old.at(-1) ?? '');
+        }
+        const removed = random(4);
+        const added = removed === 0 ? 1 + random(3) : random(4);
+        parts.push(
+          aPart({
+            old: { start: removed === 0 ? old.length : old.length + 1, lines: removed },
+            new: { start: added === 0 ? now.length : now.length + 1, lines: added },
+          }),
+        );
+        for (let i = 0; i < removed; i++) old.push(`old ${old.length}`);
+        for (let i = 0; i < added; i++) now.push(`new ${now.length}`);
+      }
+      for (let i = random(9); i > 0; i--) {
+        old.push('end');
+        now.push('end');
+      }
+      const of = (lines: readonly string[]): string => lines.map((line) => `${line}\n`).join('');
+      const text = sliceText(of(old), of(now), parts, random(5));
+      assert.deepEqual(sidesOf(text, old, now), [old, now], `run ${run}`);
+      assert.deepEqual(
+        text.stretches.flatMap((stretch) => (stretch.kind === 'change' ? [stretch.part] : [])),
+        parts.map(({ id }) => id),
+      );
+      for (const split of [true, false]) {
+        const keys = textRows(aFile('a', { parts }), text, { split, remarks: [] }).map(({ key }) => key);
+        assert.equal(new Set(keys).size, keys.length, `keys name one row each, run ${run}`);
+      }
+    }
+  });
+
+  it('say which side ends without a newline, and how much is left out', () => {
+    const part = aPart({ kind: 'add', added: 3, removed: 0 });
+    const text = sliceText(undefined, 'a\nb\nc', [part], 3);
+    assert.deepEqual(text.open, { old: false, new: true });
+    assert.deepEqual(text.total, { old: 0, new: 3 });
+    const many = sliceText(undefined, 'x\n'.repeat(30_000), [part], 3);
+    assert.equal(many.left, 10_000);
+    const long = sliceText(undefined, `${'x'.repeat(10_000)}evil\n`, [part], 3);
+    const [first] = long.stretches as Extract<Stretch, { kind: 'change' }>[];
+    assert.match(first?.added[0] ?? '', /6,004 more characters$/);
+  });
+
+  it('are told from a patch of git, with odd names, renames, modes and missing newlines', () => {
+    const files = readPatch(
+      [
+        'diff --git "a/\\303\\244 b.txt" "b/\\303\\244 b.txt"',
+        `index ${'1'.repeat(40)}..${'2'.repeat(40)} 100644`,
+        '--- "a/\\303\\244 b.txt"',
+        '+++ "b/\\303\\244 b.txt"',
+        '@@ -3,3 +3,3 @@ function',
+        ' one',
+        '---two',
+        '+++three',
+        '\\ No newline at end of file',
+        'diff --git a/old.sh b/new.sh',
+        'old mode 100644',
+        'new mode 100755',
+        'similarity index 100%',
+        'rename from old.sh',
+        'rename to new.sh',
+        'diff --git a/gone b/gone',
+        'deleted file mode 100644',
+        `index ${'1'.repeat(40)}..${'0'.repeat(40)}`,
+        '--- a/gone',
+        '+++ /dev/null',
+        '@@ -1 +0,0 @@',
+        '-diff --git a/x b/x',
+        'diff --git a/i.png b/i.png',
+        'new file mode 100644',
+        `index ${'0'.repeat(40)}..${'3'.repeat(40)}`,
+        'Binary files /dev/null and b/i.png differ',
+        '',
+      ].join('\n'),
+    );
+    assert.deepEqual(
+      files.map(({ file }) => [file.path, file.status, file.added, file.removed]),
+      [
+        ['ä b.txt', 'modified', 1, 1],
+        ['new.sh', 'renamed', 0, 0],
+        ['gone', 'deleted', 0, 1],
+        ['i.png', 'added', undefined, undefined],
+      ],
+    );
+    assert.deepEqual(files[0]?.text.stretches, [
+      { kind: 'gap', old: 1, new: 1, lines: 2 },
+      { kind: 'same', old: 3, new: 3, lines: ['one'] },
+      {
+        kind: 'change',
+        part: files[0].file.parts[0]?.id,
+        old: 4,
+        new: 4,
+        removed: ['--two'],
+        added: ['++three'],
+      },
+    ]);
+    assert.deepEqual(files[0].text.open, { old: false, new: true });
+    assert.deepEqual(
+      files[1]?.file.parts.map(({ kind }) => kind),
+      ['rename', 'mode'],
+    );
+    assert.equal(files[1]?.file.from, 'old.sh');
+    assert.equal(new Set(files.flatMap(({ file }) => file.parts.map(({ id }) => id))).size, 5);
+  });
+});
+
+describe('the model of the review', () => {
+  const gate = aFile('z/package.json', { gate: [{ kind: 'scripts', why: 'It runs.' }] });
+  const plain = aFile('a.ts', { parts: [aPart(), aPart()] });
+  const empty = aFile('b.ts', { parts: [] });
+  const model = (): ReviewModel => {
+    const made = new ReviewModel();
+    made.setFiles([plain, gate, empty]);
+    return made;
+  };
+
+  it('puts what is to be looked at first before the others, and finds files by words', () => {
+    const one = model();
+    assert.deepEqual(
+      one.shown.map(({ path }) => path),
+      ['z/package.json', 'a.ts', 'b.ts'],
+    );
+    one.setFilter('JSON z');
+    assert.deepEqual(
+      one.shown.map(({ path }) => path),
+      ['z/package.json'],
+    );
+    one.setFilter('  ');
+    assert.equal(one.shown.length, 3);
+  });
+
+  it('goes from part to part over the borders of files, and back the same way', () => {
+    const one = model();
+    const way: string[] = [];
+    let at = { file: 0, part: -1 };
+    for (let next = one.step(at, 1); next !== undefined; next = one.step(at, 1)) {
+      at = next;
+      way.push(`${at.file}/${at.part}`);
+    }
+    assert.deepEqual(way, ['0/0', '1/0', '1/1', '2/-1']);
+    const back: string[] = [`${at.file}/${at.part}`];
+    for (let next = one.step(at, -1); next !== undefined; next = one.step(at, -1)) {
+      at = next;
+      back.push(`${at.file}/${at.part}`);
+    }
+    assert.deepEqual(back.reverse(), way);
+    assert.deepEqual(one.stepFile({ file: 1, part: 1 }, -1), { file: 1, part: -1 });
+    assert.deepEqual(one.stepFile({ file: 1, part: -1 }, -1), { file: 0, part: -1 });
+    assert.equal(one.stepFile({ file: 2, part: -1 }, 1), undefined);
+  });
+
+  it('counts what is reviewed and decided, and knows what came back', () => {
+    const one = model();
+    one.setState({
+      ...noReview,
+      verdicts: { [plain.parts[0]?.id ?? '']: 'accepted', [plain.parts[1]?.id ?? '']: 'rejected' },
+      reviewed: { [gate.fingerprint]: true },
+      returned: [plain.parts[1]?.id ?? ''],
+    });
+    assert.deepEqual(one.progress, { files: 3, reviewed: 1, accepted: 1, rejected: 1, parts: 3 });
+    assert.equal(one.cameBack(plain), true);
+    assert.equal(one.cameBack(gate), false);
+  });
+
+  it('names a rename, a mode and a reason of the gate above the lines', () => {
+    const file = aFile('run.sh', {
+      from: 'start.sh',
+      newMode: '100755',
+      parts: [aPart({ kind: 'rename' }), aPart({ kind: 'mode' }), aPart()],
+      gate: [{ kind: 'mode', why: 'It can be run.' }],
+    });
+    assert.deepEqual(
+      headRows(file).map((row) => (row.kind === 'words' ? row.text : row.kind)),
+      [
+        'gate',
+        'part',
+        'Renamed from start.sh',
+        'part',
+        'Mode 100644 (plain file) → 100755 (executable file)',
+      ],
+    );
+  });
+});
+
+describe('the place of a file in the list', () => {
+  it('finds rows by their position, before and after heights were measured', () => {
+    const slot = new FileSlot('a');
+    const rows = Array.from({ length: 50 }, (_, n) => ({ key: `k${n}`, kind: 'gap' as const, lines: n }));
+    slot.setRows(rows, ({ key }) => (key.endsWith('5') ? 40 : 20));
+    assert.equal(slot.height - slot.headHeight, 50 * 20 + 5 * 20);
+    for (let row = 0; row < 50; row++) {
+      assert.equal(slot.rowAt(slot.top(row)), row);
+      assert.equal(slot.rowAt(slot.top(row) + slot.heightOf(row) - 0.1), row);
+    }
+    assert.equal(slot.rowAt(-1), undefined);
+    // What stays keeps its height, wherever it is.
+    slot.setRows(rows.slice(5), () => 7);
+    assert.equal(slot.heightOf(0), 40);
+    assert.equal(slot.indexOf('k7'), 2);
+  });
+});
+
+describe('words of the review', () => {
+  it('mark where two lines differ, if they have something in common', () => {
+    assert.deepEqual(difference('const a = 1;', 'const a = 2;'), { from: 10, to: 11 });
+    assert.equal(difference('abc', 'xyz'), undefined);
+    assert.equal(difference('same', 'same'), undefined);
+    assert.deepEqual(difference('aaaa', 'aa'), { from: 2, to: 4 });
+  });
+
+  it('mean keys only where nothing is typed', () => {
+    const key = (name: string, target: object | null, change: object = {}): string | undefined =>
+      keyOf({
+        key: name,
+        ctrlKey: false,
+        metaKey: false,
+        altKey: false,
+        isComposing: false,
+        target: target as EventTarget,
+        ...change,
+      });
+    assert.equal(key('j', null), 'next');
+    assert.equal(key('J', null), 'nextFile');
+    assert.equal(key('a', { tagName: 'TEXTAREA' }), undefined);
+    assert.equal(key('a', { tagName: 'INPUT', type: 'text' }), undefined);
+    assert.equal(key('v', { tagName: 'INPUT', type: 'checkbox' }), 'reviewed');
+    assert.equal(key('a', null, { ctrlKey: true }), undefined);
+    assert.equal(key('toString', null), undefined);
+  });
+});
+
+describe('messages of the review', () => {
+  it('carry files in batches that are read as they were', () => {
+    const files = Array.from({ length: 900 }, (_, n) => aFile(`src/file\n${n}.ts`));
+    const batches = fileBatches(files);
+    assert.ok(batches.length > 1);
+    assert.ok(batches.every(({ length }) => length < 200_000));
+    assert.deepEqual(batches.flatMap(readFiles), files);
+    assert.deepEqual(fileBatches([]).flatMap(readFiles), []);
+  });
+
+  it('are refused when they are not what a panel says', () => {
+    const good = { type: 'decide', what: { parts: ['0'.repeat(16)] }, verdict: 'accepted' };
+    assert.ok(PanelRequest.safeParse(good).success);
+    for (const bad of [
+      { ...good, verdict: 'perhaps' },
+      { ...good, what: { parts: ['../x'] } },
+      { ...good, what: { all: false } },
+      { type: 'review', request: 1, scope: { kind: 'commit', sha: '--output=x' } },
+      { type: 'remark', file: '0'.repeat(16), side: 'new', line: 0, endLine: 1, text: 'x' },
+      { type: 'remark', file: '0'.repeat(16), side: 'new', line: 1, endLine: 1, text: '' },
+      { type: 'say', request: 1, text: '', now: false },
+      { type: 'continueFrom', request: 1, turn: 0 },
+      { type: 'reviewDo', what: 'push' },
+    ])
+      assert.ok(!PanelRequest.safeParse(bad).success, JSON.stringify(bad));
+  });
+
+  it('show no image that is a document', () => {
+    assert.equal(imageType('a/b.PNG'), 'image/png');
+    assert.equal(imageType('a.svg'), undefined);
+    assert.equal(imageType('png'), 'image/png');
+    assert.equal(imageType('a.html'), undefined);
+  });
+});

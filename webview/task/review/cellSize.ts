@@ -1,0 +1,50 @@
+/** What stands beside the code in a line, in pixels: numbers and signs. */
+const inlineGutter = 112;
+const splitGutter = 64;
+const tabCells = 4;
+
+/** How many lines a text will take on the screen, without drawing it. */
+export class CellSize {
+  private readonly scroller: HTMLElement;
+  private measured: { width: number; height: number } | undefined;
+
+  constructor(scroller: HTMLElement) {
+    this.scroller = scroller;
+  }
+
+  /** Of a line of code, in pixels. */
+  get height(): number {
+    return this.size().height;
+  }
+
+  /** @param half in one of two columns */
+  wraps(text: string, half: boolean): number {
+    const { width } = this.size();
+    const room = half
+      ? this.scroller.clientWidth / 2 - splitGutter
+      : this.scroller.clientWidth - inlineGutter;
+    if (room < width * 10) return 1;
+    let cells = text.length;
+    for (let at = text.indexOf('\t'); at !== -1; at = text.indexOf('\t', at + 1)) cells += tabCells - 1;
+    return Math.max(1, Math.ceil((cells * width) / room));
+  }
+
+  private size(): { width: number; height: number } {
+    if (this.measured !== undefined) return this.measured;
+    const line = document.createElement('div');
+    line.className = 'rv-line rv-probe';
+    const code = document.createElement('span');
+    code.className = 'rv-code';
+    code.textContent = 'x'.repeat(50);
+    line.append(code);
+    this.scroller.append(line);
+    const range = document.createRange();
+    range.selectNodeContents(code);
+    const { width } = range.getBoundingClientRect();
+    const { height } = line.getBoundingClientRect();
+    line.remove();
+    if (width === 0 || height === 0) return { width: 7.2, height: 20 };
+    this.measured = { width: width / 50, height };
+    return this.measured;
+  }
+}
