@@ -127,11 +127,11 @@ const presetSettings = {
 };
 
 /** Makes the folders and the first settings; settings that are there are left alone. */
-export function presetUserData(userData) {
+export function presetUserData(userData, more = {}) {
   const path = join(userData, 'User', 'settings.json');
   if (existsSync(path)) return;
   mkdirSync(join(userData, 'User'), { recursive: true, mode: 0o700 });
-  writeFileSync(path, `${JSON.stringify(presetSettings, undefined, 2)}\n`);
+  writeFileSync(path, `${JSON.stringify({ ...presetSettings, ...more }, undefined, 2)}\n`);
 }
 
 /** Installs the packaged extension. */

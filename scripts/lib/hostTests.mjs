@@ -61,7 +61,8 @@ export async function inExtensionHost({ suite, env = {}, limitMs, onPage }) {
 
 async function startServer({ home, port, env }) {
   const userData = join(home, 'user-data');
-  presetUserData(userData);
+  // A save is one that a test makes.
+  presetUserData(userData, { 'files.autoSave': 'off' });
   mkdirSync(join(root, 'out'), { recursive: true });
   const child = spawn(
     process.execPath,
