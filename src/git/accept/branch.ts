@@ -3,7 +3,7 @@ import { SallyportError } from '../../base/errors.ts';
 import { Sha, isBranchName } from '../../protocol/grammar.ts';
 import { git, gitStream, type GitOptions } from '../process.ts';
 import type { Quarantine } from '../quarantine.ts';
-import { checkConnected, objectKinds, receivePack } from '../receive.ts';
+import { checkConnected, objectKinds, receivePack, type Store } from '../receive.ts';
 import type { Repository } from '../repository.ts';
 
 /**
@@ -18,28 +18,12 @@ export async function acceptAsBranch(
   branch: string,
   signal?: AbortSignal,
 ): Promise<void> {
-  if (!isBranchName(branch)) {
-    throw new SallyportError(
-      'invalid_branch',
-      `${JSON.stringify(branch)} is not a valid branch name.`,
-      'Use letters, digits, dashes and slashes.',
-    );
-  }
-  if (!Sha.safeParse(sha).success || !(await quarantine.has(sha, signal))) {
-    throw new SallyportError(
-      'import_refused',
-      `Commit ${sha} is not in the quarantine.`,
-      'Wait until it is imported.',
-    );
-  }
-  // An explicit directory of the repository, hardened: neither its hooks nor the user's configuration take part.
-  const theirs: GitOptions = { gitDir: repository.commonDir, cwd: repository.commonDir, signal };
-  await refuseTaken(theirs, branch);
-  await bring(repository, quarantine, sha, theirs);
+  await prepareBranch(repository, quarantine, sha, branch, signal);
+  const theirs = theirGit(repository, signal);
   try {
-    await git(['update-ref', '-m', 'sallyport: accepted', '--stdin'], {
+    await git(['update-ref', '-m', acceptReason, '--stdin'], {
       ...theirs,
-      env: identity(repository),
+      env: committerOf(repository),
       input: `create refs/heads/${branch} ${sha}\n`,
     });
   } catch (thrown) {
@@ -49,12 +33,53 @@ export async function acceptAsBranch(
   }
 }
 
-async function bring(
+/** What the reflog says. */
+export const acceptReason = 'sallyport: accepted';
+
+/** All of `acceptAsBranch` but the branch. */
+export async function prepareBranch(
   repository: Repository,
   quarantine: Quarantine,
   sha: string,
-  theirs: GitOptions,
+  branch: string,
+  signal?: AbortSignal,
 ): Promise<void> {
+  await checkFree(repository, branch, signal);
+  if (!Sha.safeParse(sha).success || !(await quarantine.has(sha, signal))) {
+    throw new SallyportError(
+      'import_refused',
+      `Commit ${sha} is not in the quarantine.`,
+      'Wait until it is imported.',
+    );
+  }
+  await bring(repository, quarantine.options(signal), sha, signal);
+}
+
+/** Fails with `invalid_branch` and `branch_exists`. */
+export async function checkFree(repository: Repository, branch: string, signal?: AbortSignal): Promise<void> {
+  if (!isBranchName(branch)) {
+    throw new SallyportError(
+      'invalid_branch',
+      `${JSON.stringify(branch)} is not a valid branch name.`,
+      'Use letters, digits, dashes and slashes.',
+    );
+  }
+  await refuseTaken(theirGit(repository, signal), branch);
+}
+
+/** An explicit directory of the repository, hardened: neither its hooks nor the user's configuration take part. */
+function theirGit({ commonDir }: Repository, signal: AbortSignal | undefined): GitOptions {
+  return { gitDir: commonDir, cwd: commonDir, signal };
+}
+
+/** Brings a commit with its history into the user's repository, out of the stores that `source` reads. */
+export async function bring(
+  repository: Repository,
+  source: GitOptions,
+  sha: string,
+  signal?: AbortSignal,
+): Promise<void> {
+  const theirs = theirGit(repository, signal);
   if ((await objectKinds([sha], theirs)).get(sha) === 'commit' && (await isWhole(sha, theirs))) return;
   const { stdout } = await git(['for-each-ref', '--format=%(objectname)', 'refs/heads/'], theirs);
   const tips = [
@@ -66,14 +91,34 @@ async function bring(
         .filter((line) => line !== ''),
     ]),
   ];
-  const shared = await objectKinds(tips, quarantine.options(theirs.signal));
+  const shared = await objectKinds(tips, source);
   const have = tips.filter((tip) => shared.get(tip) === 'commit');
   const packing = gitStream(['pack-objects', '--revs', '--stdout', '--thin', '--delta-base-offset', '-q'], {
-    ...quarantine.options(theirs.signal),
+    ...source,
     input: [sha, ...have.map((tip) => `^${tip}`)].map((line) => `${line}\n`).join(''),
   });
-  const store = { gitDir: repository.commonDir, objects: join(repository.commonDir, 'objects') };
-  await receivePack(store, packing.stdout, { strict: true, tips: [sha], signal: theirs.signal });
+  await receivePack(storeOf(repository), packing.stdout, { strict: true, tips: [sha], signal });
+}
+
+/** Brings files' contents into the user's repository, those that are not there. */
+export async function bringBlobs(
+  repository: Repository,
+  source: GitOptions,
+  oids: readonly string[],
+  signal?: AbortSignal,
+): Promise<void> {
+  const here = await objectKinds(oids, theirGit(repository, signal));
+  const missing = oids.filter((oid) => !here.has(oid));
+  if (missing.length === 0) return;
+  const packing = gitStream(['pack-objects', '--stdout', '-q', '--window=0'], {
+    ...source,
+    input: missing.map((oid) => `${oid}\n`).join(''),
+  });
+  await receivePack(storeOf(repository), packing.stdout, { strict: true, tips: [], signal });
+}
+
+function storeOf({ commonDir }: Repository): Store {
+  return { gitDir: commonDir, objects: join(commonDir, 'objects') };
 }
 
 async function isWhole(sha: string, theirs: GitOptions): Promise<boolean> {
@@ -112,7 +157,7 @@ async function refuseTaken(theirs: GitOptions, branch: string): Promise<void> {
   );
 }
 
-function identity(repository: Repository): Record<string, string> {
+export function committerOf(repository: Repository): Record<string, string> {
   if (repository.identity === undefined) return {};
   return { GIT_COMMITTER_NAME: repository.identity.name, GIT_COMMITTER_EMAIL: repository.identity.email };
 }

@@ -25,8 +25,11 @@ export interface AcceptOptions {
   identity: Identity;
   /** A folder in the data folder, for what is needed to take accepts back. Made when it is not there. */
   journal: string;
-  /** What the user made of the conflicts that the last try told, by their paths, as git stores it. */
-  merged?: ReadonlyMap<string, Uint8Array> | undefined;
+  /**
+   * What the user made of the conflicts that the last try told, by their paths, as git stores it; undefined where there is to
+   * be no file. Taken only where nothing has changed since they were told.
+   */
+  merged?: ReadonlyMap<string, Uint8Array | undefined> | undefined;
   /** Kept in the journal, and given back by `doneAccepts`: what the caller has to remember of an accept. */
   note?: string | undefined;
   signal?: AbortSignal | undefined;

@@ -1,0 +1,228 @@
+import { chmod, copyFile, open, rename, rm, rmdir, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { isErrno } from '../../base/errors.ts';
+import { git, type GitOptions } from '../process.ts';
+import { same } from './entries.ts';
+import { asideName, putLink, putNew, putOver, sameState, stagedPath, stateOf } from './files.ts';
+import { IndexLock, type Hold } from './hold.ts';
+import { indexEntries, indexWith } from './indexFile.ts';
+import { sha256Of, syncFolder, type FileRecord, type Journal, type Plan, type RefRecord } from './journal.ts';
+import { shownPath, type GitPath } from './paths.ts';
+import { Blocked, WorkTree, type Found } from './workTree.ts';
+
+/**
+ * Makes everything what it was before an accept, from whatever point of it. What is neither as it was nor as it became was
+ * changed by somebody else since, and stays; its names are what this resolves to. It can be killed and run again.
+ */
+export async function takeBack(plan: Plan, journal: Journal, hold: Hold): Promise<string[]> {
+  const touchesTree = plan.files.length > 0 || plan.index !== undefined;
+  const lock = touchesTree ? await IndexLock.take(plan.gitDir, plan.id) : undefined;
+  try {
+    const kept: string[] = [];
+    if (plan.ref !== undefined) kept.push(...(await refBack(plan, plan.ref)));
+    if (plan.index !== undefined) kept.push(...(await indexBack(plan, journal, hold)));
+    kept.push(...(await filesBack(plan, journal, hold)));
+    return kept;
+  } finally {
+    await lock?.release();
+  }
+}
+
+/** What is not as the accept left it, by name; empty where all of it can be taken back. */
+export async function changedSince(plan: Plan): Promise<string[]> {
+  const changed: string[] = [];
+  const tree = new WorkTree(plan.workTree);
+  for (const file of plan.files) {
+    const found = await lookNow(tree, plan, file.path);
+    // A folder that is where a file is to come back holds what somebody put there.
+    const isFolder = found.kind === 'folder' && file.old.kind !== 'absent' && !plan.made.includes(file.path);
+    if (isFolder || !sameState(stateOf(found), file.new)) changed.push(shownPath(file.path));
+  }
+  if (plan.index !== undefined && (await sha256Of(join(plan.gitDir, 'index'))) !== plan.index.new) {
+    const now = await indexEntries(theirGit(plan), new Set(plan.index.entries.map(({ path }) => path)));
+    for (const each of plan.index.entries) {
+      const entry = now.get(each.path);
+      if (!same(entry?.side, each.new ?? undefined) || entry?.hidden !== undefined)
+        changed.push(`${shownPath(each.path)} (staged)`);
+    }
+  }
+  if (plan.ref !== undefined && (await readRef(plan, plan.ref.name)) !== plan.ref.new)
+    changed.push(plan.ref.name.replace(/^refs\/heads\//, ''));
+  return [...new Set(changed)];
+}
+
+async function refBack(plan: Plan, ref: RefRecord): Promise<string[]> {
+  const now = await readRef(plan, ref.name);
+  if (now !== ref.new) return now === (ref.old ?? undefined) ? [] : [ref.name];
+  const command =
+    ref.old === null ? `delete ${ref.name} ${ref.new}` : `update ${ref.name} ${ref.old} ${ref.new}`;
+  await git(['update-ref', '-m', 'sallyport: taken back', '--stdin'], {
+    ...theirGit(plan),
+    input: `${command}\n`,
+  });
+  return [];
+}
+
+async function indexBack(plan: Plan, journal: Journal, hold: Hold): Promise<string[]> {
+  const record = plan.index;
+  const path = join(plan.gitDir, 'index');
+  const now = await sha256Of(path);
+  if (record === undefined || now === (record.old ?? undefined)) return [];
+  const aside = join(hold.folder, 'index-back');
+  await rm(aside, { force: true });
+  if (now === record.new) {
+    if (record.old === null) {
+      await rm(path, { force: true });
+      return [];
+    }
+    const { mode } = await stat(path);
+    await copyFile(journal.index, aside);
+    await chmod(aside, mode & 0o777);
+    await syncFile(aside);
+    await rename(aside, path);
+    return [];
+  }
+  // Git writes it anew for its own ends; what counts are the entries.
+  const entries = await indexEntries(theirGit(plan), new Set(record.entries.map((each) => each.path)));
+  const kept: string[] = [];
+  const back: [string, { mode: string; oid: string } | undefined][] = [];
+  for (const { path: name, old, new: made } of record.entries) {
+    const side = entries.get(name)?.side;
+    if (same(side, old ?? undefined)) continue;
+    if (same(side, made ?? undefined)) back.push([name, old ?? undefined]);
+    else kept.push(`${shownPath(name)} (staged)`);
+  }
+  if (back.length > 0) {
+    await indexWith(plan, aside, back);
+    await syncFile(aside);
+    await rename(aside, path);
+  }
+  return kept;
+}
+
+async function filesBack(plan: Plan, journal: Journal, hold: Hold): Promise<string[]> {
+  const tree = new WorkTree(plan.workTree);
+  const kept: string[] = [];
+  const back: [number, FileRecord, exists: boolean][] = [];
+  for (const [index, file] of plan.files.entries()) {
+    const near = `${file.path.slice(0, file.path.lastIndexOf('/') + 1)}${asideName(plan.id, index)}`;
+    await tree.at(near, async (place) => await rm(place.path, { force: true })).catch(passOverBlocked);
+    const state = stateOf(await lookNow(tree, plan, file.path));
+    if (sameState(state, file.old)) continue;
+    if (sameState(state, file.new)) back.push([index, file, file.new.kind !== 'absent']);
+    else kept.push(shownPath(file.path));
+  }
+  const gone = new Set<string>();
+  for (const { path } of plan.above) {
+    if ((await lookNow(tree, plan, path)).kind === 'absent') gone.add(path);
+  }
+  for (const [, { path, old }, exists] of back) {
+    if (old.kind !== 'absent' || !exists) continue;
+    await tree.at(path, async (place) => await rm(place.path, { force: true }));
+  }
+  for (const folder of plan.made.toReversed()) {
+    await tree
+      .at(folder, async (place) => await rmdir(place.path).catch(passOverFull))
+      .catch(passOverBlocked);
+  }
+  for (const [index, { path, old }, exists] of back) {
+    if (old.kind === 'absent') continue;
+    try {
+      await tree.at(
+        path,
+        async (place) => {
+          const aside = asideName(plan.id, index);
+          if (old.kind === 'link') {
+            await putLink(old.target, place, exists ? aside : undefined);
+            return;
+          }
+          const file = stagedPath(hold.folder, index);
+          await rm(file, { force: true });
+          await writeOld(journal, old.at ?? 0, old.size ?? 0, file, old.mode);
+          await (exists ? putOver : putNew)(file, place, aside);
+        },
+        { make: true },
+      );
+    } catch (thrown) {
+      // In between somebody made something of that name.
+      if (!(thrown instanceof Blocked) && !isErrno(thrown, 'EEXIST', 'EISDIR', 'ENOTEMPTY')) throw thrown;
+      kept.push(shownPath(path));
+    }
+  }
+  for (const { path, mode } of plan.above.filter((each) => gone.has(each.path))) {
+    await tree.at(path, async (place) => await chmod(place.path, mode)).catch(passOverBlocked);
+  }
+  for (const folder of new Set(back.map(([, { path }]) => path.slice(0, path.lastIndexOf('/') + 1)))) {
+    await tree.at(`${folder}x`, async (place) => await syncFolder(place.folder)).catch(passOverBlocked);
+  }
+  return kept;
+}
+
+/** A path below what the accept made a file of is not there; one below somebody else's file or link is none of ours. */
+async function lookNow(tree: WorkTree, plan: Plan, path: GitPath): Promise<Found> {
+  try {
+    return await tree.look(path);
+  } catch (thrown) {
+    if (!(thrown instanceof Blocked)) throw thrown;
+    const isOurs = plan.files.some((each) => each.path === thrown.at && each.new.kind !== 'absent');
+    return { kind: isOurs ? 'absent' : 'other' };
+  }
+}
+
+function passOverFull(thrown: unknown): void {
+  if (!isErrno(thrown, 'ENOTEMPTY', 'EEXIST', 'ENOENT', 'ENOTDIR')) throw thrown;
+}
+
+function passOverBlocked(thrown: unknown): void {
+  if (!(thrown instanceof Blocked)) throw thrown;
+}
+
+async function writeOld(
+  journal: Journal,
+  at: number,
+  size: number,
+  file: string,
+  mode: number,
+): Promise<void> {
+  const from = await open(journal.contents, 'r');
+  try {
+    const to = await open(file, 'wx', 0o600);
+    try {
+      if (size > 0) {
+        for await (const chunk of from.createReadStream({
+          start: at,
+          end: at + size - 1,
+          autoClose: false,
+        }))
+          await to.writeFile(chunk as Buffer);
+      }
+      await to.chmod(mode);
+      await to.sync();
+    } finally {
+      await to.close();
+    }
+  } finally {
+    await from.close();
+  }
+}
+
+async function syncFile(path: string): Promise<void> {
+  const handle = await open(path, 'r+');
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+export async function readRef(plan: Pick<Plan, 'gitDir'>, name: string): Promise<string | undefined> {
+  const found = await git(['rev-parse', '--verify', '--quiet', '--end-of-options', name], {
+    ...theirGit(plan),
+    okCodes: [0, 1, 128],
+  });
+  return found.code === 0 ? found.stdout.toString().trim() : undefined;
+}
+
+function theirGit({ gitDir }: Pick<Plan, 'gitDir'>): GitOptions {
+  return { gitDir, cwd: gitDir };
+}

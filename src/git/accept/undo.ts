@@ -1,0 +1,71 @@
+import { SallyportError } from '../../base/errors.ts';
+import { git } from '../process.ts';
+import { refuseOperation } from '../repository.ts';
+import { Journal, type Plan } from './journal.ts';
+import { holding } from './recover.ts';
+import { changedSince, takeBack } from './takeBack.ts';
+
+/**
+ * Makes everything what it was before an accept: files, index and branch. Fails with `conflict` where something of it was
+ * changed since, with `not_found` where it was undone already; then nothing is changed.
+ */
+export async function undoAccept(folder: string, id: string, signal?: AbortSignal): Promise<void> {
+  const journal = await Journal.open(folder, id);
+  await holding(await journal.gitDir(), async (hold) => {
+    // Whoever held the repository before may have been at this very thing.
+    if (await journal.isGone()) return;
+    const plan = await journal.plan();
+    if (plan !== undefined && (await journal.isDone())) {
+      signal?.throwIfAborted();
+      await checkBranch(plan, signal);
+      const changed = await changedSince(plan);
+      if (changed.length > 0) throw since(changed);
+      signal?.throwIfAborted();
+    }
+    await journal.own();
+    await hold.point({ journal: folder, id });
+    await journal.setUndone();
+    const kept = plan === undefined ? [] : await takeBack(plan, journal, hold);
+    await journal.remove();
+    if (kept.length > 0) throw since(kept);
+  });
+}
+
+async function checkBranch(
+  { ref, gitDir, workTree, files, index }: Plan,
+  signal?: AbortSignal,
+): Promise<void> {
+  const options = { gitDir, cwd: gitDir, signal };
+  if (files.length > 0 || index !== undefined)
+    await refuseOperation({ ...options, workTree, cwd: workTree }, gitDir);
+  if (ref === undefined) return;
+  const name = ref.name.replace(/^refs\/heads\//, '');
+  if (ref.old === null) {
+    const { stdout } = await git(['worktree', 'list', '--porcelain'], options);
+    if (!stdout.toString().split('\n').includes(`branch ${ref.name}`)) return;
+    throw new SallyportError(
+      'conflict',
+      `The branch ${name} is checked out.`,
+      'Switch to another branch, and undo then.',
+    );
+  }
+  const head = await git(['symbolic-ref', '--quiet', 'HEAD'], { ...options, okCodes: [0, 1] });
+  if (head.stdout.toString().trim() === ref.name) return;
+  throw new SallyportError(
+    'conflict',
+    `The branch ${name} is not checked out any more.`,
+    `Switch to ${name}, and undo then.`,
+  );
+}
+
+/** Names shown at most. */
+const shown = 10;
+
+function since(changed: readonly string[]): SallyportError {
+  const more = changed.length > shown ? ` and ${changed.length - shown} more` : '';
+  return new SallyportError(
+    'conflict',
+    `Changed since it was accepted: ${changed.slice(0, shown).join(', ')}${more}.`,
+    'Put back what was accepted, or go back with git.',
+  );
+}
