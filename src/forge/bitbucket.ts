@@ -108,6 +108,7 @@ export class Bitbucket implements Forge {
 
   /** Only whoever administers a repository is told. */
   async isProtected(repository: string, branch: string, signal: AbortSignal): Promise<boolean | undefined> {
+    segmentOf(branch);
     const path = repositoryPath(repository);
     const what = `branch restrictions of ${repository}`;
     const rules = await unless(

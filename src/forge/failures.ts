@@ -24,7 +24,7 @@ const Message = z.pipe(
 const Refusal = z.object({
   message: z.catch(z.union([z.string(), z.array(z.string()), z.record(z.string(), z.array(z.string()))]), ''),
   errors: z.catch(z.array(z.union([z.string(), Message])), []),
-  error: z.catch(z.union([z.string(), z.object({ message: text, detail: text })]), ''),
+  error: z.catch(z.union([z.string(), z.array(z.string()), z.object({ message: text, detail: text })]), ''),
   error_description: text,
 });
 
@@ -116,7 +116,8 @@ function wordsOf(json: unknown): string[] {
   if (refusal === undefined) return [];
   const { message, errors, error, error_description: description } = refusal;
   const said = typeof message === 'string' ? [message] : Array.isArray(message) ? message : named(message);
-  const inside = typeof error === 'string' ? [error] : [error.message, error.detail];
+  const inside =
+    typeof error === 'string' ? [error] : Array.isArray(error) ? error : [error.message, error.detail];
   const all = [...said, ...errors, ...inside, description].filter((one) => one.trim() !== '');
   return [...new Set(all)].slice(0, 10).map((one) => safeLine(one, 300));
 }

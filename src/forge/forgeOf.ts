@@ -117,11 +117,13 @@ interface WebHost {
 }
 
 function readHost(text: string): WebHost | undefined {
+  // What a URL would read otherwise than it is written has no place here.
+  if (!/^[A-Za-z0-9.:[\]-]+(?:\/[A-Za-z0-9_.~-]+)*\/?$/.test(text) || /(?:^|\/)\.{1,2}(?:\/|$)/.test(text))
+    return undefined;
   // A name is put at the end so that a host alone is an address too.
   const address = readRemoteAddress(`https://${text.replace(/\/+$/, '')}/x`);
-  if (address === undefined || /[@:/]{2}/.test(text) || text.includes('@')) return undefined;
+  if (address === undefined) return undefined;
   const { host, port, path } = address;
-  if (/(^|\/)\.{1,2}(\/|$)/.test(path)) return undefined;
   return { host, root: path.slice(0, -1).replace(/\/$/, ''), ...(port === undefined ? {} : { port }) };
 }
 
