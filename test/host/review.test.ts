@@ -64,7 +64,10 @@ describe('the review in the editor', () => {
 
   const children = (node?: ReviewNode): Promise<ReviewNode[]> => seam.review.tree.getChildren(node);
   const labels = async (node?: ReviewNode): Promise<string[]> =>
-    (await children(node)).map((one) => String(seam.review.tree.getTreeItem(one).label));
+    (await children(node)).map((one) => {
+      const { label } = seam.review.tree.getTreeItem(one);
+      return typeof label === 'string' ? label : '';
+    });
 
   async function nodeOf(path: string): Promise<ReviewNode> {
     await seam.review.session.open();
