@@ -61,9 +61,17 @@ export const SupervisorRequest = z.discriminatedUnion('op', [
   z.object({ op: z.literal('start'), spec: TaskSpec, token: z.string(), again: z.optional(Again) }),
   /**
    * In a sandbox that was kept: everything is there as it was left. Events are numbered from `after` + 1. Refused with
-   * `no_session` when the agent has not written down the conversation that it is to go on with.
+   * `no_session` when the agent has not written down the conversation that it is to go on with. With `adopt` a bundle follows
+   * as data: `spec.from.commit` was made outside of what is uncommitted there.
    */
-  z.object({ op: z.literal('continue'), spec: TaskSpec, token: z.string(), after: z.int(), again: Again }),
+  z.object({
+    op: z.literal('continue'),
+    spec: TaskSpec,
+    token: z.string(),
+    after: z.int(),
+    again: Again,
+    adopt: z._default(z.boolean(), false),
+  }),
   /** After an engine restart: do not run the agent again; say what is there, numbered from `after` + 1, and wait. */
   z.object({
     op: z.literal('resume'),

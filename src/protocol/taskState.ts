@@ -87,6 +87,8 @@ export interface Checkpoint {
   branch?: string;
   uncommitted?: string;
   session?: { id: string; bytes: number };
+  /** What the agent says that the task had cost by then. */
+  costUsd: number;
 }
 
 export interface Conversation {
@@ -371,6 +373,7 @@ function foldCheckpoint(state: TaskState, event: Extract<TaskEvent, { type: 'che
   const checkpoint: Checkpoint = {
     turn,
     at,
+    costUsd: state.costUsd,
     commit,
     ...(branch === undefined ? {} : { branch }),
     ...(uncommitted === undefined ? {} : { uncommitted }),

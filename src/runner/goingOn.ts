@@ -113,6 +113,13 @@ export async function checkpointAt(
 /** From how many commits an unknown one is looked for. */
 const maxTips = 500;
 
+/** True while what the end of a turn holds is not in the quarantine, and may still come in. */
+export function isOnItsWay(state: TaskState, turn: number): boolean {
+  const checkpoint = state.checkpoints.find((one) => one.turn === turn);
+  if (checkpoint === undefined || state.importFailure !== undefined) return false;
+  return state.pendingImports.some((sha) => sha === checkpoint.commit || sha === checkpoint.uncommitted);
+}
+
 /** Where the work of a turn is: what a new task begins with. */
 export function workOf({ commit, uncommitted }: Checkpoint): { commit: string; uncommitted?: string } {
   return { commit, ...(uncommitted === undefined ? {} : { uncommitted }) };

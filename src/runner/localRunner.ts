@@ -199,15 +199,15 @@ export class LocalRunner implements TaskRunner {
     const earlier = resume === undefined ? undefined : this.entries.get(resume.task)?.state;
     if (resume === undefined || earlier === undefined) return spec;
     const { task, turn } = resume;
-    const at = earlier.checkpoints.find((one) => one.turn === turn)?.session;
-    const id = SessionId.safeParse(turn === undefined ? earlier.sessionId : at?.id);
+    const at = earlier.checkpoints.find((one) => one.turn === turn);
+    const id = SessionId.safeParse(turn === undefined ? earlier.sessionId : at?.session?.id);
     const without = { ...spec, resume: { task, ...(turn === undefined ? {} : { turn }) } };
     // Only what it wrote down of its newest conversation is kept.
     if (!id.success || id.data !== earlier.sessionId) return without;
     if (turn !== undefined) await this.bringSession(earlier, id.data);
-    if (!(await takeSession(join(this.options.data.tasks, task), folder, at?.bytes))) return without;
+    if (!(await takeSession(join(this.options.data.tasks, task), folder, at?.session?.bytes))) return without;
     const before = earlier.spec.resume?.session?.costUsd ?? 0;
-    const session = { id: id.data, costUsd: before + earlier.costUsd };
+    const session = { id: id.data, costUsd: before + (at ?? earlier).costUsd };
     return { ...spec, resume: { ...without.resume, session } };
   }
 
@@ -241,7 +241,9 @@ export class LocalRunner implements TaskRunner {
       .filter(({ sha }) => reached.has(sha) && state.imported.includes(sha))
       .map((commit) => ({ ...commit, branch }));
     await quarantine.keepTips(id, [
-      ...[...commits.map(({ sha }) => sha), ...uncommitted].map((sha) => ({ sha })),
+      ...[...commits.map(({ sha }) => sha), ...uncommitted]
+        .filter((sha) => sha !== from.commit)
+        .map((sha) => ({ sha })),
       { sha: from.commit, branch },
     ]);
     return commits;

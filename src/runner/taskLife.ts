@@ -407,7 +407,12 @@ export class TaskLife {
       this.reading = { id: found.id, done };
       const again = this.again();
       const after = this.lastTaken;
-      await request(engine, found.id, { op: 'continue', spec, token, after, again }, { signal });
+      const adopted = this.adopted();
+      const message = { op: 'continue' as const, spec, token, after, again, adopt: adopted !== undefined };
+      await request(engine, found.id, message, {
+        ...(adopted === undefined ? {} : { data: adopted }),
+        signal,
+      });
       return true;
     } catch (thrown) {
       const error = asSallyportError(thrown);
@@ -420,6 +425,16 @@ export class TaskLife {
       this.reading = undefined;
       return false;
     }
+  }
+
+  /** What the host has committed of what was left, and the kept sandbox does not know. */
+  private adopted(): ByteStream | undefined {
+    const { commits, head, imported } = this.current;
+    const made = commits.find(({ sha }) => sha === head?.commit);
+    const [parent] = made?.parents ?? [];
+    if (made === undefined || parent === undefined || !imported.includes(made.sha)) return undefined;
+    if (this.current.checkpoints.some(({ commit }) => commit === made.sha)) return undefined;
+    return this.quarantine.thinSnapshotBundle({ commit: made.sha }, [parent], this.leaving.signal);
   }
 
   /** What the supervisor is told when the task goes on; undefined when the conversation does not fit the kept sandbox. */

@@ -22,7 +22,7 @@ import { proxyEnvironment, writeProxyFiles } from './proxyEnvironment.ts';
 import { startRelay, type Relay } from './relay.ts';
 import { checkSession, readSession, settledSession, writeSession } from './sessionFile.ts';
 import { shellFor } from './shell.ts';
-import { headOf, lookAtWorkspace, prepareWorkspace } from './workspace.ts';
+import { adoptCommit, headOf, lookAtWorkspace, prepareWorkspace } from './workspace.ts';
 
 export interface SupervisorOptions {
   log: EventLog;
@@ -99,7 +99,7 @@ export class Supervisor implements Disposable {
       case 'start':
         return await this.start(request.spec, request.token, call.data, request.again);
       case 'continue':
-        return await this.goOn(request);
+        return await this.goOn(request, call.data);
       case 'resume':
         return this.resume(request);
       case 'bundle': {
@@ -199,16 +199,16 @@ export class Supervisor implements Disposable {
   }
 
   /** In a sandbox that was kept: workspace and home folder are as they were left. */
-  private async goOn({
-    spec,
-    token,
-    after,
-    again,
-  }: Extract<SupervisorRequest, { op: 'continue' }>): Promise<{ ok: true }> {
+  private async goOn(
+    { spec, token, after, again, adopt }: Extract<SupervisorRequest, { op: 'continue' }>,
+    bundle: AsyncIterable<Uint8Array>,
+  ): Promise<{ ok: true }> {
     if (this.spec !== undefined) throw new ControlFailure('busy', 'This sandbox has its task already.');
+    const { workspace } = this.options;
     const session = spec.resume?.session;
     if (session !== undefined) await checkSession(this.sessionFile(session.id));
-    const { commit, files } = await lookAtWorkspace(this.options.workspace, startOf(spec));
+    if (adopt) await adoptCommit(workspace, startOf(spec), bundle, this.preparing.signal);
+    const { commit, files } = await lookAtWorkspace(workspace, startOf(spec));
     this.take(spec, again);
     this.log.continueAfter(after);
     this.log.emit({ type: 'started', spec, supervisor: this.options.version });

@@ -60,6 +60,25 @@ export async function headOf(folder: string, start: string): Promise<{ commit: s
   };
 }
 
+/**
+ * Takes in a commit that was made outside of what is uncommitted here: HEAD moves to it where it stands on its parent, and the
+ * files stay.
+ */
+export async function adoptCommit(
+  folder: string,
+  commit: string,
+  bundle: AsyncIterable<Uint8Array>,
+  signal?: AbortSignal,
+): Promise<void> {
+  const options = { cwd: folder, signal };
+  await git(['index-pack', '--stdin', '--fix-thin'], { ...options, input: packOf(bundle) });
+  const head = await headOf(folder, commit);
+  const parent = await git(['rev-parse', '--verify', '--end-of-options', `${commit}^`], options);
+  if (head.commit !== parent.stdout.toString('latin1').trim()) return;
+  await git(['update-ref', '-m', 'sallyport: what was left', 'HEAD', commit, head.commit], options);
+  await git(['read-tree', '-m', commit], options);
+}
+
 /** What there is in a workspace that was made before. */
 export async function lookAtWorkspace(
   folder: string,

@@ -32,10 +32,13 @@ for (const name of engineKinds) {
     let bench: Bench;
     let repositoryPath: string;
 
-    before(async () => {
-      bench = await Bench.open((await engines())[name]);
+    beforeEach(() => {
       const keep = { conversationMs: 0, taskMs: 0, count: 5 };
       bench.policy = { ...defaultPolicy, egress: { mode: 'closed', rules: [] }, keep };
+    });
+    before(async () => {
+      bench = await Bench.open((await engines())[name]);
+      bench.policy = { ...defaultPolicy, egress: { mode: 'closed', rules: [] } };
       repositoryPath = await bench.repository();
       const { spec } = await bench.submit([{ text: 'ready' }], { repositoryPath });
       assert.equal(only(await bench.events(spec.id), 'ended')[0]?.outcome, 'succeeded', bench.log.join('\n'));
@@ -237,7 +240,7 @@ for (const name of engineKinds) {
       assert.deepEqual(await bench.remains(), [`sallyport-${id}`, `sallyport-${id}`]);
       goOn([
         ...turns,
-        bash(`cat /tmp/aside.txt node_modules/dep; git status --short; ${commit('two')}`),
+        bash(`cat /tmp/aside.txt node_modules/dep; git status --short; git commit -qm e README.md`),
         { text: 'Second.' },
       ]);
       await bench.service.followUp(id, 'Go on.');
@@ -255,22 +258,153 @@ for (const name of engineKinds) {
         ...turns,
         bash('true'),
         { text: 'Second.' },
-        bash(`cat /tmp/aside.txt; ${commit('three')}`),
+        bash('cat /tmp/aside.txt; echo rest > rest.txt'),
         { text: 'Third.' },
       ]);
       await bench.service.followUp(id, 'And on.');
       const all = await bench.events(id);
       assertWhole(all);
       assert.match(printed(all).at(-1) ?? '', /^aside/);
+      // What was left is committed outside, and the sandbox that was kept takes that in.
+      const committed = await bench.service.commitLeftovers(id, 'Add the rest');
+      assert.notEqual(committed.kept, undefined);
+      goOn([
+        ...turns,
+        bash('true'),
+        { text: 'Second.' },
+        bash('true'),
+        { text: 'Third.' },
+        bash(`cat /tmp/aside.txt; git log --format=%s -1; git status --short; ${commit('four')}`),
+        { text: 'Fourth.' },
+      ]);
+      await bench.service.followUp(id, 'And once more.');
+      assert.match(printed(await bench.events(id)).at(-1) ?? '', /^aside\nAdd the rest$/);
       assert.deepEqual(
         bench.state(id).commits.map(({ subject }) => subject),
-        ['Add two', 'Add three'],
+        ['e', 'Add the rest', 'Add four'],
       );
       await bench.service.remove(id);
       assert.deepEqual(await bench.remains(), []);
     });
 
     if (name !== 'docker') return;
+
+    it('makes a new task of the end of a turn: its commits, its uncommitted edits and its conversation', async () => {
+      const turns: Turns = [
+        bash(`${commit('one')}; echo edit >> README.md`),
+        { text: 'The first is done.' },
+        bash(`git checkout -q README.md; ${commit('two')}`),
+        { text: 'The second is done.' },
+      ];
+      const id = await converse(turns);
+      await turn(id, 1);
+      await bench.service.send(id, 'Go on.');
+      await turn(id, 2);
+      await assert.rejects(bench.service.continueFrom(id, { turn: 3 }, 'Other.'), { code: 'not_found' });
+      // The other one still waits for its user.
+      goOn([
+        ...turns.slice(0, 2),
+        bash(`git status --short; git log --format=%s; ${commit('other')}`),
+        { text: 'Other.' },
+      ]);
+      const { spec } = await bench.service.continueFrom(id, { turn: 1 }, 'Do it otherwise.');
+      assert.notEqual(spec.id, id);
+      await turn(spec.id, 1);
+      await bench.service.stop(spec.id);
+      const events = await bench.events(spec.id);
+      assertWhole(events);
+      assert.match(printed(events)[0] ?? '', /^ M README\.md\nAdd one\nFirst$/);
+      assert.deepEqual(
+        only(events, 'text').map(({ text }) => text),
+        ['Other.'],
+      );
+      assert.match(await bench.kept(spec.id), /The first is done/);
+      assert.doesNotMatch(await bench.kept(spec.id), /The second is done/);
+      const state = bench.state(spec.id);
+      assert.deepEqual(
+        state.commits.map(({ subject, branch }) => [subject, branch]),
+        [
+          ['Add one', spec.branch],
+          ['Add other', spec.branch],
+        ],
+      );
+      assert.equal(bench.service.result(spec.id)?.from, bench.state(id).spec.snapshot.commit);
+      // The task that it came from is as it was, and can go without taking anything along.
+      assert.equal(bench.state(id).phase, 'waiting');
+      await bench.service.stop(id);
+      await bench.events(id);
+      await bench.service.remove(id);
+      const branch = `claude/continued-${spec.id}`;
+      await bench.service.acceptAsBranch(spec.id, branch);
+      assert.equal(await gitIn(repositoryPath, 'log', '--format=%s', '-2', branch), 'Add other\nAdd one');
+    });
+
+    it('goes on after it was stopped in the middle of its work', async () => {
+      const turns: Turns = [
+        bash(`${commit('one')}; echo up`),
+        bash(`echo working; ${waitFor('/tmp/never')}`),
+      ];
+      const { spec } = await bench.submit(turns, { repositoryPath });
+      await bench.events(
+        spec.id,
+        (event) => event.type === 'tool_use' && JSON.stringify(event).includes('never'),
+      );
+      await bench.service.stop(spec.id);
+      assert.equal(only(await bench.events(spec.id), 'ended')[0]?.outcome, 'stopped');
+      // The agent itself fills in an answer for the one that was cut off.
+      goOn([...turns, { text: '' }, bash(`cat one.txt; ${commit('two')}`), { text: 'Done otherwise.' }]);
+      await bench.service.followUp(spec.id, 'Do something else.');
+      const events = await bench.events(spec.id);
+      assertNumbered(events);
+      assert.deepEqual(
+        only(events, 'ended').map(({ outcome }) => outcome),
+        ['stopped', 'succeeded'],
+      );
+      assert.deepEqual(
+        bench.state(spec.id).commits.map(({ subject }) => subject),
+        ['Add one', 'Add two'],
+      );
+      const sessions = new Set(only(events, 'session').map(({ sessionId }) => sessionId));
+      assert.equal(sessions.size, 1);
+    });
+
+    it('commits what was left: by hand, and by itself where that is wanted', async () => {
+      const turns: Turns = [
+        bash(`${commit('one')}; echo edit >> README.md; echo new > left.txt`),
+        { text: 'Done.' },
+      ];
+      const { spec } = await bench.submit(turns, { repositoryPath });
+      const { id } = spec;
+      await bench.events(id);
+      await assert.rejects(bench.service.commitLeftovers(id, ' '), { code: 'invalid_input' });
+      const state = await bench.service.commitLeftovers(id, 'Add what was left\n\nAll of it.');
+      assert.equal(state.leftovers, undefined);
+      const made = state.commits.at(-1);
+      assert.deepEqual(
+        [made?.subject, made?.body, made?.author, made?.email, made?.parents],
+        ['Add what was left', 'All of it.', 'Ada Lovelace', 'ada@example.com', [state.commits[0]?.sha]],
+      );
+      await assert.rejects(bench.service.commitLeftovers(id, 'Again'), { code: 'conflict' });
+      const branch = `claude/left-${id}`;
+      await bench.service.acceptAsBranch(id, branch);
+      assert.equal(await gitIn(repositoryPath, 'show', `${branch}:left.txt`), 'new');
+      await bench.reopen();
+      assert.equal(bench.state(id).commits.length, 2);
+      // The agent goes on from there.
+      goOn([...turns, bash('git status --short; git log --format=%s -1'), { text: 'Clean.' }]);
+      await bench.service.followUp(id, 'Look.');
+      assert.match(printed(await bench.events(id)).at(-1) ?? '', /^Add what was left/);
+
+      bench.policy = { ...bench.policy, commitMessage: 'Keep the rest' };
+      const again = await bench.submit(turns, { repositoryPath });
+      const events = await bench.events(again.spec.id);
+      assertWhole(events);
+      assert.deepEqual(
+        bench.state(again.spec.id).commits.map(({ subject }) => subject),
+        ['Add one', 'Keep the rest'],
+      );
+      assert.equal(bench.state(again.spec.id).leftovers, undefined);
+    });
 
     it('asks for each permission where that is wanted, and does nothing that was refused', async () => {
       const turns = [bash('touch wanted'), bash('touch unwanted'), { text: 'Done.' }];
