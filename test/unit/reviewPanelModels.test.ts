@@ -4,11 +4,11 @@ import type { ReviewFile, ReviewPart } from '../../src/protocol/review.ts';
 import { fileBatches, imageType, readFiles } from '../../src/protocol/reviewMessages.ts';
 import { PanelRequest } from '../../src/protocol/panelMessages.ts';
 import { readPatch } from '../../webview/dashboard/patchReview.ts';
-import { difference } from '../../webview/task/review/codeLine.ts';
 import { headRows, textRows } from '../../webview/task/review/fileRows.ts';
-import { FileSlot } from '../../webview/task/review/fileSlot.ts';
 import { keyOf } from '../../webview/task/review/keys.ts';
+import { difference } from '../../webview/task/review/lineDifference.ts';
 import { noReview, ReviewModel } from '../../webview/task/review/reviewModel.ts';
+import { RowHeights } from '../../webview/task/review/rowHeights.ts';
 import { chance } from '../support/chance.ts';
 
 let made = 0;
@@ -161,24 +161,26 @@ describe('the lines of a file in the review', () => {
         ['i.png', 'added', undefined, undefined],
       ],
     );
-    assert.deepEqual(files[0]?.text.stretches, [
+    const [first, second] = files;
+    assert.ok(first !== undefined && second !== undefined);
+    assert.deepEqual(first.text.stretches, [
       { kind: 'gap', old: 1, new: 1, lines: 2 },
       { kind: 'same', old: 3, new: 3, lines: ['one'] },
       {
         kind: 'change',
-        part: files[0].file.parts[0]?.id,
+        part: first.file.parts[0]?.id,
         old: 4,
         new: 4,
         removed: ['--two'],
         added: ['++three'],
       },
     ]);
-    assert.deepEqual(files[0].text.open, { old: false, new: true });
+    assert.deepEqual(first.text.open, { old: false, new: true });
     assert.deepEqual(
-      files[1]?.file.parts.map(({ kind }) => kind),
+      second.file.parts.map(({ kind }) => kind),
       ['rename', 'mode'],
     );
-    assert.equal(files[1]?.file.from, 'old.sh');
+    assert.equal(second.file.from, 'old.sh');
     assert.equal(new Set(files.flatMap(({ file }) => file.parts.map(({ id }) => id))).size, 5);
   });
 });
@@ -261,21 +263,21 @@ describe('the model of the review', () => {
   });
 });
 
-describe('the place of a file in the list', () => {
+describe('the rows of a file', () => {
   it('finds rows by their position, before and after heights were measured', () => {
-    const slot = new FileSlot('a');
+    const list = new RowHeights();
     const rows = Array.from({ length: 50 }, (_, n) => ({ key: `k${n}`, kind: 'gap' as const, lines: n }));
-    slot.setRows(rows, ({ key }) => (key.endsWith('5') ? 40 : 20));
-    assert.equal(slot.height - slot.headHeight, 50 * 20 + 5 * 20);
+    list.set(rows, ({ key }) => (key.endsWith('5') ? 40 : 20));
+    assert.equal(list.total, 50 * 20 + 5 * 20);
     for (let row = 0; row < 50; row++) {
-      assert.equal(slot.rowAt(slot.top(row)), row);
-      assert.equal(slot.rowAt(slot.top(row) + slot.heightOf(row) - 0.1), row);
+      assert.equal(list.at(list.top(row)), row);
+      assert.equal(list.at(list.top(row) + list.height(row) - 0.1), row);
     }
-    assert.equal(slot.rowAt(-1), undefined);
+    assert.equal(list.at(-1), undefined);
     // What stays keeps its height, wherever it is.
-    slot.setRows(rows.slice(5), () => 7);
-    assert.equal(slot.heightOf(0), 40);
-    assert.equal(slot.indexOf('k7'), 2);
+    list.set(rows.slice(5), () => 7);
+    assert.equal(list.height(0), 40);
+    assert.equal(list.indexOf('k7'), 2);
   });
 });
 
@@ -288,14 +290,14 @@ describe('words of the review', () => {
   });
 
   it('mean keys only where nothing is typed', () => {
-    const key = (name: string, target: object | null, change: object = {}): string | undefined =>
+    const key = (name: string, target: unknown, change: object = {}): string | undefined =>
       keyOf({
         key: name,
         ctrlKey: false,
         metaKey: false,
         altKey: false,
         isComposing: false,
-        target: target as EventTarget,
+        target,
         ...change,
       });
     assert.equal(key('j', null), 'next');

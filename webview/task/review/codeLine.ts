@@ -1,5 +1,6 @@
 import { showHidden } from '../../../src/protocol/safeText.ts';
 import type { Row, Side } from './fileRows.ts';
+import { difference } from './lineDifference.ts';
 import type { Piece, TextColours } from './textColours.ts';
 
 /** Draws lines of code. By hand, because there are many: what they say becomes text nodes and nothing else. */
@@ -116,15 +117,4 @@ function append(to: HTMLElement, text: string, classes: string): void {
     plain = '';
   }
   place.append(plain);
-}
-
-/** Where two lines differ, when they have enough in common for that to say anything. */
-export function difference(text: string, other: string): { from: number; to: number } | undefined {
-  const shorter = Math.min(text.length, other.length);
-  let head = 0;
-  while (head < shorter && text[head] === other[head]) head += 1;
-  let tail = 0;
-  while (tail < shorter - head && text[text.length - 1 - tail] === other[other.length - 1 - tail]) tail += 1;
-  if (head + tail < Math.max(text.length, other.length) * 0.3) return undefined;
-  return head === text.length - tail ? undefined : { from: head, to: text.length - tail };
 }

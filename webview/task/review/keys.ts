@@ -50,16 +50,25 @@ export const keyHelp: readonly { keys: string[]; words: string; decides?: true }
   { keys: ['?'], words: 'These keys' },
 ];
 
+/** Of a keyboard event. */
+interface Stroke {
+  key: string;
+  ctrlKey: boolean;
+  metaKey: boolean;
+  altKey: boolean;
+  isComposing: boolean;
+  /** An element, or nothing. */
+  target: unknown;
+}
+
 /** What a key stroke means; undefined where it is meant for a field, or is no key of the review's. */
-export function keyOf(
-  event: Pick<KeyboardEvent, 'key' | 'ctrlKey' | 'metaKey' | 'altKey' | 'isComposing' | 'target'>,
-): KeyAction | undefined {
+export function keyOf(event: Stroke): KeyAction | undefined {
   if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return undefined;
   if (typesInto(event.target)) return undefined;
   return Object.hasOwn(keys, event.key) ? keys[event.key] : undefined;
 }
 
-function typesInto(target: EventTarget | null): boolean {
+function typesInto(target: unknown): boolean {
   const element = target as { tagName?: string; type?: string } | null;
   const tag = element?.tagName?.toLowerCase();
   return tag === 'textarea' || tag === 'select' || (tag === 'input' && element?.type !== 'checkbox');

@@ -63,7 +63,7 @@ export class RowList {
       known.delete(key);
       slot.number = file;
       this.slots.push(slot);
-      slot.setRows(this.source.rows(file), (row) => this.source.estimate(row));
+      slot.list.set(this.source.rows(file), (row) => this.source.estimate(row));
       this.index.push(slot.height + between);
     }
     for (const gone of known.values()) this.remove(gone);
@@ -76,7 +76,7 @@ export class RowList {
     const slot = this.slots[file];
     if (slot === undefined) return;
     const anchor = this.anchor();
-    slot.setRows(this.source.rows(file), (row) => this.source.estimate(row));
+    slot.list.set(this.source.rows(file), (row) => this.source.estimate(row));
     this.index.set(file, slot.height + between);
     this.restore(anchor);
     this.schedule();
@@ -133,9 +133,13 @@ export class RowList {
     const slot = this.slots[file];
     if (slot === undefined) return undefined;
     const within = top - this.index.offset(file);
-    const row = slot.rowAt(within - slot.headHeight);
+    const row = slot.list.at(within - slot.headHeight);
     if (within < slot.headHeight || row === undefined) return { key: slot.key, row: undefined, within };
-    return { key: slot.key, row: slot.rows[row]?.key, within: within - slot.headHeight - slot.top(row) };
+    return {
+      key: slot.key,
+      row: slot.list.rows[row]?.key,
+      within: within - slot.headHeight - slot.list.top(row),
+    };
   }
 
   private restore(anchor: { key: string; row: string | undefined; within: number } | undefined): void {
@@ -146,8 +150,8 @@ export class RowList {
     if (slot === undefined) return;
     let top = this.index.offset(file) + anchor.within;
     if (anchor.row !== undefined) {
-      const row = slot.indexOf(anchor.row);
-      top = this.index.offset(file) + (row === -1 ? 0 : slot.headHeight + slot.top(row) + anchor.within);
+      const row = slot.list.indexOf(anchor.row);
+      top = this.index.offset(file) + (row === -1 ? 0 : slot.headHeight + slot.list.top(row) + anchor.within);
     }
     if (Math.abs(top - this.scroller.scrollTop) > 0.5) this.scroller.scrollTop = top;
   }
@@ -178,10 +182,10 @@ export class RowList {
     const slot = this.slots[file];
     if (slot === undefined) return;
     const offset = this.index.offset(file);
-    const row = key === undefined ? -1 : slot.indexOf(key);
+    const row = key === undefined ? -1 : slot.list.indexOf(key);
     const top = this.scroller.scrollTop;
-    const at = row === -1 ? offset : offset + slot.headHeight + slot.top(row);
-    const height = row === -1 ? slot.headHeight : slot.heightOf(row);
+    const at = row === -1 ? offset : offset + slot.headHeight + slot.list.top(row);
+    const height = row === -1 ? slot.headHeight : slot.list.height(row);
     const above = row === -1 ? 0 : slot.headHeight;
     if (at - above >= top && at + height + margin <= top + viewport) return;
     this.scroller.scrollTop = Math.max(0, row === -1 ? at : at - above - margin);
