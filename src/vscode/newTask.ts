@@ -100,18 +100,11 @@ export async function newTask(
   if (said.prompt === undefined) return undefined;
   const place = placeFor(around, said);
   const abilities = abilitiesOf(place);
-  if (anySwitch(said.switches) && !abilities.switches) {
+  if (asksToPush(said.switches) && !abilities.pushes) {
     throw new SallyportError(
       'invalid_input',
-      'This machine takes no switches.',
-      'Choose a remote runner for the task, or leave the switches out.',
-    );
-  }
-  if (asksToPush(said.switches)) {
-    throw new SallyportError(
-      'invalid_input',
-      'A task that is sent from this machine has no repository at a forge to push to.',
-      'Accept its commits as a branch and push that, or start it from its URL in the dashboard of the runner.',
+      'A task that is sent to a runner from here has no repository at a forge to push to.',
+      'Push its branch from here when you have looked at it, or start it from its URL in the dashboard of the runner.',
     );
   }
   const { prompt } = said;
@@ -127,6 +120,7 @@ export async function newTask(
     : { model: undefined };
   if (chosen === undefined) return undefined;
   const named = said.model ?? chosen.model ?? model;
+  const switches = switchesOf(wantedSwitches(said, abilities.pushes), abilities.pushes);
   const state = await submit(around.tasks, place, {
     repositoryPath: folder,
     prompt,
@@ -138,13 +132,18 @@ export async function newTask(
     ...(said.egress === undefined ? {} : { egress: egressOf(said.egress) }),
     ...(said.budgetUsd === undefined ? {} : { budgetUsd: said.budgetUsd }),
     ...(settings.conversation ? { conversation: true, permissions: settings.permissions } : {}),
-    ...(anySwitch(said.switches) ? { switches: switchesOf(said.switches) } : {}),
+    ...(anySwitch(switches) ? { switches } : {}),
     // The container is the runner's own affair; what is set for this machine's means nothing there.
     ...(abilities.needsCredential ? {} : { isolation: { readonlyRoot: false } }),
   });
   if (state !== undefined) drafts.delete(folder);
   else tellOfDraft(folder, prompt);
   return state;
+}
+
+/** Those of this task; else those of the settings, which are about pushing from this machine. */
+function wantedSwitches({ switches }: NewTaskArguments, pushes: boolean): NewTaskArguments['switches'] {
+  return switches ?? (pushes ? readSettings().switches : undefined);
 }
 
 function egressOf({
@@ -290,7 +289,7 @@ async function askPrompt(
         break;
       }
       case 'options':
-        said.switches = (await askSwitches(said.switches)) ?? said.switches;
+        said.switches = (await askSwitches(said, abilitiesOf(place).pushes)) ?? said.switches;
         break;
     }
   }
@@ -300,20 +299,21 @@ type Step = { do: 'start' | 'edit' | 'network' | 'runner' | 'options'; value: st
 
 function promptBox(
   value: string,
-  { egress, switches }: NewTaskArguments,
+  said: NewTaskArguments,
   place: Place,
   several: boolean,
 ): Promise<Step | undefined> {
   const box = vscode.window.createInputBox();
-  const used = egress?.mode ?? readSettings().policy.mode;
+  const used = said.egress?.mode ?? readSettings().policy.mode;
   const button = (icon: string, tooltip: string): vscode.QuickInputButton => ({
     iconPath: new vscode.ThemeIcon(icon),
     tooltip,
   });
   const what: (readonly [Step['do'], vscode.QuickInputButton])[] = [];
   if (several) what.push(['runner', button(placeIcon(place), 'Runner of This Task…')]);
-  if (abilitiesOf(place).switches)
-    what.push(['options', button(anySwitch(switches) ? 'settings' : 'settings-gear', 'Task Options…')]);
+  const { pushes } = abilitiesOf(place);
+  const wanted = wantedSwitches(said, pushes);
+  what.push(['options', button(anySwitch(wanted) ? 'settings' : 'settings-gear', 'Task Options…')]);
   what.push(
     [
       'network',
@@ -326,7 +326,7 @@ function promptBox(
   box.value = value;
   box.valueSelection = [value.length, value.length];
   box.placeholder = 'What is to be done? The agent works on a private copy.';
-  box.prompt = `${away === '' ? '' : `${away} `}${networkLine(used)} Enter starts the task; for a long prompt use the pencil.`;
+  box.prompt = `${away === '' ? '' : `${away} `}${networkLine(used)}${asksToPush(wanted) ? ' Its commits are pushed by themselves.' : ''} Enter starts the task; for a long prompt use the pencil.`;
   box.buttons = what.map(([, shown]) => shown);
   box.ignoreFocusOut = true;
   const { promise, resolve } = Promise.withResolvers<Step | undefined>();
@@ -375,10 +375,11 @@ async function askPlace(places: readonly Place[], current: Place): Promise<Place
 }
 
 async function askSwitches(
-  current: NewTaskArguments['switches'],
+  said: NewTaskArguments,
+  pushes: boolean,
 ): Promise<NewTaskArguments['switches'] | undefined> {
   const picked = await vscode.window.showQuickPick(
-    switchChoices(current).map((choice) => ({ ...choice })),
+    switchChoices(wantedSwitches(said, pushes), pushes).map((choice) => ({ ...choice })),
     {
       title: 'Task Options',
       placeHolder: 'Of this one task. Nothing, unless you check it.',

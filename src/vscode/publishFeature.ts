@@ -1,4 +1,5 @@
 import * as vscode from 'vscode';
+import { AutoPublishing } from './autoPublishing.ts';
 import { ForgeAccounts } from './forgeAccounts.ts';
 import { Publish } from './publish.ts';
 import { PullRequestStates } from './pullRequestStates.ts';
@@ -28,6 +29,7 @@ export class PublishFeature implements vscode.Disposable {
     this.registered = vscode.Disposable.from(
       this.commands,
       this.commands.register(),
+      new AutoPublishing(tasks, this.accounts, log),
       new PullRequestStates(tasks, reviews, this.accounts, log),
     );
   }

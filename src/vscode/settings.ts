@@ -4,6 +4,7 @@ import type { ModelSource } from '../credentials/discover.ts';
 import { EgressMode } from '../protocol/egress.ts';
 import { defaultLimits, type Limits, SnapshotMode } from '../protocol/task.ts';
 import type { UserPolicy } from '../runner/userPolicy.ts';
+import type { NoticeKind } from './view/notices.ts';
 import { type PolicySettings, policyOf } from './view/policy.ts';
 
 /** The settings of the manifest, checked: a value that does not fit counts as not set. */
@@ -31,6 +32,8 @@ export interface Settings {
   vertex: { project: string; region: string };
   /** Name or address of a runner; empty for none. */
   defaultRunner: string;
+  /** What new tasks do with their commits by themselves. */
+  switches: { autoPush: boolean; draftEarly: boolean; autoPullRequest: boolean };
   policy: PolicySettings;
 }
 
@@ -61,6 +64,9 @@ const schemas = {
   'task.cpus': within(0.25, 256, defaultLimits.cpus),
   'task.processes': within(64, 65_536, defaultLimits.pids),
   'task.diskGiB': within(1, 4096, defaultLimits.diskBytes / 2 ** 30),
+  'publish.autoPush': z.catch(z.boolean(), false),
+  'publish.draftEarly': z.catch(z.boolean(), false),
+  'publish.autoPullRequest': z.catch(z.boolean(), false),
   // A mode that is none must not open anything.
   'egress.mode': z.catch(EgressMode, 'closed'),
   'egress.rules': z.catch(z.array(z.string()), []),
@@ -108,6 +114,11 @@ export function readSettings(): Settings {
     },
     vertex: { project: read('vertex.project').trim(), region: read('vertex.region').trim() },
     defaultRunner: read('runner.default').trim(),
+    switches: {
+      autoPush: read('publish.autoPush'),
+      draftEarly: read('publish.draftEarly'),
+      autoPullRequest: read('publish.autoPullRequest'),
+    },
     policy: {
       mode: read('egress.mode'),
       rules: read('egress.rules'),
@@ -135,6 +146,18 @@ export function forgeHosts(): unknown {
 /** Whether forges are asked now and then how pull requests stand. */
 export function watchesPullRequests(): boolean {
   return vscode.workspace.getConfiguration('sallyport').get<unknown>('publish.watch') !== false;
+}
+
+/** Whether notifications of a kind are shown. */
+export function showsNotices(kind: NoticeKind): boolean {
+  const kinds = z.catch(z.record(z.string(), z.unknown()), {});
+  const set = kinds.parse(vscode.workspace.getConfiguration('sallyport').get<unknown>('notifications'));
+  return set[kind] !== false;
+}
+
+/** Whether a notification makes a sound. */
+export function rings(): boolean {
+  return vscode.workspace.getConfiguration('sallyport').get<unknown>('notificationSound') === true;
 }
 
 /** @throws SallyportError invalid_rule, invalid_input for a setting that cannot be right */

@@ -189,10 +189,21 @@ describe('where a task runs', () => {
 
   it('can have the agent commit often, and nothing that a task from here cannot have', () => {
     assert.deepEqual(
-      switchChoices({ commitEach: true, autoPush: true }).map(({ key, picked }) => [key, picked]),
+      switchChoices({ commitEach: true, autoPush: true }, false).map(({ key, picked }) => [key, picked]),
       [['commitEach', true]],
     );
-    assert.deepEqual(switchesOf({ commitEach: true, draftEarly: undefined }), { commitEach: true });
+    assert.deepEqual(switchesOf({ commitEach: true, autoPush: true }, false), { commitEach: true });
+    assert.deepEqual(switchesOf({ commitEach: true, draftEarly: undefined }, true), { commitEach: true });
+    assert.deepEqual(
+      switchChoices({ autoPush: true }, true).map(({ key, picked }) => [key, picked]),
+      [
+        ['commitEach', false],
+        ['autoPush', true],
+        ['draftEarly', false],
+        ['autoPullRequest', false],
+      ],
+      'this machine can push',
+    );
     assert.equal(anySwitch({ commitEach: false }), false);
     assert.equal(anySwitch({ commitEach: true }), true);
     assert.equal(asksToPush({ commitEach: true, autoPush: false }), false);

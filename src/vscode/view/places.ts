@@ -22,14 +22,14 @@ export const thisMachinePlace: Place = { id: thisMachine, name: 'This Machine', 
 export interface Abilities {
   /** The task's model is paid with a credential of this machine, which is to be chosen and confirmed here. */
   needsCredential: boolean;
-  /** It can do something with the commits by itself. */
-  switches: boolean;
+  /** The task's switches can push: from this machine, to the remote of the repository. */
+  pushes: boolean;
 }
 
 export function abilitiesOf({ id }: Place): Abilities {
   return id === thisMachine
-    ? { needsCredential: true, switches: false }
-    : { needsCredential: false, switches: true };
+    ? { needsCredential: true, pushes: true }
+    : { needsCredential: false, pushes: false };
 }
 
 export interface PlaceWords {

@@ -13,27 +13,43 @@ export interface SwitchChoice {
   picked: boolean;
 }
 
-/** Not to push: a task that is sent from here has no repository at a forge that the runner knows of. */
 const words: readonly Omit<SwitchChoice, 'picked'>[] = [
   {
     key: 'commitEach',
     label: 'Commit After Each Change',
     detail: 'The agent is told to commit after each logical change.',
   },
+  {
+    key: 'autoPush',
+    label: 'Push Each Commit',
+    detail: 'To a branch of its own, before you have looked at it. Never what the forge would run at once.',
+  },
+  {
+    key: 'draftEarly',
+    label: 'Draft Pull Request with the First Push',
+    detail: 'Pushes as well. Needs an account at the forge that you have used for a pull request before.',
+  },
+  {
+    key: 'autoPullRequest',
+    label: 'Pull Request When the Agent Has Succeeded',
+    detail: 'Pushes as well. A draft is marked as ready.',
+  },
 ];
 
-/** What can be asked of a runner about the commits of a task that is sent from here. */
-export function switchChoices(current: Said): SwitchChoice[] {
-  return words.map((choice) => ({ ...choice, picked: current?.[choice.key] === true }));
+/** What can be asked about the commits of a task. A runner knows of no forge for what is sent from here. @param pushes of `abilitiesOf` */
+export function switchChoices(current: Said, pushes: boolean): SwitchChoice[] {
+  return words
+    .filter(({ key }) => pushes || key === 'commitEach')
+    .map((choice) => ({ ...choice, picked: current?.[choice.key] === true }));
 }
 
-/** Those that are on. */
-export function switchesOf(said: Said): Partial<Switches> {
-  const on = words.filter(({ key }) => said?.[key] === true);
+/** Those that are on, and can be. */
+export function switchesOf(said: Said, pushes: boolean): Partial<Switches> {
+  const on = switchChoices(said, pushes).filter(({ picked }) => picked);
   return Object.fromEntries(on.map(({ key }) => [key, true]));
 }
 
-/** True when something is asked for that no task from here can have. */
+/** True when something leaves by itself. */
 export function asksToPush(switches: Said): boolean {
   return switches?.autoPush === true || switches?.draftEarly === true || switches?.autoPullRequest === true;
 }

@@ -1,6 +1,7 @@
 import { egressQuestions, needsUser } from '../../protocol/egressQuestions.ts';
 import type { Commit } from '../../protocol/taskEvent.ts';
 import { hasEnded, type TaskState } from '../../protocol/taskState.ts';
+import { switchWords } from '../../protocol/switches.ts';
 import { safeLine, safeText } from '../../protocol/safeText.ts';
 import {
   cost,
@@ -89,6 +90,7 @@ export function taskView(
     `Repository: ${safeLine(state.spec.repository.path || state.spec.repository.name, 500)}`,
     `Branch: ${safeLine(state.spec.branch)}`,
     `Model: ${safeLine(state.spec.model.label)}`,
+    ...(switchWords(state.spec.switches) === '' ? [] : [`Switches: ${switchWords(state.spec.switches)}`]),
   ].join('\n');
   return {
     // A long label leaves no room for the rest of the line; the whole title is in the tooltip.
