@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import type { ReviewDiff, ReviewFile, ReviewScope } from '../../src/protocol/review.ts';
+import { newTaskId } from '../../src/protocol/task.ts';
 import { GitRepo } from '../support/gitRepo.ts';
 import { ReviewBench } from '../support/reviewBench.ts';
 
@@ -56,6 +57,40 @@ describe('review of a task', () => {
     assert.deepEqual(await paths({ kind: 'leftovers' }), ['d']);
     await assert.rejects(diffOf({ kind: 'turn', turn: 9 }), { code: 'not_found' });
     await assert.rejects(diffOf({ kind: 'commit', sha: bench.base }), { code: 'not_found' });
+  });
+
+  it('offers the turns of a task that went on after its end', async () => {
+    bench = await ReviewBench.open({ a: before }, { conversation: false });
+    await bench.commit('one', { a: after });
+    const checkpoint = (turn: number): void =>
+      bench.runner.say(bench.id, { type: 'checkpoint', turn, commit: bench.agent.git('rev-parse', 'HEAD') });
+    checkpoint(1);
+    bench.end();
+    assert.deepEqual(
+      (await bench.review.scopes()).map(({ label }) => label),
+      ['Everything', 'one'],
+    );
+    bench.runner.say(bench.id, {
+      type: 'reopened',
+      message: newTaskId(Date.now()),
+      text: 'and b',
+      conversation: false,
+      budgetUsd: null,
+    });
+    await bench.commit('two', { b: 'x\n' });
+    checkpoint(2);
+    bench.end();
+    const scopes = await bench.review.scopes();
+    assert.deepEqual(scopes.map(({ label, detail }) => `${label}: ${detail}`).slice(0, 3), [
+      'Everything: 2 commits',
+      'Turn 1: Fix the median',
+      'Turn 2: and b',
+    ]);
+    const second = await diffOf({ kind: 'turn', turn: 2 });
+    assert.deepEqual(
+      second.files.map(({ path }) => path),
+      ['b'],
+    );
   });
 
   it('compares a merge with its first parent, and a first commit with nothing', async () => {

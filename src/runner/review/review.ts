@@ -356,7 +356,8 @@ export class Review implements TaskReview {
   }
 
   private async readTurns(state: TaskState, signal?: AbortSignal): ReturnType<TurnIndex['read']> {
-    if (state.conversation === undefined) return [];
+    const once = state.conversation === undefined && state.reopened === 0 && state.checkpoints.length < 2;
+    if (once) return [];
     return await this.turns.read(state, this.task.batches, signal);
   }
 

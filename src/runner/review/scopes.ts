@@ -26,10 +26,14 @@ export class TurnIndex {
   private readonly commits = new Set<string>();
   private readonly said = new Map<string, string>();
   private readonly turns = new Map<number, Turn>();
+  /** What the agent was given to begin with, or to go on with. */
+  private prompt = '';
+  /** How many commits there were when it was given that, or when the last turn was over. */
+  private settled = 0;
   private working: Promise<unknown> = Promise.resolve();
 
   /**
-   * The turns of a conversation as of `state`.
+   * The turns as of `state`; none for a task that has but one, and is no conversation.
    * @param batches reads the task's events after a number; may go on for ever
    */
   read(
@@ -62,26 +66,45 @@ export class TurnIndex {
     this.lastEvent = event.n;
     switch (event.type) {
       case 'submitted':
-        this.said.set('', titleOf(event.spec.prompt));
+        this.prompt = titleOf(event.spec.prompt);
+        return;
+      case 'reopened':
+        this.prompt = titleOf(event.text);
+        this.said.set(event.message, this.prompt);
+        this.settled = this.commits.size;
         return;
       case 'said':
         this.said.set(event.id, titleOf(event.text));
         return;
+      case 'inherited':
+        for (const { sha } of event.commits) this.commits.add(sha);
+        this.settled = this.commits.size;
+        return;
       case 'commit':
+      case 'leftovers_committed':
         this.commits.add(event.commit.sha);
         return;
       case 'turn_began': {
-        const text = this.said.get(event.message ?? '') ?? '';
-        this.turns.set(event.number, { number: event.number, text, before: this.commits.size });
+        const { number, message } = event;
+        const text = message === undefined ? this.prompt : (this.said.get(message) ?? '');
+        this.turns.set(number, { number, text, before: this.commits.size });
         return;
       }
-      case 'turn': {
-        const turn = this.turns.get(event.number);
-        if (turn !== undefined) turn.after = this.commits.size;
+      case 'turn':
+        this.over(event.number);
         return;
-      }
+      // The end of a turn of a task that is no conversation is nothing but this.
+      case 'checkpoint':
+        this.over(event.turn);
+        return;
       default:
     }
+  }
+
+  private over(number: number): void {
+    const turn = this.turns.get(number) ?? { number, text: this.prompt, before: this.settled };
+    this.turns.set(number, { ...turn, after: this.commits.size });
+    this.settled = this.commits.size;
   }
 }
 
