@@ -64,6 +64,7 @@ export async function createTaskService(options: LocalTaskOptions): Promise<Serv
     quarantineRoot: data.quarantine,
     workspaces,
     policy: options.policy,
+    carriesOutSwitches: true,
     isolation: (wish, workspaceFolder) =>
       readIsolation(wish, {
         workspaceFolder,
