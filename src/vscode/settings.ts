@@ -2,7 +2,8 @@ import * as vscode from 'vscode';
 import * as z from 'zod/mini';
 import type { ModelSource } from '../credentials/discover.ts';
 import { EgressMode } from '../protocol/egress.ts';
-import { defaultLimits, type Limits, SnapshotMode } from '../protocol/task.ts';
+import { defaultLimits, type Limits, maxCommitMessage, SnapshotMode } from '../protocol/task.ts';
+import { defaultKeep } from '../runner/keptSandboxes.ts';
 import type { UserPolicy } from '../runner/userPolicy.ts';
 import type { NoticeKind } from './view/notices.ts';
 import { type PolicySettings, policyOf } from './view/policy.ts';
@@ -59,6 +60,10 @@ const schemas = {
   'task.snapshot': z.catch(z.enum(['ask', ...SnapshotMode.options]), 'ask'),
   'task.conversation': z.catch(z.boolean(), false),
   'task.permissions': z.catch(z.enum(['skip', 'ask']), 'skip'),
+  'task.commitMessage': z.catch(z.string().check(z.maxLength(maxCommitMessage)), ''),
+  'task.keepConversationMinutes': within(0, 10_080, defaultKeep.conversationMs / 60_000),
+  'task.keepOtherMinutes': within(0, 10_080, defaultKeep.taskMs / 60_000),
+  'task.keptSandboxes': within(0, 100, defaultKeep.count),
   'task.timeLimitMinutes': within(1, 1440, defaultLimits.timeMs / 60_000),
   'task.memoryGiB': within(0.5, 1024, defaultLimits.memoryBytes / 2 ** 30),
   'task.cpus': within(0.25, 256, defaultLimits.cpus),
@@ -134,6 +139,12 @@ export function readSettings(): Settings {
       image: read('sandbox.image').trim(),
       dockerfile: read('sandbox.dockerfile').trim(),
       mounts: read('sandbox.mounts'),
+      commitMessage: read('task.commitMessage').trim(),
+      keep: {
+        conversationMs: Math.round(read('task.keepConversationMinutes') * 60_000),
+        taskMs: Math.round(read('task.keepOtherMinutes') * 60_000),
+        count: Math.floor(read('task.keptSandboxes')),
+      },
     },
   };
 }

@@ -1,6 +1,7 @@
 import { SallyportError } from '../../base/errors.ts';
 import { type EgressMode, readRule, registryRules } from '../../protocol/egress.ts';
 import { isImageReference } from '../../protocol/grammar.ts';
+import type { KeepPolicy } from '../../runner/keptSandboxes.ts';
 import { MountWishes } from '../../runner/mounts.ts';
 import type { UserPolicy } from '../../runner/userPolicy.ts';
 
@@ -22,6 +23,8 @@ export interface PolicySettings {
   dockerfile?: string;
   /** As it stands in the settings. */
   mounts?: unknown;
+  commitMessage?: string;
+  keep?: KeepPolicy;
 }
 
 /**
@@ -93,6 +96,8 @@ export function policyOf(settings: PolicySettings): UserPolicy {
       ...(mounts.data.length === 0 ? {} : { mounts: mounts.data }),
     },
     ...(settings.extraCa === '' ? {} : { extraCaFile: settings.extraCa }),
+    ...(settings.commitMessage ? { commitMessage: settings.commitMessage } : {}),
+    ...(settings.keep === undefined ? {} : { keep: settings.keep }),
   };
 }
 
