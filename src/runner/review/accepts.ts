@@ -90,7 +90,7 @@ export class Accepts {
           base: diff.from,
           tree,
           commits: await commitsOf(quarantine, scope, diff, signal),
-          whole,
+          whole: whole && scope.kind !== 'leftovers',
           target: checked.data,
           message,
           identity: spec.identity,
@@ -214,14 +214,15 @@ function readNote(text: string | undefined): Note | undefined {
   }
 }
 
-/** Oldest first; of a merge its first parent's line. What was left uncommitted is a commit of its own. */
+/** Oldest first; of a merge its first parent's line. What was left uncommitted is in none: its commit is made with the user's message. */
 async function commitsOf(
   quarantine: Quarantine,
   scope: ReviewScope,
   { from, to }: CommitRange,
   signal: AbortSignal | undefined,
 ): Promise<string[]> {
-  if (scope.kind === 'commit' || scope.kind === 'leftovers') return [to];
+  if (scope.kind === 'leftovers') return [];
+  if (scope.kind === 'commit') return [to];
   const { stdout } = await git(
     ['rev-list', '--first-parent', '--reverse', to, `^${from}`],
     quarantine.options(signal),
