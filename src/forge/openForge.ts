@@ -16,7 +16,10 @@ export interface ForgeToken {
 }
 
 /** The forge of a place, with somebody's token. Connects to nothing yet. */
-export function openForge({ kind, webUrl, apiUrl }: ForgePlace, token: ForgeToken): Forge {
+export function openForge(
+  { kind, webUrl, apiUrl }: Pick<ForgePlace, 'kind' | 'webUrl' | 'apiUrl'>,
+  token: ForgeToken,
+): Forge {
   const options = { webUrl, apiUrl, ...token };
   switch (kind) {
     case 'github':

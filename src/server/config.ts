@@ -32,6 +32,8 @@ export interface ServerConfig {
   };
   /** For cloning, pushing and pull requests, and for what an orchestrator may see. */
   forge?: { kind: 'github'; apiUrl: string; webUrl: string; token: string };
+  /** For cloning, pushing and pull requests elsewhere; no orchestrator sees them. */
+  otherForges?: OtherForge[];
   queue: { parallel: number; memoryBytes: number };
   limits: { findingMs: number; workMs: number };
   /** Tasks that ended so long ago are removed, in milliseconds; undefined keeps them. */
@@ -46,4 +48,13 @@ export interface ServerConfig {
   containerFolder: string;
   /** Let the demonstration model answer, even where there is a credential. */
   demonstration: boolean;
+}
+
+export interface OtherForge {
+  kind: 'gitlab' | 'gitea' | 'bitbucket';
+  apiUrl: string;
+  webUrl: string;
+  token: string;
+  /** The e-mail address of a Bitbucket account, where the token is its. */
+  user?: string;
 }

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { Emitter } from '../../src/base/event.ts';
 import { GitHub } from '../../src/forge/github.ts';
+import { openForge } from '../../src/forge/openForge.ts';
 import { fetchCommit } from '../../src/git/fetchUrl.ts';
 import { Quarantine } from '../../src/git/quarantine.ts';
 import { noSwitches, type PullRequestView, type Switches } from '../../src/protocol/runnerApi.ts';
@@ -11,6 +12,7 @@ import { initialState, reduce, type TaskState } from '../../src/protocol/taskSta
 import { createPublisher } from '../../src/server/tasks/publisher.ts';
 import type { Publishable, PublishedTasks, Publisher } from '../../src/server/tasks/seams.ts';
 import { ForgeFake } from '../support/forgeFake.ts';
+import { GitLabContract } from '../support/forgeFakes/gitlab.ts';
 import { GitRepo, temporaryFolder } from '../support/gitRepo.ts';
 import { GitServer } from '../support/gitServer.ts';
 import { aCommit, aSpec } from '../support/specs.ts';
@@ -131,7 +133,7 @@ describe('forgePublisher', () => {
 
   function attach(webUrl = server.origin): void {
     publisher = createPublisher({
-      forge: new GitHub({ apiUrl: fake.apiUrl, webUrl, token: fake.token }),
+      forges: [new GitHub({ apiUrl: fake.apiUrl, webUrl, token: fake.token })],
       privateHosts: ['localhost'],
       log,
       times: { retryMs: [10] },
@@ -424,6 +426,40 @@ describe('forgePublisher', () => {
     );
   });
 
+  it('serves several forges, each with its own token', async () => {
+    const gitlab = await new GitLabContract().open();
+    try {
+      gitlab.add('octo/app');
+      server.credential = `oauth2:${gitlab.token}`;
+      begin({ draftEarly: true, autoPullRequest: true });
+      publisher.dispose();
+      const place = { kind: 'gitlab', webUrl: server.origin, apiUrl: gitlab.apiUrl } as const;
+      publisher = createPublisher({
+        forges: [
+          new GitHub({ apiUrl: fake.apiUrl, webUrl: 'https://github.example.com', token: fake.token }),
+          openForge(place, { token: gitlab.token, owner: 'runner' }),
+        ],
+        privateHosts: ['localhost'],
+        log,
+        times: { retryMs: [10] },
+      });
+      publisher.attach(tasks);
+      const one = made('One');
+      tasks.append(announced(one), imported(one.sha));
+      await tasks.until(/pull request 1 draft/);
+      assert.equal(gitlab.pulls[0]?.title, 'Draft: Fix it');
+      assert.match(gitlab.pulls[0].body, /^<!-- sallyport task /);
+      tasks.append(ended('succeeded'));
+      await tasks.until(/pull request 1 open/);
+      assert.equal(gitlab.pulls[0].title, 'Fix it');
+      assert.match(gitlab.pulls[0].body, /the agent has finished/);
+      assert.deepEqual(fake.requests, []);
+      assert.deepEqual(gitlab.breaches, []);
+    } finally {
+      await gitlab.close();
+    }
+  });
+
   it('never pushes to a branch that others have made', async () => {
     bare.git('branch', branch, 'main');
     const theirs = new GitRepo(`${server.folder.path}/work/octo/app`, { init: false });
@@ -468,7 +504,7 @@ describe('forgePublisher', () => {
     publisher.dispose();
     Object.assign(fake.pulls[0] ?? {}, { state: 'closed', merged: true });
     publisher = createPublisher({
-      forge: new GitHub({ apiUrl: fake.apiUrl, webUrl: server.origin, token: fake.token }),
+      forges: [new GitHub({ apiUrl: fake.apiUrl, webUrl: server.origin, token: fake.token })],
       privateHosts: ['localhost'],
       log,
       times: { retryMs: [10], watchMs: 20 },

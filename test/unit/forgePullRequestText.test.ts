@@ -6,7 +6,7 @@ import {
   pullRequestDraft,
   pullRequestTitle,
 } from '../../src/forge/pullRequestText.ts';
-import type { TaskEvent, TaskEventBody } from '../../src/protocol/taskEvent.ts';
+import type { TaskEventBody } from '../../src/protocol/taskEvent.ts';
 import { initialState, reduce, type TaskState } from '../../src/protocol/taskState.ts';
 import { aCommit, aSpec } from '../support/specs.ts';
 

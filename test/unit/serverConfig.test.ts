@@ -114,6 +114,38 @@ describe('configuration of the runner', () => {
     ]);
   });
 
+  it('takes a token for each of several forges, and gives none to a place that it was not said for', () => {
+    assert.equal(read().otherForges, undefined);
+    assert.deepEqual(
+      read({
+        GITLAB_TOKEN: 'glpat-a',
+        GITLAB_URL: 'https://example.com/gitlab/',
+        FORGEJO_TOKEN: 'b',
+        FORGEJO_URL: 'https://codeberg.org',
+        BITBUCKET_TOKEN: 'c',
+        BITBUCKET_USER: 'ada@example.com',
+      }).otherForges,
+      [
+        {
+          kind: 'gitlab',
+          token: 'glpat-a',
+          webUrl: 'https://example.com/gitlab',
+          apiUrl: 'https://example.com/gitlab/api/v4',
+        },
+        { kind: 'gitea', token: 'b', webUrl: 'https://codeberg.org', apiUrl: 'https://codeberg.org/api/v1' },
+        {
+          kind: 'bitbucket',
+          token: 'c',
+          webUrl: 'https://bitbucket.org',
+          apiUrl: 'https://api.bitbucket.org/2.0',
+          user: 'ada@example.com',
+        },
+      ],
+    );
+    assert.equal(read({ GITLAB_TOKEN: 'a' }).otherForges?.[0]?.apiUrl, 'https://gitlab.com/api/v4');
+    assert.match(refused({ GITEA_TOKEN: 'a' }), /needs GITEA_URL/);
+  });
+
   it('says everything that is wrong at once', () => {
     const text = refused({ PORT: 'http', SALLYPORT_PARALLEL: '0', SALLYPORT_PUBLIC_URL: 'ftp://x' });
     assert.equal(text.split('\n').length, 4);
@@ -122,6 +154,7 @@ describe('configuration of the runner', () => {
   it('reports what is configured, and no secret of it', () => {
     const config = read({
       GITHUB_TOKEN: 'ghp_verysecret',
+      GITLAB_TOKEN: 'glpat-verysecret',
       SMTP_URL: 'smtps://user:hidden@mail.example.com',
       EMAIL_FROM: 'Runner <runner@example.com>',
       ALLOWED_DOMAINS: '@Example.com',

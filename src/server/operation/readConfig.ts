@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import * as z from 'zod/mini';
 import { SallyportError } from '../../base/errors.ts';
 import { defaultDataRoot } from '../../runner/dataFolder.ts';
-import type { ServerConfig } from '../config.ts';
+import type { OtherForge, ServerConfig } from '../config.ts';
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -42,6 +42,7 @@ export function readConfig(env: Environment, around: Surroundings): ServerConfig
   const mail = readMail(reader);
   const github = readGithub(reader);
   const forge = readForge(reader);
+  const otherForges = readOtherForges(reader);
   const retentionDays = reader.number('SALLYPORT_RETENTION_DAYS', 1, 36_500);
   const engine = reader.text('SALLYPORT_ENGINE');
   const engineTls = readEngineTls(reader);
@@ -68,6 +69,7 @@ export function readConfig(env: Environment, around: Surroundings): ServerConfig
     ...(mail === undefined ? {} : { mail }),
     ...(github === undefined ? {} : { github }),
     ...(forge === undefined ? {} : { forge }),
+    ...(otherForges.length === 0 ? {} : { otherForges }),
     queue: {
       parallel: reader.number('SALLYPORT_PARALLEL', 1, 1000) ?? parallel,
       memoryBytes: (reader.number('SALLYPORT_MEMORY_GIB', 0.25, 100_000) ?? (memory * 0.75) / giga) * giga,
@@ -273,6 +275,35 @@ function readForge(reader: Reader): ServerConfig['forge'] {
   if (token === undefined) return undefined;
   const webUrl = reader.url('GITHUB_URL') ?? 'https://github.com';
   return { kind: 'github', token, webUrl, apiUrl: reader.url('GITHUB_API_URL') ?? apiOf(webUrl) };
+}
+
+function readOtherForges(reader: Reader): OtherForge[] {
+  const forges: OtherForge[] = [];
+  const gitlab = reader.text('GITLAB_TOKEN');
+  if (gitlab !== undefined) {
+    const webUrl = reader.url('GITLAB_URL') ?? 'https://gitlab.com';
+    const apiUrl = reader.url('GITLAB_API_URL') ?? `${webUrl}/api/v4`;
+    forges.push({ kind: 'gitlab', token: gitlab, webUrl, apiUrl });
+  }
+  const gitea = reader.text('GITEA_TOKEN', 'FORGEJO_TOKEN');
+  if (gitea !== undefined) {
+    const webUrl = reader.url('GITEA_URL') ?? reader.url('FORGEJO_URL');
+    const apiUrl = reader.url('GITEA_API_URL');
+    // Nearly everybody has one of their own, and its token is not for whichever stands here.
+    if (webUrl === undefined) reader.wrong.push('GITEA_TOKEN needs GITEA_URL, the address of its forge');
+    else forges.push({ kind: 'gitea', token: gitea, webUrl, apiUrl: apiUrl ?? `${webUrl}/api/v1` });
+  }
+  const bitbucket = reader.text('BITBUCKET_TOKEN');
+  const user = reader.text('BITBUCKET_USER');
+  if (bitbucket !== undefined)
+    forges.push({
+      kind: 'bitbucket',
+      token: bitbucket,
+      webUrl: 'https://bitbucket.org',
+      apiUrl: 'https://api.bitbucket.org/2.0',
+      ...(user === undefined ? {} : { user }),
+    });
+  return forges;
 }
 
 /** An Enterprise server has its API below itself. */

@@ -19,7 +19,7 @@ export interface Found {
 
 /** What is configured and what is missing, for the server's log. Never a secret. */
 export function startReport(config: ServerConfig, found: Found): ReportLine[] {
-  const { mail, github, forge, queue, limits, retentionMs, tls } = config;
+  const { mail, github, forge, otherForges = [], queue, limits, retentionMs, tls } = config;
   const giga = (bytes: number): string => `${(bytes / 2 ** 30).toFixed(1)} GiB`;
   return [
     { what: 'address', ...exposure(config, found.url) },
@@ -47,9 +47,11 @@ export function startReport(config: ServerConfig, found: Found): ReportLine[] {
     },
     line(
       'forge',
-      forge !== undefined,
-      `${forge?.webUrl ?? ''}, with a token`,
-      'no token (GITHUB_TOKEN): public repositories by URL only, no push',
+      forge !== undefined || otherForges.length > 0,
+      [...(forge === undefined ? [] : [forge]), ...otherForges]
+        .map(({ webUrl }) => `${webUrl}, with a token`)
+        .join('; '),
+      'no token (GITHUB_TOKEN and others): public repositories by URL only, no push',
     ),
     line(
       'sign-in by mail',

@@ -1,9 +1,10 @@
 import type { Logger } from '../../base/logger.ts';
-import type { BrowsableForge } from '../../forge/forge.ts';
+import type { Forge } from '../../forge/forge.ts';
 import { GitHub } from '../../forge/github.ts';
+import { openForge } from '../../forge/openForge.ts';
 import { fetchCommit } from '../../git/fetchUrl.ts';
 import type { ServedTasks } from '../../runner/servedTasks.ts';
-import type { ServerConfig } from '../config.ts';
+import type { OtherForge, ServerConfig } from '../config.ts';
 import { createFinder } from './finder.ts';
 import { createPublisher } from './publisher.ts';
 import type { FetchCommit, Finder, Publisher } from './seams.ts';
@@ -16,26 +17,31 @@ export interface ForgeParts {
 }
 
 export function createForgeParts(parts: {
-  config: Pick<ServerConfig, 'forge' | 'privateForges' | 'limits' | 'queue'>;
+  config: Pick<ServerConfig, 'forge' | 'otherForges' | 'privateForges' | 'limits' | 'queue'>;
   service: ServedTasks;
   log: Logger;
 }): ForgeParts {
   const { config, service, log } = parts;
-  const forge = forgeOf(config.forge);
+  // Only of GitHub a gateway can read what an orchestrator has to see.
+  const browsable = config.forge === undefined ? undefined : new GitHub(config.forge);
+  const others = (config.otherForges ?? []).map(otherForge);
+  const forges = browsable === undefined ? others : [browsable, ...others];
   return {
-    fetchCommit: ({ token, ...request }) =>
-      fetchCommit({
+    fetchCommit: ({ token, ...request }) => {
+      const credential = forges.find((one) => one.credential.password === token)?.credential;
+      return fetchCommit({
         ...request,
         // Whoever gives a token has seen to it that the address is one of its forge.
-        ...(token === undefined
+        ...(token === undefined || credential === undefined
           ? {}
-          : { credential: { origin: request.url, user: 'x-access-token', password: token } }),
-      }),
-    finder: forge === undefined ? undefined : createFinder({ forge, service, config }),
-    publisher: createPublisher({ forge, privateHosts: config.privateForges, log }),
+          : { credential: { ...credential, origin: request.url } }),
+      });
+    },
+    finder: browsable === undefined ? undefined : createFinder({ forge: browsable, service, config }),
+    publisher: createPublisher({ forges, privateHosts: config.privateForges, log }),
   };
 }
 
-function forgeOf(config: ServerConfig['forge']): BrowsableForge | undefined {
-  return config === undefined ? undefined : new GitHub(config);
+function otherForge({ token, user, ...place }: OtherForge): Forge {
+  return openForge(place, { token, owner: 'runner', ...(user === undefined ? {} : { user }) });
 }

@@ -18,7 +18,7 @@ const findingRoom = 24 * 60 * 60_000;
 export interface PipelineParts {
   rows: TaskRows;
   service: ServedTasks;
-  config: Pick<ServerConfig, 'queue' | 'limits' | 'privateForges' | 'forge'>;
+  config: Pick<ServerConfig, 'queue' | 'limits' | 'privateForges' | 'forge' | 'otherForges'>;
   user: (id: string) => User | undefined;
   fetchCommit: FetchCommit;
   finder: Finder | undefined;
@@ -169,7 +169,7 @@ export class Pipeline {
     if (row.url === undefined) throw new Error('A repository that is to be fetched has no address');
     const branch = source.kind === 'url' ? source.branch : row.finding?.found?.branch;
     const { fetchCommit, config, service } = this.parts;
-    const token = tokenFor(row.url, config.forge);
+    const token = tokenFor(row.url, config);
     await this.takeTurn(signal);
     try {
       const { commit, headBranch } = await fetchCommit({
@@ -240,8 +240,16 @@ export class Pipeline {
   }
 }
 
-/** The runner's token is for its own forge, and for nobody else. */
-function tokenFor(url: string, forge: ServerConfig['forge']): string | undefined {
-  if (forge === undefined) return undefined;
-  return URL.canParse(url) && new URL(url).origin === new URL(forge.webUrl).origin ? forge.token : undefined;
+/** Each of the runner's tokens is for its own forge, and for nobody else. */
+function tokenFor(
+  url: string,
+  { forge, otherForges = [] }: Pick<ServerConfig, 'forge' | 'otherForges'>,
+): string | undefined {
+  if (!URL.canParse(url)) return undefined;
+  const { origin, pathname } = new URL(url);
+  const isThere = ({ webUrl }: { webUrl: string }): boolean => {
+    const web = new URL(webUrl);
+    return web.origin === origin && pathname.startsWith(`${web.pathname.replace(/\/+$/, '')}/`);
+  };
+  return [...(forge === undefined ? [] : [forge]), ...otherForges].find(isThere)?.token;
 }

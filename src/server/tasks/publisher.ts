@@ -12,8 +12,8 @@ import { checkCiFiles, targetOf } from '../../runner/publishing/switchRules.ts';
 import type { Publishable, PublishedTasks, Publisher } from './seams.ts';
 
 export interface PublisherParts {
-  /** Without one nothing can be pushed, and whoever wants it is told so. */
-  forge: Forge | undefined;
+  /** To another than these nothing can be pushed, and whoever wants it is told so. */
+  forges: readonly Forge[];
   /** Egress rules of hosts in private networks that may be reached. */
   privateHosts: readonly string[];
   log: Logger;
@@ -173,9 +173,8 @@ class ForgePublisher implements Publisher {
 
   private async publish(job: Job): Promise<void> {
     const { task } = job;
-    const { forge } = this.parts;
-    const repository = forge?.repositoryAt(task.url);
-    if (forge === undefined || repository === undefined) {
+    const place = this.placeOf(task.url);
+    if (place === undefined) {
       if (targetOf(task.state) === undefined) return;
       throw new SallyportError(
         'push_refused',
@@ -183,9 +182,18 @@ class ForgePublisher implements Publisher {
         'Fetch the commits from the runner and push them yourself.',
       );
     }
+    const { forge, repository } = place;
     const pushed = await this.push(task, forge);
     if (pushed === undefined) return;
     await this.propose(job, forge, repository, pushed);
+  }
+
+  private placeOf(url: string): { forge: Forge; repository: string } | undefined {
+    for (const forge of this.parts.forges) {
+      const repository = forge.repositoryAt(url);
+      if (repository !== undefined) return { forge, repository };
+    }
+    return undefined;
   }
 
   /** Brings the branch at the forge to where the task's is; resolves to its commit, undefined when there is none yet. */
@@ -266,23 +274,24 @@ class ForgePublisher implements Publisher {
 
   /** Whether a pull request was merged or closed. */
   private async lookAround(): Promise<void> {
-    const { forge, log } = this.parts;
-    if (forge === undefined) return;
+    const { log } = this.parts;
+    const silent = new Set<Forge>();
     const open = this.attached()
       .all()
       .filter(({ pullRequest }) => pullRequest?.state === 'draft' || pullRequest?.state === 'open')
       .slice(-maxWatched);
     for (const { url, pullRequest, state } of open) {
       if (this.leaving.signal.aborted) return;
-      const repository = forge.repositoryAt(url);
-      if (repository === undefined || pullRequest === undefined) continue;
+      const place = this.placeOf(url);
+      if (place === undefined || pullRequest === undefined || silent.has(place.forge)) continue;
       try {
-        const now = await forge.pullRequest(repository, pullRequest.number, this.leaving.signal);
+        const now = await place.forge.pullRequest(place.repository, pullRequest.number, this.leaving.signal);
         if (now.state !== pullRequest.state)
           this.attached().pullRequest(state.spec.id, { url: now.url, number: now.number, state: now.state });
       } catch (thrown) {
+        // Another forge may answer.
         log.debug(`The pull request of ${state.spec.id}: ${asSallyportError(thrown).message}`);
-        return;
+        silent.add(place.forge);
       }
     }
   }

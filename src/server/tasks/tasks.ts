@@ -54,7 +54,10 @@ import { TaskWatch } from './taskWatch.ts';
 import { Uploads, type UploadLimits } from './uploads.ts';
 
 export interface ServerTaskOptions {
-  config: Pick<ServerConfig, 'dataFolder' | 'queue' | 'limits' | 'retentionMs' | 'privateForges' | 'forge'>;
+  config: Pick<
+    ServerConfig,
+    'dataFolder' | 'queue' | 'limits' | 'retentionMs' | 'privateForges' | 'forge' | 'otherForges'
+  >;
   store: DatabaseSync;
   /** Of the server's own data folder, with `admission` as its queue. */
   service: ServedTasks;
