@@ -89,6 +89,12 @@ export function lineOf(event: TaskEvent): string | undefined {
           : `! turn ${event.number} failed: ${event.message ?? ''} ${event.mend ?? ''}`.trimEnd();
     case 'said':
       return `\n» ${event.by === undefined ? '' : `${event.by}: `}${event.text}${event.queued ? "\n· waits for the end of the agent's turn" : ''}`;
+    case 'reopened':
+      return `\n» ${event.by === undefined ? '' : `${event.by}: `}${event.text}\n· the task goes on`;
+    case 'leftovers_committed':
+      return `● committed what was left: ${event.commit.sha.slice(0, 10)} ${event.commit.subject}`;
+    case 'sandbox_kept':
+      return `· the sandbox is kept, stopped, until ${new Date(event.until).toISOString()}`;
     case 'ended':
       return `■ ${event.outcome}: ${event.message}${event.mend === undefined ? '' : ` ${event.mend}`}`;
     default:

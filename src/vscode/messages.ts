@@ -1,14 +1,14 @@
 import * as vscode from 'vscode';
 import { safeLine } from '../protocol/safeText.ts';
-import { hasEnded, type TaskState } from '../protocol/taskState.ts';
+import { hasEnded, isAtRest, type TaskState } from '../protocol/taskState.ts';
 import type { Tasks } from './tasks.ts';
 
-/** True for a task to whose agent something can be said: now, or in a task that follows. */
+/** True for a task to whose agent something can be said: now, or so that it goes on. */
 export function takesMessages(state: TaskState): boolean {
-  return hasEnded(state) ? state.sandboxRemoved : state.conversation !== undefined;
+  return hasEnded(state) ? isAtRest(state) : state.conversation !== undefined;
 }
 
-/** Asks for a message and sends it; a task that is over is followed by another one. Resolves to the new task, if there is one. */
+/** Asks for a message and sends it. Resolves to a task that was over and goes on with it. */
 export async function sendMessage(tasks: Tasks, state: TaskState): Promise<TaskState | undefined> {
   const { checkPrompt } = await import('../runner/localTasks.ts');
   const over = hasEnded(state);
@@ -17,7 +17,7 @@ export async function sendMessage(tasks: Tasks, state: TaskState): Promise<TaskS
   const text = await vscode.window.showInputBox({
     title: over ? `Follow Up “${title}”` : `Message to the Agent of “${title}”`,
     prompt: over
-      ? 'A new task goes on from its newest commit, with what was said.'
+      ? 'The task goes on where it is, with what was said.'
       : waits
         ? 'The agent goes on at once.'
         : 'The agent gets it at the end of its turn.',
