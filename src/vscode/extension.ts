@@ -8,6 +8,8 @@ import { BlobFileSystem } from './blobs.ts';
 import { actOf, registerCommands } from './commands.ts';
 import { localSources, Models } from './models.ts';
 import { watchPromptDocuments } from './newTask.ts';
+import { NoticeBoard } from './noticeBoard.ts';
+import { NoticeClaims } from './noticeClaims.ts';
 import { Notifications } from './notifications.ts';
 import { TaskPanels } from './panels.ts';
 import { Reviews } from './review/reviews.ts';
@@ -38,6 +40,7 @@ export interface TestSeam {
   signIn: SignIn;
   publish: PublishFeature;
   review: ReviewFeature;
+  notices: NoticeBoard;
   /** From now on this is the task service, as long as none was asked for. */
   useService: (make: () => Promise<TaskService>) => void;
   /** The same for what finds credentials. */
@@ -113,6 +116,7 @@ export function activate(context: vscode.ExtensionContext): TestSeam | undefined
     memory: context.globalState,
     log,
   });
+  const notices = new NoticeBoard(new NoticeClaims(dataRoot));
   const modelChanged = (): void => void updateModelContext(models);
   const view = tree.register();
   const look = (): void => {
@@ -130,9 +134,11 @@ export function activate(context: vscode.ExtensionContext): TestSeam | undefined
     review,
     publish,
     new StatusBar(tasks),
-    new Notifications(tasks, (id) => panels.isVisible(id)),
+    notices,
+    new Notifications(tasks, notices, (id) => panels.isVisible(id)),
     new UserNotices({
       tasks,
+      board: notices,
       isVisible: (id) => panels.isVisible(id),
       showNetwork: (id) => panels.show(id, 'network'),
       onProblem,
@@ -188,6 +194,7 @@ export function activate(context: vscode.ExtensionContext): TestSeam | undefined
     signIn,
     review,
     publish,
+    notices,
     useService: (other) => {
       make = other;
     },

@@ -4,13 +4,15 @@ import { egressQuestions, type EgressQuestion } from '../protocol/egressQuestion
 import { hasEnded, type TaskState } from '../protocol/taskState.ts';
 import { raiseBudget } from './budget.ts';
 import { answerEgress } from './egressAnswers.ts';
+import type { NoticeBoard } from './noticeBoard.ts';
 import type { Tasks } from './tasks.ts';
-import { egressNotice, pausedNotice } from './view/egressNotice.ts';
+import { type EgressNotice, egressNotice, pausedNotice } from './view/egressNotice.ts';
 import { QuestionQueue } from './view/questionQueue.ts';
 import { isHere } from './workspace.ts';
 
 export interface NoticeSurroundings {
   tasks: Tasks;
+  board: NoticeBoard;
   /** The panel of a task asks the same in its own way. */
   isVisible: (id: string) => boolean;
   showNetwork: (id: string) => void;
@@ -88,28 +90,48 @@ export class UserNotices implements vscode.Disposable {
   private async ask(id: string, questions: readonly EgressQuestion[]): Promise<void> {
     const state = this.around.tasks.get(id);
     if (state === undefined) return;
-    const notice = egressNotice(state, questions);
-    const picked = await vscode.window.showWarningMessage(
-      notice.text,
-      ...notice.buttons.map(({ title }) => title),
-    );
-    const button = notice.buttons.find(({ title }) => title === picked);
+    let notice: EgressNotice | undefined;
+    const picked = await this.around.board.post({
+      kind: 'network',
+      task: id,
+      keys: questions.map(hostKey),
+      repositoryPath: state.spec.repository.path,
+      make: (keys) => {
+        const now = this.around.tasks.get(id);
+        const open = questions.filter((question) => keys.includes(hostKey(question)));
+        if (now === undefined || hasEnded(now) || open.length === 0) return undefined;
+        notice = egressNotice(state, open);
+        return { level: 'warning', text: notice.text, actions: notice.buttons.map(({ title }) => title) };
+      },
+    });
+    const button = notice?.buttons.find(({ title }) => title === picked);
     if (button === undefined) return;
     if (button.answers === undefined) this.around.showNetwork(id);
     for (const answer of button.answers ?? []) await answerEgress(this.around.tasks, state, answer);
   }
 
   private async tellPause(state: TaskState): Promise<void> {
-    const { id } = state.spec;
+    const { id, repository } = state.spec;
     const notice = pausedNotice(state);
     if (notice === undefined) return;
-    const key = notice.scope === 'day' ? 'day' : id;
-    if (this.paused.has(key)) return;
-    this.paused.add(key);
+    const ofDay = notice.scope === 'day';
+    const told = ofDay ? 'day' : id;
+    if (this.paused.has(told)) return;
+    this.paused.add(told);
     try {
       const choose = 'Choose…';
       const stop = 'Stop Task';
-      const picked = await vscode.window.showWarningMessage(notice.text, notice.raise, choose, stop);
+      const limit = `paused/${state.paused?.limitUsd ?? 0}`;
+      const picked = await this.around.board.post({
+        kind: 'budget',
+        task: told,
+        keys: [ofDay ? `${new Date().toISOString().slice(0, 10)}/${limit}` : limit],
+        repositoryPath: repository.path,
+        make: () =>
+          this.around.tasks.get(id)?.paused === undefined
+            ? undefined
+            : { level: 'warning', text: notice.text, actions: [notice.raise, choose, stop] },
+      });
       if (picked === notice.raise) await raiseBudget(this.around.tasks, id, notice.scope, notice.raised);
       else if (picked === choose) await vscode.commands.executeCommand('sallyport.setBudget', id);
       else if (picked === stop) await vscode.commands.executeCommand('sallyport.stop', id);
@@ -117,4 +139,8 @@ export class UserNotices implements vscode.Disposable {
       this.around.onProblem(thrown);
     }
   }
+}
+
+function hostKey({ host, port }: EgressQuestion): string {
+  return `network/${host}:${port}`;
 }

@@ -7,7 +7,7 @@ import { lineOf, runHeadless } from '../../src/runner/headless.ts';
 import type { TaskEvent } from '../../src/protocol/taskEvent.ts';
 import { egressQuestions } from '../../src/protocol/egressQuestions.ts';
 import { egressNotice } from '../../src/vscode/view/egressNotice.ts';
-import { endNotice, firstCommitNotice } from '../../src/vscode/view/notices.ts';
+import { commitsNotice, endNotice, questionNotice, replyNotice } from '../../src/vscode/view/notices.ts';
 import { panelHtml } from '../../src/vscode/view/panelHtml.ts';
 import { statusView } from '../../src/vscode/view/statusView.ts';
 import { commitView, leftoversView, taskView } from '../../src/vscode/view/taskView.ts';
@@ -183,7 +183,9 @@ describe('promise 6: text of an agent is text', function () {
         const items = [taskView(state, 9000, true), commitView(commit, 'imported'), leftoversView(state)];
         const status = statusView([state]);
         const notices = [
-          firstCommitNotice(state),
+          commitsNotice(state, state.commits),
+          questionNotice(state),
+          replyNotice(state),
           endNotice(state),
           egressNotice(state, egressQuestions(state)),
         ];

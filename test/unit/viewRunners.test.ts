@@ -9,7 +9,6 @@ import {
   readReturn,
   returnPath,
 } from '../../src/vscode/view/handshake.ts';
-import { newsOf, stageOf } from '../../src/vscode/view/news.ts';
 import {
   clock,
   defaultPlace,
@@ -226,42 +225,6 @@ describe('a failure of a runner', () => {
     assert.deepEqual(titles('unauthorized'), ['Retry', 'Sign In Again', 'Runners…']);
     assert.deepEqual(titles('runner_unreachable'), ['Retry', 'Runners…', 'Open Settings']);
     assert.deepEqual(titles('runner_version'), ['Retry', 'Runners…']);
-  });
-});
-
-describe('what is worth a word', () => {
-  const spec = aSpec();
-  const running = initialState(spec, noon);
-  const ended = reduce(running, {
-    n: 1,
-    t: noon + 1000,
-    type: 'ended',
-    outcome: 'succeeded',
-    message: 'Done.',
-  });
-  const commits = reduce(running, { n: 1, t: noon, type: 'imported', tips: ['a'.repeat(40)] });
-
-  it('is the end of a task, once', () => {
-    const before = stageOf(running, noon);
-    const now = stageOf(ended, noon);
-    assert.equal(newsOf(ended, before, now), 'end');
-    assert.equal(newsOf(ended, now, now), undefined);
-  });
-
-  it('is the first commit, once', () => {
-    const now = stageOf(commits, noon);
-    assert.equal(newsOf(commits, stageOf(running, noon), now), 'commit');
-    assert.equal(newsOf(commits, now, now), undefined);
-  });
-
-  it('is nothing of the past of a task that turns up', () => {
-    const turnedUp = noon + 3_600_000;
-    assert.equal(newsOf(commits, undefined, stageOf(commits, turnedUp)), undefined);
-    assert.equal(newsOf(ended, stageOf(running, turnedUp), stageOf(ended, turnedUp)), undefined);
-  });
-
-  it('is what was missed of a task that was there before', () => {
-    assert.equal(newsOf(ended, stageOf(running, undefined), stageOf(ended, undefined)), 'end');
   });
 });
 

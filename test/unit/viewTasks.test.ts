@@ -6,7 +6,7 @@ import { initialState, reduce, type TaskState } from '../../src/protocol/taskSta
 import { cost, count, duration, summary } from '../../src/protocol/words.ts';
 import { blobParts, diffSides, parseBlob } from '../../src/vscode/view/blobUri.ts';
 import { doctorReport } from '../../src/vscode/view/doctorReport.ts';
-import { endNotice, firstCommitNotice } from '../../src/vscode/view/notices.ts';
+import { commitsNotice, endNotice } from '../../src/vscode/view/notices.ts';
 import { problemButtons } from '../../src/vscode/view/problemButtons.ts';
 import { problemWithPrompt } from '../../src/vscode/view/prompt.ts';
 import { snapshotChoices } from '../../src/vscode/view/snapshotChoices.ts';
@@ -128,19 +128,24 @@ describe('words', () => {
 });
 
 describe('a notification', () => {
-  it('offers the diff only where there is one', () => {
+  it('offers a review only where there is something to look at', () => {
     const done = endNotice(stateOf({}, { type: 'commit', commit }, imported, ended));
     assert.deepEqual(
       done?.actions.map(({ title }) => title),
-      ['Show Diff', 'Accept as Branch', 'Open'],
+      ['Review Changes', 'Open'],
     );
     assert.deepEqual(
       endNotice(stateOf({}, ended))?.actions.map(({ title }) => title),
       ['Open'],
     );
     assert.match(
-      firstCommitNotice(stateOf({}, { type: 'commit', commit })).text,
+      commitsNotice(stateOf({}, { type: 'commit', commit }), [commit]).text,
       /first commit, “Change one”/,
+    );
+    const later = [aCommit('two'), aCommit('three')];
+    assert.match(
+      commitsNotice(stateOf({}, { type: 'commit', commit }), later).text,
+      /2 new commits, the last “Change three”/,
     );
   });
 

@@ -1,7 +1,13 @@
 import { safeLine } from '../../protocol/safeText.ts';
+import type { Commit } from '../../protocol/taskEvent.ts';
 import type { TaskState } from '../../protocol/taskState.ts';
 import { lines, plural, totals } from '../../protocol/words.ts';
 import { noticeText } from './noticeText.ts';
+import { questionLine } from './questionItems.ts';
+
+/** What notifications are about; each kind can be switched off. */
+export const noticeKinds = ['finished', 'failed', 'waiting', 'commit', 'network', 'budget'] as const;
+export type NoticeKind = (typeof noticeKinds)[number];
 
 export interface Notice {
   level: 'info' | 'warning' | 'error';
@@ -10,39 +16,60 @@ export interface Notice {
 }
 
 const open = { title: 'Open', command: 'sallyport.open' };
-const diff = { title: 'Show Diff', command: 'sallyport.showDiff' };
+const review = { title: 'Review Changes', command: 'sallyport.reviewChanges' };
 const credentials = { title: 'Choose Credential…', command: 'sallyport.credentials' };
-const accept = { title: 'Accept as Branch', command: 'sallyport.acceptAsBranch' };
+const answer = { title: 'Answer…', command: 'sallyport.answerAgent' };
+const reply = { title: 'Reply…', command: 'sallyport.sendMessage' };
 
-export function firstCommitNotice(state: TaskState): Notice {
-  const subject = safeLine(state.commits[0]?.subject ?? '', 80);
+/** @param fresh those that the user has not heard of, oldest first */
+export function commitsNotice(state: TaskState, fresh: readonly Commit[]): Notice {
+  const first = fresh[0]?.sha === state.commits[0]?.sha;
+  const subject = safeLine(fresh.at(-1)?.subject ?? '', 80);
+  const what =
+    fresh.length === 1
+      ? `${first ? 'first' : 'new'} commit, “${subject}”`
+      : `${fresh.length} ${first ? '' : 'new '}commits, the last “${subject}”`;
+  return { level: 'info', text: noticeText(`${name(state)}: ${what}.`), actions: [review, open] };
+}
+
+export function questionNotice(state: TaskState): Notice {
+  const questions = state.conversation?.questions ?? [];
+  const [first] = questions;
+  const more = questions.length > 1 ? ` (and ${plural(questions.length - 1, 'more question')})` : '';
+  const asked = first === undefined ? 'the agent asks something' : questionLine(first);
   return {
     level: 'info',
-    text: noticeText(`${name(state)}: first commit, “${subject}”.`),
-    actions: [diff, open],
+    text: noticeText(`${name(state)} waits for your answer: ${safeLine(asked, 160)}${more}`),
+    actions: [answer, open],
+  };
+}
+
+export function replyNotice(state: TaskState): Notice {
+  return {
+    level: 'info',
+    text: noticeText(`${name(state)}: the turn is over, and the agent waits for your word.`),
+    actions: [...(state.imported.length > 0 ? [review] : []), reply, open],
   };
 }
 
 /** Nothing for a task that the user stopped. */
 export function endNotice(state: TaskState): Notice | undefined {
   const made = state.commits.length > 0;
+  const left = state.leftovers !== undefined;
+  const look = made || left ? [review, open] : [open];
   const work = made
     ? `${plural(state.commits.length, 'commit')}, ${lines(totals(state.commits.flatMap(({ files }) => files)))}`
-    : state.leftovers === undefined
-      ? 'no commits'
-      : 'no commits, but uncommitted edits';
+    : left
+      ? 'no commits, but uncommitted edits'
+      : 'no commits';
   switch (state.phase) {
     case 'succeeded':
-      return {
-        level: 'info',
-        text: noticeText(`${name(state)} is done: ${work}.`),
-        actions: made ? [diff, accept, open] : [open],
-      };
+      return { level: 'info', text: noticeText(`${name(state)} is done: ${work}.`), actions: look };
     case 'timed_out':
       return {
         level: 'warning',
         text: noticeText(`${name(state)} reached its time limit: ${work}.`),
-        actions: made ? [diff, open] : [open],
+        actions: look,
       };
     case 'failed': {
       const { message, mend } = state.failure ?? { message: 'It failed.' };
@@ -54,7 +81,7 @@ export function endNotice(state: TaskState): Notice | undefined {
       return {
         level: 'error',
         text: noticeText(text),
-        actions: [...(refused ? [credentials] : []), open, ...(made ? [diff] : [])],
+        actions: [...(refused ? [credentials] : []), open, ...(made || left ? [review] : [])],
       };
     }
     case 'preparing':
