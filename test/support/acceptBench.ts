@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { acceptTree } from '../../src/git/accept/acceptTree.ts';
 import type { AcceptOptions, AcceptResult } from '../../src/git/accept/options.ts';
@@ -30,10 +31,10 @@ export class AcceptBench {
   async begin(mode: SnapshotMode = 'head'): Promise<void> {
     this.repository = await openRepository(this.user.path);
     this.quarantine = Quarantine.open(join(this.folder.path, 'data', 'q'), this.repository.ref.id);
-    const snapshot = await takeSnapshot(this.repository, this.quarantine, mode);
-    this.base = snapshot.commit;
-    this.sandbox.git('fetch', '--quiet', this.quarantine.gitDir, `${this.base}:refs/heads/task`);
-    this.sandbox.git('checkout', '--quiet', '--force', 'task');
+    this.base = (await takeSnapshot(this.repository, this.quarantine, mode)).commit;
+    await this.quarantine.keep(this.base);
+    this.sandbox.git('fetch', '--quiet', this.quarantine.gitDir, `refs/bases/${this.base}`);
+    this.sandbox.git('checkout', '--quiet', '--force', '-B', 'task', 'FETCH_HEAD');
   }
 
   /** Brings what the sandbox has on its branch into the quarantine; gives its commits, oldest first. */
@@ -82,4 +83,9 @@ export class AcceptBench {
   dispose(): void {
     this.folder.dispose();
   }
+}
+
+/** What names an accept that was done. */
+export function undoOf(result: AcceptResult): string {
+  return result.kind === 'done' ? result.undo : assert.fail('there are conflicts');
 }

@@ -1,17 +1,12 @@
 import assert from 'node:assert/strict';
 import { chmodSync, lstatSync, readFileSync, symlinkSync, writeFileSync, existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import type { AcceptResult } from '../../src/git/accept/options.ts';
 import { undoAccept } from '../../src/git/accept/undo.ts';
-import { AcceptBench } from '../support/acceptBench.ts';
+import { AcceptBench, undoOf } from '../support/acceptBench.ts';
 import { seen } from '../support/seen.ts';
 
 const unstaged = { kind: 'tree', staged: false } as const;
 const staged = { kind: 'tree', staged: true } as const;
-
-function undoOf(result: AcceptResult): string {
-  return result.kind === 'done' ? result.undo : assert.fail('there are conflicts');
-}
 
 describe('git accept as files', () => {
   let bench: AcceptBench;

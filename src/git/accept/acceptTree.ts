@@ -6,6 +6,8 @@ import { carryOut, isSubmodule, tell, type Accepting } from './carryOut.ts';
 import { Committer } from './commits.ts';
 import { asCommits } from './asCommits.ts';
 import type { Change } from './entries.ts';
+import type { Hold } from './hold.ts';
+import { Journal } from './journal.ts';
 import { Merger } from './merger.ts';
 import type { AcceptOptions, AcceptResult } from './options.ts';
 import { shownPath, unsafePath } from './paths.ts';
@@ -25,25 +27,42 @@ export async function acceptTree(options: AcceptOptions): Promise<AcceptResult> 
     if (!Sha.safeParse(name).success)
       throw new SallyportError('invalid_input', 'Not a name of an object.', 'Report this.');
   }
+  const journal = await Journal.create(options.journal, options.repository.gitDir);
+  let isKept = false;
+  try {
+    const result = await holding(
+      options.repository.gitDir,
+      async (hold) => await take(options, journal, hold),
+    );
+    isKept = result.kind === 'done';
+    return result;
+  } catch (thrown) {
+    // What could not be taken back is as soon as somebody looks.
+    isKept = (await journal.plan()) !== undefined && !(await journal.isBack());
+    throw thrown;
+  } finally {
+    if (!isKept) await journal.remove();
+  }
+}
+
+async function take(options: AcceptOptions, journal: Journal, hold: Hold): Promise<AcceptResult> {
   const { repository, quarantine, target, signal } = options;
-  return await holding(repository.gitDir, async (hold) => {
-    return await Scratch.use(quarantine, repository, signal, async (scratch) => {
-      const changes = await scratch.changes(options.base, options.tree);
-      checkPaths(changes);
-      const merger = new Merger(scratch);
-      const settlements = await Settlements.of(scratch, options);
-      const accepting: Accepting = { options, scratch, hold, changes, merger, settlements };
-      if (target.kind === 'branch') return await asBranch(accepting, target.branch);
-      if (changes.length === 0) {
-        throw new SallyportError(
-          'nothing_to_accept',
-          'Nothing that changes a file is chosen.',
-          'Accept a part first.',
-        );
-      }
-      await refuseOperation(scratch.asUser(), repository.gitDir);
-      return target.kind === 'tree' ? await asFiles(accepting, target.staged) : await asCommits(accepting);
-    });
+  return await Scratch.use(quarantine, repository, signal, async (scratch) => {
+    const changes = await scratch.changes(options.base, options.tree);
+    checkPaths(changes);
+    const merger = new Merger(scratch);
+    const settlements = await Settlements.of(scratch, options);
+    const accepting: Accepting = { options, scratch, hold, journal, changes, merger, settlements };
+    if (target.kind === 'branch') return await asBranch(accepting, target.branch);
+    if (changes.length === 0) {
+      throw new SallyportError(
+        'nothing_to_accept',
+        'Nothing that changes a file is chosen.',
+        'Accept a part first.',
+      );
+    }
+    await refuseOperation(scratch.asUser(), repository.gitDir);
+    return target.kind === 'tree' ? await asFiles(accepting, target.staged) : await asCommits(accepting);
   });
 }
 

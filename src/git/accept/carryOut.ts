@@ -6,7 +6,7 @@ import { modes, type Change } from './entries.ts';
 import { execute } from './execute.ts';
 import type { Hold } from './hold.ts';
 import { indexEntries, indexWith, type IndexEntry } from './indexFile.ts';
-import { Journal, sha256Of, type Plan, type RefRecord } from './journal.ts';
+import { sha256Of, type Journal, type Plan, type RefRecord } from './journal.ts';
 import type { Clash, Merger } from './merger.ts';
 import type { AcceptOptions, AcceptResult } from './options.ts';
 import { shownPath, type GitPath } from './paths.ts';
@@ -22,6 +22,7 @@ export interface Accepting {
   options: AcceptOptions;
   scratch: Scratch;
   hold: Hold;
+  journal: Journal;
   /** From the base to what was chosen. */
   changes: readonly Change[];
   merger: Merger;
@@ -42,7 +43,7 @@ export type Carried = { id: string; files: number } | { conflicts: Clash[] };
 
 /** Brings a wish about: looks at the user's files, merges, writes the journal, and then everything, or nothing. */
 export async function carryOut(accepting: Accepting, wish: Wish): Promise<Carried> {
-  const { options, scratch, hold, merger, settlements } = accepting;
+  const { options, scratch, hold, journal, merger, settlements } = accepting;
   const { repository, signal } = options;
   const { wanted } = wish;
   const paths = new Map([...wanted].filter(([, each]) => !isSubmodule(each)));
@@ -61,34 +62,27 @@ export async function carryOut(accepting: Accepting, wish: Wish): Promise<Carrie
   for (const clash of clashes) refuseInTheWay(clash);
   if (clashes.length > 0) return { conflicts: clashes };
   const indexChanges = wish.staged ? await planIndex(merger, wanted, index, decided.now) : [];
-  const journal = await Journal.create(options.journal, repository.gitDir);
-  let plan: Plan;
-  try {
-    const files = await stageFiles(scratch, tree, hold, journal, keeps, decided.now);
-    const { workTree, gitDir, commonDir } = repository;
-    plan = {
-      version: 1,
-      id: journal.id,
-      workTree,
-      gitDir,
-      commonDir,
-      ...files,
-      ...(indexChanges.length === 0 ? {} : { index: await stageIndex(accepting, journal, indexChanges) }),
-      ...(wish.ref === undefined ? {} : { ref: wish.ref }),
-      ...(options.note === undefined ? {} : { note: options.note }),
-    };
-    if (plan.files.length === 0 && plan.index === undefined && plan.ref === undefined)
-      throw new SallyportError(
-        'nothing_to_accept',
-        'Your files have all of it already.',
-        'There is nothing to do.',
-      );
-    await journal.write(plan);
-    await hold.point({ journal: options.journal, id: journal.id });
-  } catch (thrown) {
-    await journal.remove();
-    throw thrown;
-  }
+  const files = await stageFiles(scratch, tree, hold, journal, keeps, decided.now);
+  const { workTree, gitDir, commonDir } = repository;
+  const plan: Plan = {
+    version: 1,
+    id: journal.id,
+    workTree,
+    gitDir,
+    commonDir,
+    ...files,
+    ...(indexChanges.length === 0 ? {} : { index: await stageIndex(accepting, indexChanges) }),
+    ...(wish.ref === undefined ? {} : { ref: wish.ref }),
+    ...(options.note === undefined ? {} : { note: options.note }),
+  };
+  if (plan.files.length === 0 && plan.index === undefined && plan.ref === undefined)
+    throw new SallyportError(
+      'nothing_to_accept',
+      'Your files have all of it already.',
+      'There is nothing to do.',
+    );
+  await hold.point({ journal: options.journal, id: journal.id });
+  await journal.write(plan);
   const seen = new Map([...decided.now].map(([path, { found }]) => [path, found]));
   const verify = wish.verify ?? (() => Promise.resolve());
   await execute({ plan, journal, hold, seen, env: committerOf(repository), verify, signal });
@@ -121,8 +115,7 @@ export function isSubmodule({ from, to }: Wanted): boolean {
 }
 
 async function stageIndex(
-  { options, scratch, hold }: Accepting,
-  journal: Journal,
+  { options, scratch, hold, journal }: Accepting,
   changes: readonly IndexChange[],
 ): Promise<NonNullable<Plan['index']>> {
   const { repository, signal } = options;

@@ -47,7 +47,7 @@ export async function execute(run: Execution): Promise<void> {
   } catch (thrown) {
     try {
       await takeBack(plan, journal, hold);
-      await journal.remove();
+      await journal.setBack();
     } catch (second) {
       throw new SallyportError(
         'internal',
@@ -124,8 +124,15 @@ async function moveRef({ plan, env, signal }: Execution): Promise<void> {
 async function syncFolders(plan: Plan): Promise<void> {
   const tree = new WorkTree(plan.workTree);
   const folders = new Set(plan.files.map(({ path }) => path.slice(0, path.lastIndexOf('/') + 1)));
-  for (const folder of folders) await tree.at(`${folder}x`, async (place) => await syncFolder(place.folder));
+  for (const folder of folders) {
+    // One that became a file is a name in the folder above.
+    await tree.at(`${folder}x`, async (place) => await syncFolder(place.folder)).catch(passOverBlocked);
+  }
   await syncFolder(plan.gitDir);
+}
+
+function passOverBlocked(thrown: unknown): void {
+  if (!(thrown instanceof Blocked)) throw thrown;
 }
 
 function passOverFull(thrown: unknown): void {

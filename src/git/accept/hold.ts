@@ -2,7 +2,7 @@ import { link, mkdir, readFile, readdir, rm, rmdir, stat, writeFile } from 'node
 import { join } from 'node:path';
 import * as z from 'zod/mini';
 import { SallyportError, isErrno } from '../../base/errors.ts';
-import { claim } from '../../base/ownership.ts';
+import { claim, isHeld } from '../../base/ownership.ts';
 import { pause } from '../../base/pause.ts';
 import { writeDurably } from './journal.ts';
 
@@ -13,8 +13,6 @@ type Pointer = z.infer<typeof Pointer>;
 /** How long another git process is waited for, in milliseconds, and between two looks. */
 const patience = 3000;
 const lookMs = 50;
-/** What a killed process left of its try to get hold is cleared away after this time, in milliseconds. */
-const leftoverAge = 60_000;
 
 /**
  * Keeps accepts apart: one at a time works in a work tree, whichever process does it. It is a folder in its git folder, for new
@@ -46,16 +44,15 @@ export class Hold {
     }
   }
 
-  /** What whoever has or had it is at, without taking it. */
-  static async left(gitDir: string): Promise<Pointer | undefined> {
-    const path = join(gitDir, 'sallyport-accept', 'journal.json');
-    const text = await readFile(path, 'utf8').catch(() => undefined);
-    return text === undefined ? undefined : Pointer.parse(JSON.parse(text));
+  /** Whether somebody has it, or was killed having it. */
+  static async isThere(gitDir: string): Promise<boolean> {
+    return (await stat(join(gitDir, 'sallyport-accept')).catch(() => undefined)) !== undefined;
   }
 
   /** What a process that was killed here was at. */
   async pointer(): Promise<Pointer | undefined> {
-    return await Hold.left(join(this.folder, '..'));
+    const text = await readFile(join(this.folder, 'journal.json'), 'utf8').catch(() => undefined);
+    return text === undefined ? undefined : Pointer.parse(JSON.parse(text));
   }
 
   async point(pointer: Pointer): Promise<void> {
@@ -68,10 +65,8 @@ export class Hold {
     for (const name of names) {
       const path = join(this.folder, name);
       if (name === 'claim' || name === 'journal.json') continue;
-      if (name.startsWith('claim.')) {
-        const found = await stat(path).catch(() => undefined);
-        if (found === undefined || Date.now() - found.mtimeMs < leftoverAge) continue;
-      }
+      // Of somebody who tries to get hold right now, who tries again where it is gone in the moment of its making.
+      if (name.startsWith('claim.') && isHeld(await readFile(path, 'utf8').catch(() => ''))) continue;
       await rm(path, { recursive: true, force: true });
     }
     await rm(join(this.folder, 'journal.json'), { force: true });

@@ -69,8 +69,9 @@ export interface DoneAccept {
 
 /**
  * The journal of one accept, a folder `<journal>/<id>`. `owner.json` says who is at work; from when `plan.json` is there until
- * `done` is, the repository may be half changed, and everything is taken back should the process be gone. `contents` and
- * `index` hold what was there before.
+ * `done` is, or `back`, the repository may be half changed, and everything is taken back should the process be gone. `contents`
+ * and `index` hold what was there before. It is there before a repository is held for it, and goes after that is let go: so
+ * nothing is left in a repository that no journal knows of.
  */
 export class Journal {
   readonly id: string;
@@ -177,7 +178,16 @@ export class Journal {
   }
 
   async isDone(): Promise<boolean> {
-    return (await stat(join(this.folder, 'done')).catch(() => undefined)) !== undefined;
+    return await this.has('done');
+  }
+
+  /** Everything is as it was before: nothing that comes later is to be taken for this accept's. */
+  async setBack(): Promise<void> {
+    await writeDurably(join(this.folder, 'back'), '');
+  }
+
+  async isBack(): Promise<boolean> {
+    return await this.has('back');
   }
 
   /** Out of the way in one step, so that no half of it is ever read. */
@@ -187,6 +197,10 @@ export class Journal {
       if (!isErrno(thrown, 'ENOENT')) throw thrown;
     });
     await rm(away, { recursive: true, force: true });
+  }
+
+  private async has(name: string): Promise<boolean> {
+    return (await stat(join(this.folder, name)).catch(() => undefined)) !== undefined;
   }
 
   private async owner(): Promise<z.infer<typeof Owner>> {

@@ -19,10 +19,10 @@ export async function recoverAccepts(folder: string): Promise<RecoveredAccept[]>
   const recovered: RecoveredAccept[] = [];
   for (const journal of await Journal.all(folder)) {
     const gitDir = await journal.gitDir();
-    const isLeft = (await journal.isDone())
-      ? (await Hold.left(gitDir))?.id === journal.id
-      : !(await journal.isOwned());
-    if (!isLeft) continue;
+    if (!(await Hold.isThere(gitDir)) && ((await isSettled(journal)) || (await journal.isOwned()))) {
+      if (await journal.isBack()) await journal.remove();
+      continue;
+    }
     let hold: Hold | undefined;
     try {
       hold = await Hold.take(gitDir);
@@ -35,10 +35,12 @@ export async function recoverAccepts(folder: string): Promise<RecoveredAccept[]>
     if (hold === undefined) continue;
     try {
       recovered.push(...(await settle(hold)));
-      if (!(await journal.isGone()) && !(await journal.isDone())) recovered.push(await finish(journal, hold));
+      if (!(await journal.isGone()) && !(await isSettled(journal)) && !(await journal.isOwned()))
+        recovered.push(await finish(journal, hold));
     } finally {
       await letGo(hold);
     }
+    if (await journal.isBack()) await journal.remove();
   }
   return recovered;
 }
@@ -71,7 +73,7 @@ async function letGo(hold: Hold): Promise<void> {
   try {
     const pointer = await hold.pointer();
     const journal = pointer && (await Journal.find(pointer.journal, pointer.id));
-    if (journal === undefined || (await journal.isDone())) await hold.clear();
+    if (journal === undefined || (await isSettled(journal))) await hold.clear();
   } finally {
     await hold.release();
   }
@@ -80,8 +82,8 @@ async function letGo(hold: Hold): Promise<void> {
 /** What whoever held it before left, whichever journal that is in. */
 async function settle(hold: Hold): Promise<RecoveredAccept[]> {
   const pointer = await hold.pointer();
-  const journal = pointer === undefined ? undefined : await Journal.find(pointer.journal, pointer.id);
-  const recovered = journal === undefined || (await journal.isDone()) ? [] : [await finish(journal, hold)];
+  const journal = pointer && (await Journal.find(pointer.journal, pointer.id));
+  const recovered = journal === undefined || (await isSettled(journal)) ? [] : [await finish(journal, hold)];
   await hold.clear();
   return recovered;
 }
@@ -90,6 +92,10 @@ async function finish(journal: Journal, hold: Hold): Promise<RecoveredAccept> {
   await journal.own();
   const plan = await journal.plan();
   const kept = plan === undefined ? [] : await takeBack(plan, journal, hold);
-  await journal.remove();
+  await journal.setBack();
   return { id: journal.id, ...(plan?.note === undefined ? {} : { note: plan.note }), kept };
+}
+
+async function isSettled(journal: Journal): Promise<boolean> {
+  return (await journal.isDone()) || (await journal.isBack());
 }

@@ -13,7 +13,7 @@ export async function undoAccept(folder: string, id: string, signal?: AbortSigna
   const journal = await Journal.open(folder, id);
   await holding(await journal.gitDir(), async (hold) => {
     // Whoever held the repository before may have been at this very thing.
-    if (await journal.isGone()) return;
+    if ((await journal.isGone()) || (await journal.isBack())) return;
     const plan = await journal.plan();
     if (plan !== undefined && (await journal.isDone())) {
       signal?.throwIfAborted();
@@ -26,8 +26,10 @@ export async function undoAccept(folder: string, id: string, signal?: AbortSigna
     await hold.point({ journal: folder, id });
     await journal.setUndone();
     const kept = plan === undefined ? [] : await takeBack(plan, journal, hold);
-    await journal.remove();
+    await journal.setBack();
     if (kept.length > 0) throw since(kept);
+  }).finally(async () => {
+    if (await journal.isBack()) await journal.remove();
   });
 }
 
