@@ -273,13 +273,16 @@ describe('forgeFinder', () => {
   });
 
   it('leaves the task alone when the server ends, and stops it when its time is up', async () => {
-    service.finish = () => undefined;
     const leaving = new AbortController();
-    const left = finder.find(user, submission, () => setTimeout(() => leaving.abort(), 20), leaving.signal);
+    service.finish = () => leaving.abort();
+    const left = finder.find(user, submission, () => undefined, leaving.signal);
     await assert.rejects(left, { code: 'cancelled' });
     assert.deepEqual(service.stopped, []);
+    // As AbortSignal.timeout does, once the task is there.
+    const late = new AbortController();
+    service.finish = () => late.abort(new DOMException('The time is up', 'TimeoutError'));
     await assert.rejects(
-      finder.find(user, submission, () => undefined, AbortSignal.timeout(30)),
+      finder.find(user, submission, () => undefined, late.signal),
       {
         code: 'repository_not_found',
         message: /too long/,
