@@ -11,6 +11,7 @@ import type { Measure, Section, Tools } from './lib/measure.ts';
 import { now } from './lib/numbers.ts';
 import { renderPage, renderRunnerPage } from './lib/page.ts';
 import { log } from './log.ts';
+import { review } from './review.ts';
 import { secretScan } from './secretScan.ts';
 import { start } from './start.ts';
 import { submissions } from './submissions.ts';
@@ -25,6 +26,7 @@ const measures: Record<string, Measure> = {
   broker,
   egress,
   secretScan,
+  review,
   start,
 };
 

@@ -590,7 +590,8 @@ export class TaskPage extends LitElement {
     if (event.key === 'f' && (event.ctrlKey || event.metaKey)) {
       event.preventDefault();
       this.openSearch();
-    } else if (event.key === 'Escape' && this.searching) this.closeSearch();
+    } else if (this.tab === 'review') this.reviewTab()?.key(event);
+    else if (event.key === 'Escape' && this.searching) this.closeSearch();
     else if (event.key === 'End' && event.ctrlKey) this.currentList()?.follow();
   }
 

@@ -15,6 +15,11 @@ import type { Piece, TextColours } from './textColours.ts';
 /** How long one stretch of work may take, in milliseconds, and lines between two looks at the clock. */
 const sliceMs = 6;
 const sliceLines = 8;
+/** What is there of a file is shown this often, in milliseconds. */
+const shownMs = 80;
+/** How long one line may take at once, in milliseconds, and how often it is tried. */
+const lineMs = 25;
+const maxTries = 12;
 /** Longer lines and larger files are shown without colours. */
 const maxLine = 1000;
 const maxCharacters = 300_000;
@@ -26,6 +31,8 @@ interface Job {
   colours: TextColours;
   language: string;
   done: () => void;
+  /** When that was called last. */
+  shown: number;
   signal: AbortSignal;
   steps: Generator<void, void>;
 }
@@ -78,6 +85,7 @@ export class Colours {
       colours,
       language,
       done: drawn,
+      shown: 0,
       signal,
       steps: this.steps(engine, language, theme, text, colours),
     });
@@ -118,8 +126,12 @@ export class Colours {
             break;
           }
         }
-        job.done();
-        if (performance.now() >= until) break;
+        const now = performance.now();
+        if (this.jobs[0] !== job || now - job.shown > shownMs) {
+          job.shown = now;
+          job.done();
+        }
+        if (now >= until) break;
       }
       if (this.jobs.length === 0) this.running = false;
       else setTimeout(slice, 4);
@@ -135,21 +147,7 @@ export class Colours {
     colours: TextColours,
   ): Generator<void, void> {
     let state: State;
-    const line = (content: string, before: State): [Piece[], State] => {
-      if (content.length > maxLine) return [[], before];
-      const options = {
-        lang,
-        theme,
-        tokenizeTimeLimit: 50,
-        ...(before === undefined ? {} : { grammarState: before }),
-      };
-      const lines = codeToTokensBase(engine, content, options);
-      const pieces = (lines[0] ?? []).map((token): Piece => ({
-        length: token.content.length,
-        colour: this.classOf(token.color),
-      }));
-      return [pieces, getLastGrammarState(engine, lines) ?? before];
-    };
+    const line = (content: string, before: State) => this.line(engine, lang, theme, content, before);
     let since = 0;
     for (const stretch of text.stretches) {
       if (stretch.kind === 'gap') {
@@ -159,7 +157,7 @@ export class Colours {
       }
       if (stretch.kind === 'same') {
         for (const [i, content] of stretch.lines.entries()) {
-          const [pieces, after] = line(content, state);
+          const [pieces, after] = yield* line(content, state);
           state = after;
           colours.set('new', stretch.new + i, pieces);
           colours.set('old', stretch.old + i, pieces);
@@ -169,18 +167,46 @@ export class Colours {
       }
       let old = state;
       for (const [i, content] of stretch.removed.entries()) {
-        const [pieces, after] = line(content, old);
+        const [pieces, after] = yield* line(content, old);
         old = after;
         colours.set('old', stretch.old + i, pieces);
         if (++since % sliceLines === 0) yield;
       }
       for (const [i, content] of stretch.added.entries()) {
-        const [pieces, after] = line(content, state);
+        const [pieces, after] = yield* line(content, state);
         state = after;
         colours.set('new', stretch.new + i, pieces);
         if (++since % sliceLines === 0) yield;
       }
     }
+  }
+
+  /** The pieces of a line, and what the next line goes on with. */
+  private *line(
+    engine: ShikiPrimitive,
+    lang: string,
+    theme: string,
+    content: string,
+    before: State,
+  ): Generator<void, [Piece[], State]> {
+    if (content.length > maxLine) return [[], before];
+    const options = { lang, theme, tokenizeTimeLimit: lineMs };
+    // A grammar's expressions are made ready when they are first used, which takes longer than there is time for a line: what
+    // is ready stays so, and the line is tried again. One that is too much all the same stays without colours.
+    for (let tries = 0; tries < maxTries; tries++) {
+      const began = performance.now();
+      const state = before === undefined ? {} : { grammarState: before };
+      const lines = codeToTokensBase(engine, content, { ...options, ...state });
+      if (performance.now() - began < lineMs) {
+        const pieces = (lines[0] ?? []).map((token): Piece => ({
+          length: token.content.length,
+          colour: this.classOf(token.color),
+        }));
+        return [pieces, getLastGrammarState(engine, lines) ?? before];
+      }
+      yield;
+    }
+    return [[], before];
   }
 
   /** A class for a colour: style attributes are not allowed everywhere. */

@@ -246,7 +246,8 @@ export class ReviewTab extends LitElement {
     this.host?.send(request);
   }
 
-  private key(event: KeyboardEvent): void {
+  /** Does what a key of the review's does, also of one that was pressed elsewhere on the page. */
+  key(event: KeyboardEvent): void {
     const what = keyOf(event);
     if (what === undefined) return;
     event.preventDefault();

@@ -97,6 +97,7 @@ function lineWords({ start, lines }: { start: number; lines: number }): string {
 }
 
 export function counts(file: ReviewFile): TemplateResult {
+  if (file.added === 0 && file.removed === 0) return html``;
   if (file.added === undefined) return html`<span class="dim">${file.binary ? 'binary' : ''}</span>`;
   return html`<span class="counts" aria-hidden="true"
     ><span class="plus">+${file.added.toLocaleString('en')}</span>
