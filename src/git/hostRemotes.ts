@@ -1,3 +1,4 @@
+import { realpath } from 'node:fs/promises';
 import { isAbsolute, relative, resolve } from 'node:path';
 import { SallyportError } from '../base/errors.ts';
 import { isHostName } from '../protocol/egress.ts';
@@ -16,9 +17,12 @@ export interface HostRemote {
   kind: 'https' | 'http' | 'ssh' | 'file';
   /** Of the server, without a port; undefined for a folder. */
   host?: string;
+  /** Of a folder, absolute. */
+  path?: string;
 }
 
 const maxRemotes = 100;
+const inTree = 'it lies in the work tree, where a task could have put it.';
 const maxUrlLength = 2000;
 
 /**
@@ -47,12 +51,22 @@ export async function hostRemotes(
     for (const url of new Set(urls.filter((line) => line !== ''))) {
       const read = readPushUrl(url, repository.workTree);
       if (typeof read === 'string') refused.push({ name, why: read });
+      else if (read.kind === 'file' && (await leadsInside(read.path, repository.workTree)))
+        refused.push({ name, why: inTree });
       else remotes.push({ name, ...read });
     }
   }
   // What people mean when they say nothing comes first.
   const rank = ({ name }: HostRemote): number => (name === 'origin' ? 0 : 1);
   return { remotes: remotes.sort((a, b) => rank(a) - rank(b)), refused };
+}
+
+/** True for a path that is in the work tree when its links are followed. */
+async function leadsInside(path: string | undefined, workTree: string): Promise<boolean> {
+  if (path === undefined) return false;
+  const [real, tree] = await Promise.all([realpath(path).catch(() => path), realpath(workTree)]);
+  const inside = relative(tree, real);
+  return inside === '' || (!inside.startsWith('..') && !isAbsolute(inside));
 }
 
 /** Throws `no_remote` where there is nothing to push to, with the reasons. */
@@ -127,9 +141,8 @@ function scp(url: string): Omit<HostRemote, 'name'> | string {
 function folder(path: string, url: string, workTree: string): Omit<HostRemote, 'name'> | string {
   const whole = path === '' ? '' : isAbsolute(path) ? path : resolve(workTree, path);
   const inside = relative(workTree, whole);
-  if (whole === '' || inside === '' || (!inside.startsWith('..') && !isAbsolute(inside)))
-    return 'it lies in the work tree, where a task could have put it.';
-  return { url, shown: safeLine(whole, 300), kind: 'file' };
+  if (whole === '' || inside === '' || (!inside.startsWith('..') && !isAbsolute(inside))) return inTree;
+  return { url, shown: safeLine(whole, 300), kind: 'file', path: whole };
 }
 
 function isHost(host: string): boolean {
