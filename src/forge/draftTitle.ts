@@ -1,3 +1,5 @@
+import { SallyportError } from '../base/errors.ts';
+
 /**
  * Forges without a switch for drafts mark them by how the title begins. What each of them reads as such a mark, in any case and
  * however many stand in a row.
@@ -26,4 +28,13 @@ export function unmarked(kind: TitleMarkKind, title: string): string {
 export function titleFor(kind: TitleMarkKind, title: string, draft: boolean): string {
   const plain = unmarked(kind, title);
   return draft ? `${own[kind]}${plain}` : plain;
+}
+
+/** What a forge says by what it does not do. */
+export function stillDraft(forge: string, what: string): SallyportError {
+  return new SallyportError(
+    'forge_refused',
+    `${forge} still takes ${what} for a draft, by a mark in its title.`,
+    'Mark it as ready at the forge.',
+  );
 }

@@ -1,9 +1,8 @@
 import * as z from 'zod/mini';
-import { SallyportError } from '../base/errors.ts';
 import type { GitCredential } from '../git/smartHttp.ts';
 import { onceOnly, orAbsent } from './asking.ts';
 import { stateOf } from './checks.ts';
-import { isMarked, titleFor, unmarked } from './draftTitle.ts';
+import { isMarked, stillDraft, titleFor, unmarked } from './draftTitle.ts';
 import type {
   Checks,
   Forge,
@@ -181,12 +180,7 @@ export class Gitea implements Forge {
     if (there.state !== 'open' || !isDraft(there)) return pullRequestOf(there);
     const title = unmarked(this.kind, there.title);
     const changed = await this.change(repository, number, { title }, signal);
-    if (isDraft(changed))
-      throw new SallyportError(
-        'forge_refused',
-        `${this.name} still takes the pull request ${number} in ${repository} for a draft, by a mark of its own in the title.`,
-        'Mark it as ready at the forge.',
-      );
+    if (isDraft(changed)) throw stillDraft(this.name, `pull request ${number} in ${repository}`);
     return pullRequestOf(changed);
   }
 

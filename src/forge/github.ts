@@ -20,14 +20,16 @@ import { RestClient } from './restClient.ts';
 import { segmentOf } from './segments.ts';
 import { WebAddress } from './webAddress.ts';
 
+const Name = z.string().check(z.refine((name) => isRepositoryName(name), 'not a name of a repository'));
+
 const Repository = z.object({
-  full_name: z.string().check(z.refine((name) => isRepositoryName(name), 'not a name of a repository')),
+  full_name: Name,
   description: z.catch(z.nullable(z.string()), null),
   private: z.catch(z.boolean(), true),
   archived: z.catch(z.boolean(), false),
   default_branch: z.catch(z.nullable(z.string()), null),
   permissions: z.catch(z.object({ push: z.boolean() }), { push: false }),
-  parent: z.catch(z.optional(z.object({ full_name: z.string() })), undefined),
+  parent: z.catch(z.optional(z.object({ full_name: Name })), undefined),
 });
 
 const Pull = z.object({

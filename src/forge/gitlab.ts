@@ -2,7 +2,7 @@ import * as z from 'zod/mini';
 import type { GitCredential } from '../git/smartHttp.ts';
 import { onceOnly, orAbsent, unless } from './asking.ts';
 import { stateOf } from './checks.ts';
-import { titleFor, unmarked } from './draftTitle.ts';
+import { stillDraft, titleFor, unmarked } from './draftTitle.ts';
 import type {
   Checks,
   Forge,
@@ -182,7 +182,10 @@ export class GitLab implements Forge {
   async markReady(repository: string, number: number, signal: AbortSignal): Promise<PullRequest> {
     const there = await this.mergeRequest(repository, number, signal);
     if (there.state !== 'opened' || !there.draft) return pullRequestOf(there);
-    return await this.change(repository, number, { title: unmarked(this.kind, there.title) }, signal);
+    const title = unmarked(this.kind, there.title);
+    const ready = await this.change(repository, number, { title }, signal);
+    if (ready.state === 'draft') throw stillDraft(this.name, `merge request ${number} in ${repository}`);
+    return ready;
   }
 
   /** Of the newest pipeline, wherever it ran: in a fork, of the branch, or of what a merge would give. */

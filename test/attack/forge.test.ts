@@ -12,7 +12,13 @@ import { Quarantine } from '../../src/git/quarantine.ts';
 import type { TaskView } from '../../src/protocol/runnerApi.ts';
 import type { TaskEvent } from '../../src/protocol/taskEvent.ts';
 import { initialState, reduce } from '../../src/protocol/taskState.ts';
-import { pullRequestBody, pullRequestTitle } from '../../src/forge/pullRequestText.ts';
+import { forgeKinds } from '../../src/forge/names.ts';
+import {
+  markOf,
+  pullRequestBody,
+  pullRequestDraft,
+  pullRequestTitle,
+} from '../../src/forge/pullRequestText.ts';
 import { engines } from '../support/engines.ts';
 import { ForgeFake, forgeSecrets } from '../support/forgeFake.ts';
 import { GitRepo, temporaryFolder } from '../support/gitRepo.ts';
@@ -487,6 +493,14 @@ describe('attacks by way of a forge', () => {
         '@octo/team',
         'closes #1',
         'Fixes octo/app#2',
+        'Closes !3',
+        '/merge',
+        '\n/merge',
+        '\n\r/close',
+        '\n```\n/label ~x',
+        '\n>>>\n',
+        'WIP: ',
+        'Draft: ',
         '<img src=x>',
         '![x](https://evil.example/x)',
         '-->',
@@ -515,12 +529,26 @@ describe('attacks by way of a forge', () => {
         ];
         for (const body of bodies)
           state = reduce(state, { ...body, n: state.lastEvent + 1, t: 1 } as TaskEvent);
-        const body = pullRequestBody({ state, owner: some(), pushedCommit: undefined }, 'github');
-        const plain = withoutCode(body.replace(/^<!-- sallyport task [a-z0-9]+ -->/, ''));
-        assert.doesNotMatch(plain, /[@#]\w|closes|fixes|<|!\[|\]\(|-->|\\|\x1b|\u202e/i, body);
-        const title = pullRequestTitle(state.spec.title);
-        assert.doesNotMatch(title, /@\w|#\d|:\/\/|[\n\r\x1b\u202e]/, title);
-        assert.notEqual(title, '');
+        const facts = { state, owner: some(), pushedCommit: undefined };
+        const texts = state.commits.map((commit) => ({ ...commit, body: some() }));
+        const few = texts.slice(0, (round % 3) + 1);
+        const mark = markOf(state.spec.id, forgeKinds[round % forgeKinds.length] ?? 'github');
+        for (const body of [
+          pullRequestBody(facts, forgeKinds[round % forgeKinds.length] ?? 'github').slice(mark.length),
+          pullRequestDraft({ state, commits: few }).body,
+        ]) {
+          const plain = withoutCode(body);
+          assert.doesNotMatch(plain, /[@#!]\w|closes|fixes|<|!\[|\]\(|-->|\\|\x1b|\u202e/i, body);
+          // GitLab obeys a line that begins with a slash, and takes carriage returns away before it looks.
+          assert.doesNotMatch(body.replaceAll('\r', ''), /^\//m, body);
+        }
+        for (const title of [
+          pullRequestTitle(state.spec.title),
+          pullRequestDraft({ state, commits: few }).title,
+        ]) {
+          assert.doesNotMatch(title, /@\w|[#!]\d|:\/\/|^\/|[\n\r\x1b\u202e]/, title);
+          assert.notEqual(title, '');
+        }
       }
     });
   });

@@ -93,6 +93,8 @@ describe('forgeKinds', () => {
       assert.equal((await forge.pullRequest('octo/app', 1, signal)).title, 'Draft the notes');
       assert.equal((await forge.markReady('octo/app', 1, signal)).state, 'open');
       assert.equal(pull.title, 'Draft the notes');
+      gitlab.addPull({ title: 'Draft:', draft: true });
+      await assert.rejects(forge.markReady('octo/app', 2, signal), { message: /still takes .* for a draft/ });
       await forge.changePullRequest('octo/app', 1, { title: 'Draft: not at all' }, signal);
       assert.equal(pull.title, 'not at all');
       assert.equal(pull.draft, false);
@@ -181,69 +183,6 @@ describe('forgeKinds', () => {
       const query = new URL(asked?.path ?? '', 'http://x').searchParams.get('q');
       assert.equal(query, String.raw`state="OPEN" AND source.branch.name="x\"OR\"1\"=\"1"`);
     });
-  });
-
-  it('follows the address of no next page that is elsewhere', async () => {
-    const other = await new BitbucketContract().open();
-    const makers = [() => new GitHubContract(), () => new GitLabContract(), () => new GiteaContract()];
-    for (const made of [...makers.map((make) => make()), new BitbucketContract()]) {
-      const one = await opened<ContractForge>(made);
-      for (const next of [
-        `${other.apiUrl}/x`,
-        `${one.origin}/beside`,
-        'file:///etc/passwd',
-        'javascript:1',
-      ]) {
-        one.instead = ({ path }, response) => {
-          if (/\/projects\/[^/?]+$/.test(path)) return false;
-          const list = path.includes('check-runs') ? { check_runs: [] } : [];
-          response.setHeader('link', `<${next}>; rel="next"`);
-          response.writeHead(200).end(JSON.stringify(one.kind === 'bitbucket' ? { values: [], next } : list));
-          return true;
-        };
-        const forge = one.client();
-        const asking =
-          one.kind === 'github'
-            ? forge.checks('octo/app', { number: 1, commit: 'c'.repeat(40) }, signal)
-            : forge.findPullRequest({ repository: 'octo/app', branch: 'x' }, signal);
-        await assert.rejects(asking, { code: 'forge_unreachable' }, `${one.kind} ${next}`);
-      }
-      assert.ok(!one.requests.some(({ path }) => path.includes('beside')));
-      if (one.kind !== 'bitbucket') await one.close();
-    }
-    assert.deepEqual(other.requests, []);
-    await other.close();
-  });
-
-  it('ends where pages go round in a circle', async () => {
-    const gitea = await opened(new GiteaContract());
-    gitea.instead = (_, response) => {
-      response.setHeader('link', `<${gitea.apiUrl}/repos/octo/app/pulls?state=open>; rel="next"`);
-      response.writeHead(200).end('[]');
-      return true;
-    };
-    const found = await gitea.client().findPullRequest({ repository: 'octo/app', branch: 'x' }, signal);
-    assert.equal(found, undefined);
-    assert.equal(gitea.requests.length, 100);
-  });
-
-  it('takes no address that is none of the web for a page of a pull request', async () => {
-    const gitea = await opened(new GiteaContract());
-    for (const html_url of ['javascript:alert(1)', 'file:///etc/passwd', 'vscode://x/y', 'text']) {
-      gitea.instead = (_, response) => {
-        const pull = {
-          number: 1,
-          html_url,
-          state: 'open',
-          title: 'A',
-          head: { ref: 'x' },
-          base: { ref: 'm' },
-        };
-        response.writeHead(200).end(JSON.stringify(pull));
-        return true;
-      };
-      await assert.rejects(gitea.client().pullRequest('octo/app', 1, signal), { code: 'forge_unreachable' });
-    }
   });
 
   it('is tested by forges that refuse what breaks their documents', async () => {

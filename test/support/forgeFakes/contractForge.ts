@@ -64,6 +64,8 @@ export abstract class ContractForge {
   pageSize = 100;
   /** Answers in place of the forge, where it says true. */
   instead: (request: ContractRequest, response: ServerResponse) => boolean = () => false;
+  /** What becomes of an answer after it was held against the document. */
+  twist: (values: unknown) => unknown = (values) => values;
   protected readonly document: OpenApi;
   private readonly server: Server;
 
@@ -223,7 +225,7 @@ export abstract class ContractForge {
     if (next !== undefined) response.setHeader('link', `<${next}>; rel="next"`);
     response
       .writeHead(status, { 'content-type': 'application/json; charset=utf-8' })
-      .end(JSON.stringify(values));
+      .end(JSON.stringify(this.twist(values)));
   }
 
   private answered(request: ContractRequest & { operation?: string }): Answer {
