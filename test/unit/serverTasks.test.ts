@@ -588,21 +588,27 @@ describe('tasks of the server', () => {
     assert.equal(bench.service.requests[1]?.repository.id, bench.service.requests[0]?.repository.id);
   });
 
-  it('go on in a new task from where one that is over has come to', async () => {
+  it('go on in place when they are over, as their owner’s once more', async () => {
     const { id } = await submitted();
     await bench.tasks.send(ada, id, 'And now?');
     assert.deepEqual(bench.service.said, [{ id, text: 'And now?', by: 'Name of ada' }]);
-    repo.write('made', 'by the agent\n');
-    const made = repo.commit('Made');
-    await upload(ada, made);
-    const event = { ...aCommit('x'), sha: made };
-    bench.service.say(id, { type: 'commit', commit: event }, { type: 'imported', tips: [made] });
     bench.service.end(id);
-    const next = await bench.tasks.send(ada, id, 'Then the mean');
-    assert.notEqual(next.id, id);
-    assert.equal(next.retryOf, id);
-    assert.equal(next.prompt, 'Then the mean');
-    assert.equal(bench.tasks.state(ada, next.id).spec.snapshot.commit, made);
+    const seen: string[] = [];
+    bench.tasks.onDidChange((view) => seen.push(view.stage));
+    const same = await bench.tasks.send(ada, id, 'Then the mean', { conversation: true });
+    assert.equal(same.id, id);
+    assert.equal(bench.tasks.all(ada).length, 1);
+    const state = bench.tasks.state(ada, id);
+    assert.deepEqual([state.phase, state.prompt?.text, state.reopened], ['preparing', 'Then the mean', 1]);
+    assert.notEqual(state.conversation, undefined);
+    // It is under way again: neither repeated nor removed.
+    await assert.rejects(bench.tasks.retry(ada, id), { code: 'task_busy' });
+    await assert.rejects(bench.tasks.remove(ada, id, false), { code: 'task_busy' });
+    bench.service.end(id);
+    const grace = bench.user('grace');
+    await assert.rejects(bench.tasks.send(grace, id, 'Mine now'), unknown);
+    await assert.rejects(bench.tasks.commitLeftovers(grace, id, 'Mine'), unknown);
+    await assert.rejects(bench.tasks.commitLeftovers(ada, id, 'Nothing'), { code: 'conflict' });
   });
 
   it('are removed with all that is of them, and only when they are over', async () => {
