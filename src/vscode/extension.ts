@@ -6,6 +6,7 @@ import type { ResolvedModel, TaskService } from '../runner/taskService.ts';
 import { defaultDataRoot } from '../runner/dataFolder.ts';
 import { BlobFileSystem } from './blobs.ts';
 import { actOf, registerCommands } from './commands.ts';
+import { LanguageModelTools } from './languageModelTool.ts';
 import { localSources, Models } from './models.ts';
 import { watchPromptDocuments } from './newTask.ts';
 import { NoticeBoard } from './noticeBoard.ts';
@@ -27,6 +28,7 @@ import { Tasks } from './tasks.ts';
 import { TextDocuments } from './texts.ts';
 import { TaskTree } from './tree.ts';
 import { firstReady } from './view/credentialItems.ts';
+import { Links } from './taskLink.ts';
 import { UserNotices } from './userNotices.ts';
 import { updateRepositoryContext } from './welcome.ts';
 import { folderPaths } from './workspace.ts';
@@ -41,6 +43,8 @@ export interface TestSeam {
   publish: PublishFeature;
   review: ReviewFeature;
   notices: NoticeBoard;
+  links: Links;
+  tools: LanguageModelTools;
   /** From now on this is the task service, as long as none was asked for. */
   useService: (make: () => Promise<TaskService>) => void;
   /** The same for what finds credentials. */
@@ -116,6 +120,8 @@ export function activate(context: vscode.ExtensionContext): TestSeam | undefined
     memory: context.globalState,
     log,
   });
+  const tools = new LanguageModelTools(tasks, log);
+  const links = new Links(signIn, log, onProblem);
   const notices = new NoticeBoard(new NoticeClaims(dataRoot));
   const modelChanged = (): void => void updateModelContext(models);
   const view = tree.register();
@@ -149,7 +155,9 @@ export function activate(context: vscode.ExtensionContext): TestSeam | undefined
     runners,
     new RunnerNotices(runners),
     signIn,
-    signIn.register(),
+    links,
+    vscode.window.registerUriHandler(links),
+    tools,
     watchPromptDocuments(),
     tasks.onTrouble((error) => onProblem(error)),
     vscode.workspace.onDidChangeWorkspaceFolders(look),
@@ -195,6 +203,8 @@ export function activate(context: vscode.ExtensionContext): TestSeam | undefined
     review,
     publish,
     notices,
+    links,
+    tools,
     useService: (other) => {
       make = other;
     },

@@ -34,6 +34,10 @@ import { pickFolder } from './workspace.ts';
 /** What other extensions, keybindings and tests can say instead of being asked. */
 const NewTaskArguments = z.object({
   prompt: z.optional(z.string()),
+  /** Stands in the form when it opens, and starts nothing. */
+  draft: z.optional(z.string()),
+  /** Who wrote the draft, where that was not the user. */
+  origin: z.optional(z.literal('link')),
   snapshot: z.optional(SnapshotMode),
   folder: z.optional(z.string()),
   model: z.optional(z.string()),
@@ -60,7 +64,7 @@ export function readArguments(argument: unknown): NewTaskArguments {
   throw new SallyportError(
     'invalid_input',
     `The arguments of sallyport.newTask do not fit: ${issue?.path.join('.') ?? ''}: ${issue?.message ?? ''}.`,
-    'They are prompt, snapshot, folder, model, branch, egress, budgetUsd, runner and switches, all optional.',
+    'They are prompt, draft, snapshot, folder, model, branch, egress, budgetUsd, runner and switches, all optional.',
   );
 }
 
@@ -71,6 +75,11 @@ export interface NewTaskSurroundings extends CredentialSurroundings {
 
 /** Where the last task of this workspace ran. */
 const placeKey = 'sallyport.runner';
+
+/** Longest draft that is shown in one line, in characters. */
+const maxLine = 200;
+/** What is said of a prompt that came with a link. */
+const linkWords = 'A link from outside of the editor wrote this. Read it before you start it.';
 
 /** Prompts of tasks that could not be started, by folder: they are there when the next one is written. */
 const drafts = new Map<string, string>();
@@ -210,20 +219,24 @@ export async function newTaskFromEditor(around: NewTaskSurroundings): Promise<Ta
   const editor = vscode.window.activeTextEditor;
   if (editor === undefined) return undefined;
   const { document } = editor;
-  const folder = promptFolders.get(document.uri.toString());
+  const known = promptFolders.get(document.uri.toString());
   const state = await newTask(around, {
     prompt: document.getText().trim(),
-    ...(folder === undefined ? {} : { folder }),
+    ...(known === undefined ? {} : { folder: known.folder }),
+    ...(known?.branch === undefined ? {} : { branch: known.branch }),
   });
   // The prompt is in the task now. A document that was opened for it has served, and nobody is asked to save it.
-  if (state !== undefined && folder !== undefined && vscode.window.activeTextEditor?.document === document) {
+  if (state !== undefined && known !== undefined && vscode.window.activeTextEditor?.document === document) {
     await vscode.commands.executeCommand('workbench.action.revertAndCloseActiveEditor');
   }
   return state;
 }
 
-/** For which folder a prompt document was opened. */
-const promptFolders = new Map<string, string>();
+/** What a prompt document was opened for. */
+type PromptDocument = Pick<NewTaskArguments, 'branch' | 'origin'> & { folder: string };
+
+/** By document. */
+const promptFolders = new Map<string, PromptDocument>();
 
 /** Keeps the buttons of prompt documents, and of no others. */
 export function watchPromptDocuments(): vscode.Disposable {
@@ -242,18 +255,32 @@ export function watchPromptDocuments(): vscode.Disposable {
 }
 
 function provideCodeLenses(document: vscode.TextDocument): vscode.CodeLens[] {
-  if (!promptFolders.has(document.uri.toString())) return [];
+  const known = promptFolders.get(document.uri.toString());
+  if (known === undefined) return [];
   const title = `$(play) Start Task (${process.platform === 'darwin' ? 'Cmd' : 'Ctrl'}+Enter)`;
   const top = new vscode.Range(0, 0, 0, 0);
-  return [new vscode.CodeLens(top, { title, command: 'sallyport.startFromEditor' })];
+  const start = new vscode.CodeLens(top, { title, command: 'sallyport.startFromEditor' });
+  if (known.origin === undefined) return [start];
+  const branch = known.branch === undefined ? '' : ` Branch: ${known.branch}.`;
+  const warning = `$(warning) ${linkWords}${branch}`;
+  return [start, new vscode.CodeLens(top, { title: warning, command: '' })];
 }
 
-async function openPromptDocument(folder: string, text: string): Promise<void> {
+async function openPromptDocument(
+  folder: string,
+  text: string,
+  said: Pick<NewTaskArguments, 'branch' | 'origin'> = {},
+): Promise<void> {
   const document = await vscode.workspace.openTextDocument({
     language: 'markdown',
     content: text,
   });
-  promptFolders.set(document.uri.toString(), folder);
+  const { branch, origin } = said;
+  promptFolders.set(document.uri.toString(), {
+    folder,
+    ...(branch === undefined ? {} : { branch }),
+    ...(origin === undefined ? {} : { origin }),
+  });
   const editor = await vscode.window.showTextDocument(document);
   const end = document.lineAt(document.lineCount - 1).range.end;
   editor.selection = new vscode.Selection(end, end);
@@ -266,7 +293,14 @@ async function askPrompt(
   folder: string,
   said: NewTaskArguments,
 ): Promise<string | undefined> {
-  for (let value = drafts.get(folder) ?? ''; ;) {
+  const { draft } = said;
+  const fits = draft === undefined || (!draft.includes('\n') && draft.length <= maxLine);
+  if (!fits || said.origin === 'link') {
+    // One line would not show all of it; and a link must not put a text where the next Enter of somebody who types starts it.
+    await openPromptDocument(folder, draft ?? '', said);
+    return undefined;
+  }
+  for (let value = draft ?? drafts.get(folder) ?? ''; ;) {
     const place = placeFor(around, said);
     const places = around.tasks.runners.places();
     const step = await promptBox(value, said, place, places.length > 1);
@@ -274,7 +308,7 @@ async function askPrompt(
     value = step.value;
     switch (step.do) {
       case 'edit':
-        await openPromptDocument(folder, value);
+        await openPromptDocument(folder, value, said);
         return undefined;
       case 'network': {
         const mode = await askMode(said.egress?.mode);

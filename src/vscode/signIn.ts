@@ -14,7 +14,7 @@ import {
 const limitMs = 10 * 60_000;
 
 /** Waits for the browser to come back with the code of a sign-in that this window began. */
-export class SignIn implements vscode.UriHandler, vscode.Disposable {
+export class SignIn implements vscode.Disposable {
   private readonly extension: string;
   private readonly log: vscode.LogOutputChannel;
   private readonly waiting = new Map<string, (code: string) => void>();
@@ -23,10 +23,6 @@ export class SignIn implements vscode.UriHandler, vscode.Disposable {
   constructor(extension: string, log: vscode.LogOutputChannel) {
     this.extension = extension;
     this.log = log;
-  }
-
-  register(): vscode.Disposable {
-    return vscode.window.registerUriHandler(this);
   }
 
   /** Any page can open such a link: one that nobody waits for is only written down. */
