@@ -182,16 +182,20 @@ export async function rangeOfScope(
     case 'commit': {
       if (!state.imported.includes(scope.sha) || !state.commits.some(({ sha }) => sha === scope.sha))
         throw gone(`The task has no commit ${scope.sha.slice(0, 12)} in the quarantine.`);
-      // Read by git on the host: what the sandbox said of its parents is no fact.
-      const [found] = await quarantine.commits([scope.sha], signal);
-      return { from: found?.parents[0] ?? emptyTree, to: scope.sha };
+      return await madeBy(scope.sha, quarantine, signal);
     }
     case 'leftovers': {
       const range = leftoversRange(state);
       if (range === undefined) throw gone('The agent left nothing uncommitted.');
-      return range;
+      return await madeBy(range.to, quarantine, signal);
     }
   }
+}
+
+/** From its parent, as git on the host reads it: what the sandbox said of that is no fact. */
+async function madeBy(sha: string, quarantine: Quarantine, signal?: AbortSignal): Promise<CommitRange> {
+  const [found] = await quarantine.commits([sha], signal);
+  return { from: found?.parents[0] ?? emptyTree, to: sha };
 }
 
 function gone(message: string): SallyportError {
