@@ -12,7 +12,7 @@ import type {
   PullRequestWish,
 } from './forge.ts';
 import type { ForgeOptions } from './forgeOptions.ts';
-import { isRepositoryName, named } from './names.ts';
+import { isRepositoryName, named, sameRepository } from './names.ts';
 import { pagesOf } from './pages.ts';
 import { RestClient, type RestAnswer } from './restClient.ts';
 import { segmentOf } from './segments.ts';
@@ -141,12 +141,12 @@ export class Bitbucket implements Forge {
       maxSameName,
       signal,
     );
-    const wanted = named(headRepository, this.kind).toLowerCase();
+    const wanted = named(headRepository, this.kind);
     const mine = found.find(
       ({ source, state }) =>
         state === 'OPEN' &&
         source.branch.name === branch &&
-        source.repository?.full_name.toLowerCase() === wanted,
+        sameRepository(source.repository?.full_name ?? '', wanted),
     );
     return mine && pullRequestOf(mine);
   }

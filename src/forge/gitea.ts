@@ -12,7 +12,7 @@ import type {
   PullRequestWish,
 } from './forge.ts';
 import type { ForgeOptions } from './forgeOptions.ts';
-import { isRepositoryName, named } from './names.ts';
+import { isRepositoryName, named, sameRepository } from './names.ts';
 import { pagesOf } from './pages.ts';
 import { RestClient } from './restClient.ts';
 import { segmentOf } from './segments.ts';
@@ -123,14 +123,14 @@ export class Gitea implements Forge {
     { repository, branch, headRepository = repository }: PullRequestHead,
     signal: AbortSignal,
   ): Promise<PullRequest | undefined> {
-    const wanted = named(headRepository, this.kind).toLowerCase();
+    const wanted = named(headRepository, this.kind);
     const { items } = await pagesOf(
       (path) => this.rest.ask(z.array(Pull), { path, what: `pull requests in ${repository}`, signal }),
       `${repositoryPath(repository)}/pulls?state=open&limit=${perPage}`,
       maxLooked,
     );
     const found = items.find(
-      ({ head }) => head.ref === branch && head.repo?.full_name.toLowerCase() === wanted,
+      ({ head }) => head.ref === branch && sameRepository(head.repo?.full_name ?? '', wanted),
     );
     return found && pullRequestOf(found);
   }
@@ -140,7 +140,7 @@ export class Gitea implements Forge {
       () => this.findPullRequest(wish, signal),
       async () => {
         const { repository, branch, base, title, body, draft, headRepository } = wish;
-        const fork = headRepository !== undefined && headRepository !== repository;
+        const fork = headRepository !== undefined && !sameRepository(headRepository, repository);
         const { value } = await this.rest.ask(Pull, {
           method: 'POST',
           path: `${repositoryPath(repository)}/pulls`,

@@ -13,7 +13,7 @@ import type {
   PullRequestWish,
 } from './forge.ts';
 import type { ForgeOptions } from './forgeOptions.ts';
-import { isRepositoryName, named } from './names.ts';
+import { isRepositoryName, named, sameRepository } from './names.ts';
 import { onceOnly, orAbsent } from './asking.ts';
 import { pagesOf } from './pages.ts';
 import { RestClient } from './restClient.ts';
@@ -256,10 +256,12 @@ function ownerOf(repository: string): string {
 
 /** Of a fork by its owner; where one owner has both, by its name too. */
 function headOf({ repository, branch, headRepository }: PullRequestHead): object {
-  if (headRepository === undefined || headRepository === repository) return { head: branch };
+  if (headRepository === undefined || sameRepository(headRepository, repository)) return { head: branch };
   const owner = ownerOf(headRepository);
   const head = `${owner}:${branch}`;
-  return owner === ownerOf(repository) ? { head, head_repo: headRepository } : { head };
+  return owner.toLowerCase() === ownerOf(repository).toLowerCase()
+    ? { head, head_repo: headRepository }
+    : { head };
 }
 
 function repositoryOf(value: z.infer<typeof Repository>): ForgeRepository {

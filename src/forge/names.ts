@@ -37,3 +37,8 @@ export function named(repository: string, kind: ForgeKind): string {
     kind === 'gitlab' ? 'Give it as group/name.' : 'Give it as owner/name.',
   );
 }
+
+/** Forges tell no cases apart in names. */
+export function sameRepository(one: string, other: string): boolean {
+  return one.toLowerCase() === other.toLowerCase();
+}

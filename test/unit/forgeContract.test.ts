@@ -116,6 +116,14 @@ for (const [name, make] of kinds) {
       assert.equal((await forge.pullRequest('octo/app', number, signal)).state, 'merged');
     });
 
+    it('takes a repository for the same one however its name is written', async () => {
+      const written = { ...wish, repository: 'Octo/App', headRepository: 'octo/APP' };
+      await forge.openPullRequest(written, signal);
+      assert.equal(fake.pulls[0]?.headRepository, 'octo/app');
+      assert.equal((await forge.openPullRequest({ ...wish, headRepository: 'octo/app' }, signal)).number, 1);
+      assert.equal(fake.pulls.length, 1);
+    });
+
     it('opens one from a fork, and takes none of another fork for it', async () => {
       fake.add('eve/app', { parent: 'octo/app' });
       fake.addPull({ headRepository: 'eve/app', title: 'Of Eve' });

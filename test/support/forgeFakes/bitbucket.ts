@@ -39,9 +39,9 @@ export class BitbucketContract extends ContractForge {
   }
 
   protected answerTo({ operation, parameters, query }: Matched, body: unknown): Answer {
-    const name = `${parameters.workspace ?? ''}/${parameters.repo_slug ?? ''}`;
-    const repository = this.held(name);
+    const repository = this.held(`${parameters.workspace ?? ''}/${parameters.repo_slug ?? ''}`);
     if (repository === undefined) return this.refusal(404, 'Repository not found');
+    const { name } = repository;
     const [method = '', path = ''] = operation.split(' ');
     const pull = this.pull(name, parameters.pull_request_id);
     switch (path.replace('/repositories/{workspace}/{repo_slug}', '')) {
@@ -114,7 +114,7 @@ export class BitbucketContract extends ContractForge {
     };
     if (!repository.mayPush)
       return this.refusal(403, 'Your credentials lack one or more required privilege scopes.');
-    const headRepository = wish.source.repository.full_name;
+    const headRepository = this.held(wish.source.repository.full_name)?.name ?? '';
     const fresh = { repository: repository.name, headRepository, branch: wish.source.branch.name };
     if (this.same(fresh) !== undefined) return this.refusal(400, 'There is one already');
     if (!repository.branches.includes(wish.destination.branch.name))

@@ -166,8 +166,10 @@ export abstract class ContractForge {
     return undefined;
   }
 
+  /** However it is written. */
   protected held(name: string): HeldRepository | undefined {
-    return this.repositories.find((one) => one.name === name || String(one.id) === name);
+    const wanted = name.toLowerCase();
+    return this.repositories.find((one) => one.name.toLowerCase() === wanted || String(one.id) === name);
   }
 
   protected pull(repository: string, number: string | undefined): HeldPull | undefined {

@@ -41,9 +41,9 @@ export class GitHubContract extends ContractForge {
   }
 
   protected answerTo({ operation, parameters, query }: Matched, body: unknown): Answer {
-    const name = `${parameters.owner ?? ''}/${parameters.repo ?? ''}`;
-    const repository = this.held(name);
+    const repository = this.held(`${parameters.owner ?? ''}/${parameters.repo ?? ''}`);
     if (repository === undefined) return this.refusal(404, 'Not Found');
+    const { name } = repository;
     const [method = '', path = ''] = operation.split(' ');
     const pull = this.pull(name, parameters.pull_number);
     switch (path.replace('/repos/{owner}/{repo}', '')) {
