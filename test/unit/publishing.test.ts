@@ -89,6 +89,29 @@ describe('publishing a task', function () {
     assert.equal(bench.bare.git('rev-parse', 'claude/work'), sha);
   });
 
+  it('makes one commit of what was not rejected, and pushes that alone', async () => {
+    const sha = await bench.work.commit('Two files', { 'good.ts': '1\n', 'bad.ts': '2\n' });
+    const { review } = bench.work;
+    const bad = (await review.diff(everything)).files.find(({ path }) => path === 'bad.ts');
+    assert.ok(bad);
+    await review.decide(everything, { file: bad.id }, 'rejected');
+    const asker = new ScriptedAsker('What You Did Not Reject', '', 'Only the good one', true);
+    const pushed = await flow(asker);
+    assert.ok(pushed);
+    assert.match(asker.asked.at(-1) ?? '', /^Push What You Did Not Reject to claude\/work/);
+    assert.deepEqual(Object.keys(bench.bare.files('claude/work')), ['README.md', 'good.ts']);
+    assert.equal(bench.bare.git('log', '-1', '--format=%s', 'claude/work'), 'Only the good one');
+    assert.notEqual(
+      bench.bare.code('cat-file', '-e', sha),
+      0,
+      'what was rejected is not there, in no object',
+    );
+    assert.equal((await bench.publisher.draft(pushed.commit)).title, 'Only the good one');
+    const offers = await bench.publisher.offers();
+    assert.equal(offers[0]?.kind, 'taken', 'the branch that was made is what is proposed from now on');
+    assert.equal(offers[0].commit, pushed.commit);
+  });
+
   it('asks twice for the default branch, and before it overwrites what somebody else has pushed', async () => {
     await bench.work.commit('One', { 'a.ts': '1\n' });
     const careful = new ScriptedAsker(true, false);

@@ -87,6 +87,9 @@ export function pushOffers(facts: PushFacts): PushOffer[] {
         : [
             `Earlier commits hold something else in ${texts(facts.onlyInHistory)}, which the diff of the whole task does not show.`,
           ]),
+      ...(diff.further === undefined || diff.further === 0
+        ? []
+        : [`${plural(diff.further, 'further file')} could not be shown at all.`]),
       ...(facts.ownEdits
         ? ['The history begins with your uncommitted edits, as a commit of their own.']
         : []),
