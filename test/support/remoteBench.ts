@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { createRemoteTaskService } from '../../src/remote/remoteTasks.ts';
 import type { TaskService } from '../../src/runner/taskService.ts';
+import type { UserPolicy } from '../../src/runner/userPolicy.ts';
 import { freePort, startTestServer, type TestServer } from './server.ts';
 import { Bench } from './tasks.ts';
 
@@ -20,10 +21,12 @@ export class RemoteBench extends Bench {
     {
       data,
       containerFolder = join(resolve(import.meta.dirname, '..', '..'), 'container'),
-    }: { data?: string; containerFolder?: string } = {},
+      policy,
+    }: { data?: string; containerFolder?: string; policy?: UserPolicy } = {},
   ): Promise<Bench> {
     const folder = data ?? (await mkdtemp(join(tmpdir(), 'sallyport-home-')));
     const bench = new RemoteBench(folder, address, containerFolder, undefined);
+    if (policy !== undefined) bench.policy = policy;
     bench.service = await bench.another();
     return bench;
   }
