@@ -194,6 +194,23 @@ describe('the parts of a diff', function () {
     assert.equal(new Set(again.parts.map(({ id }) => id)).size, 2, 'the same change twice has two names');
   });
 
+  it('gives the same lines another name where they stand elsewhere in the file', async () => {
+    const body = (name: string, ...more: string[]): string =>
+      [`function ${name}() {`, '  check();', ...more, '}', '', '', '', ''].join('\n');
+    const base = body('a') + body('b');
+    const inA = body('a', '  return true;') + body('b');
+    const inB = body('a') + body('b', '  return true;');
+    const id = async (to: string): Promise<PartId | undefined> =>
+      only(await read({ f: base }, { f: to })).parts[0]?.id;
+    const first = await id(inA);
+    assert.ok(first !== undefined);
+    assert.notEqual(first, await id(inB));
+    // What lies further away has nothing to do with it.
+    const far = '\n'.repeat(5) + body('c');
+    const later = only(await read({ f: base + far }, { f: inA + far })).parts[0]?.id;
+    assert.equal(later, first);
+  });
+
   it('tells what a file consists of', async () => {
     const diff = await read(
       {

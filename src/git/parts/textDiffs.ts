@@ -5,7 +5,7 @@ import { emptyTree } from '../diff.ts';
 import { git, gitStream, type GitOptions } from '../process.ts';
 import type { Quarantine } from '../quarantine.ts';
 import { alternate } from '../receive.ts';
-import { readPatch, type TextDiff } from './patchReader.ts';
+import { contextLines, readPatch, type TextDiff } from './patchReader.ts';
 
 /** The contents of one file: undefined where it is absent or no file of text. */
 export interface Pair {
@@ -47,7 +47,15 @@ export async function textDiffs(
     const trees = [listing(compared, (pair) => pair.old), listing(compared, (pair) => pair.new)];
     const made = await git(['mktree', '--batch', '--missing'], { ...options, input: trees.join('\n') });
     const [from = emptyTree, to = emptyTree] = made.stdout.toString().trim().split('\n');
-    const args = ['diff-tree', '-p', '-U0', '-r', '--no-renames', '--no-prefix', '--full-index'];
+    const args = [
+      'diff-tree',
+      '-p',
+      `-U${contextLines}`,
+      '-r',
+      '--no-renames',
+      '--no-prefix',
+      '--full-index',
+    ];
     args.push(
       '--inter-hunk-context=0',
       '--no-color',
