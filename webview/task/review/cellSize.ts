@@ -6,6 +6,8 @@ const tabCells = 4;
 /** How many lines a text will take on the screen, without drawing it. */
 export class CellSize {
   private readonly scroller: HTMLElement;
+  /** Set by whoever knows it: asking the page for it would have it laid out. */
+  scrollerWidth = 0;
   private measured: { width: number; height: number } | undefined;
 
   constructor(scroller: HTMLElement) {
@@ -17,16 +19,24 @@ export class CellSize {
     return this.size().height;
   }
 
+  /** True for a text that takes one line for certain, however its characters are drawn. */
+  fits(text: string, half: boolean): boolean {
+    if (/[^\x20-\x7e]/.test(text)) return false;
+    return text.length * this.size().width < this.room(half) * 0.95;
+  }
+
   /** @param half in one of two columns */
   wraps(text: string, half: boolean): number {
     const { width } = this.size();
-    const room = half
-      ? this.scroller.clientWidth / 2 - splitGutter
-      : this.scroller.clientWidth - inlineGutter;
+    const room = this.room(half);
     if (room < width * 10) return 1;
     let cells = text.length;
     for (let at = text.indexOf('\t'); at !== -1; at = text.indexOf('\t', at + 1)) cells += tabCells - 1;
     return Math.max(1, Math.ceil((cells * width) / room));
+  }
+
+  private room(half: boolean): number {
+    return half ? this.scrollerWidth / 2 - splitGutter : this.scrollerWidth - inlineGutter;
   }
 
   private size(): { width: number; height: number } {

@@ -5,6 +5,16 @@ import type { Piece, TextColours } from './textColours.ts';
 
 /** Draws lines of code. By hand, because there are many: what they say becomes text nodes and nothing else. */
 
+/** What each line was drawn from last: most drawings change nothing of it. */
+const drawn = new WeakMap<HTMLElement, Drawn>();
+
+interface Drawn {
+  row: Row;
+  look: string;
+  left: readonly Piece[] | undefined;
+  right: readonly Piece[] | undefined;
+}
+
 type Lines = Extract<Row, { kind: 'line' | 'pair' }>;
 
 /** @param look classes that say how the part of the line is decided */
@@ -14,27 +24,40 @@ export function drawLine(
   colours: TextColours | undefined,
   look: string,
 ): void {
+  const [left, right] =
+    row.kind === 'line'
+      ? [
+          row.side.kind === 'removed'
+            ? colours?.get('old', row.side.line)
+            : colours?.get('new', row.side.line),
+        ]
+      : [colours?.get('old', row.left?.line ?? 0), colours?.get('new', row.right?.line ?? 0)];
+  const before = drawn.get(element);
+  if (before?.row === row && before.look === look && before.left === left && before.right === right) return;
+  drawn.set(element, { row, look, left, right });
   if (row.kind === 'line') {
-    const side = row.side.kind === 'removed' ? 'old' : 'new';
     element.className = `rv-line ${row.side.kind} ${look}`;
     element.replaceChildren(
       number(row.old, 'old'),
       number(row.new, 'new'),
       sign(row.side),
-      code(row.side, colours?.get(side, row.side.line)),
+      code(row.side, left),
     );
     return;
   }
   element.className = `rv-line rv-pair ${look}`;
-  element.replaceChildren(...half(row.left, 'old', colours), ...half(row.right, 'new', colours));
+  element.replaceChildren(half(row.left, 'old', left), half(row.right, 'new', right));
 }
 
-function half(side: Side | undefined, which: 'old' | 'new', colours: TextColours | undefined): HTMLElement[] {
+function half(
+  side: Side | undefined,
+  which: 'old' | 'new',
+  pieces: readonly Piece[] | undefined,
+): HTMLElement {
   const place = document.createElement('div');
   place.className = `rv-half ${side?.kind ?? 'none'}`;
-  if (side !== undefined)
-    place.append(number(side.line, which), sign(side), code(side, colours?.get(which, side.line)));
-  return [place];
+  if (side !== undefined) place.append(number(side.line, which), sign(side), code(side, pieces));
+  return place;
 }
 
 /** Shown by the style sheet, so that it is not copied with the code. */

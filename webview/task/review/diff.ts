@@ -27,6 +27,9 @@ import { RowList } from './rowList.ts';
 /** Files with more changed lines are folded until they are asked for. */
 const foldedLines = 3000;
 const barHeight = 30;
+/** Rows that are all equally high where there is enough room, and how much that is, in pixels. */
+const alike: ReadonlySet<Row['kind']> = new Set(['part', 'gap', 'folded']);
+const wideEnough = 900;
 const wideContext = 25;
 const wholeFile = 1_000_000;
 
@@ -58,6 +61,8 @@ export class Diff {
   /** Whether a file is folded, where the user said so. */
   private readonly folds = new Map<string, boolean>();
   private split: boolean;
+  /** Of rows that are all equally high while there is enough room, once one was measured. */
+  private readonly heights = new Map<Row['kind'], number>();
   private writing: { file: string; at: Writing; text: string } | undefined;
   private remarks: readonly RemarkState[] = [];
   /** A place whose lines have not come yet. */
@@ -90,6 +95,14 @@ export class Diff {
       estimate: (row) => this.estimate(row),
       drawHead: (file, element) => this.drawHead(file, element),
       drawRow: (file, row, element) => this.drawRow(file, row, element),
+      isCertain: (row) => this.isCertain(row),
+      measured: (row, height) => {
+        if (alike.has(row.kind) && this.cells.scrollerWidth >= wideEnough) this.heights.set(row.kind, height);
+      },
+      widthChanged: (width) => {
+        this.cells.scrollerWidth = width;
+        this.heights.clear();
+      },
       label: (file) => {
         const one = model.shown[file];
         return one === undefined ? '' : fileLabel(model, one);
@@ -302,6 +315,8 @@ export class Diff {
 
   private estimate(row: Row): number {
     const { height } = this.cells;
+    const known = this.heights.get(row.kind);
+    if (known !== undefined) return known;
     switch (row.kind) {
       case 'line':
         return height * this.cells.wraps(row.side.text, false);
@@ -325,6 +340,19 @@ export class Diff {
       default:
         return barHeight;
     }
+  }
+
+  /** Measuring is dear: it is left out where nothing can come of it. */
+  private isCertain(row: Row): boolean {
+    if (row.kind === 'line') return this.cells.fits(row.side.text, false) && row.side.open !== true;
+    if (row.kind !== 'pair') return this.heights.has(row.kind);
+    const { left, right } = row;
+    return (
+      this.cells.fits(left?.text ?? '', true) &&
+      this.cells.fits(right?.text ?? '', true) &&
+      left?.open !== true &&
+      right?.open !== true
+    );
   }
 
   private drawHead(number: number, element: HTMLElement): void {

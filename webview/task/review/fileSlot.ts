@@ -17,6 +17,7 @@ interface Drawing {
   bottom: number;
   drawHead: (element: HTMLElement) => void;
   drawRow: (row: Row, element: HTMLElement) => void;
+  isCertain: (row: Row) => boolean;
   label: () => string;
   /** What has the focus is taken away. */
   leave: () => void;
@@ -93,12 +94,12 @@ export class FileSlot {
       if (row === undefined) continue;
       let drawn = rows.get(row.key);
       if (drawn === undefined) {
-        drawn = { row, element: document.createElement('div'), measured: false };
+        drawn = { row, element: document.createElement('div'), measured: how.isCertain(row) };
         rows.set(row.key, drawn);
         how.drawRow(row, drawn.element);
       } else if (drawn.row !== row || this.stale) {
         drawn.row = row;
-        drawn.measured = false;
+        drawn.measured = how.isCertain(row);
         how.drawRow(row, drawn.element);
       }
       if (drawn.element === next) next = next.nextSibling;
@@ -110,12 +111,16 @@ export class FileSlot {
     body.style.transform = `translateY(${this.list.top(first)}px)`;
   }
 
-  /** Looks how high the drawn rows are. True when that is not what was thought. */
-  measure(): boolean {
+  /**
+   * Looks how high the drawn rows are, where that is not certain.
+   * @param heads the head can be of another height than usual
+   * @returns true when that is not what was thought
+   */
+  measure(heads: boolean, measured: (row: Row, height: number) => void): boolean {
     const { view } = this;
     if (view === undefined) return false;
     let changed = false;
-    const head = view.head.getBoundingClientRect().height;
+    const head = heads ? view.head.getBoundingClientRect().height : usualHead;
     if (Math.abs(head - this.headHeight) > 0.5 && head > 0) {
       this.headHeight = head;
       changed = true;
@@ -124,6 +129,7 @@ export class FileSlot {
       if (drawn.measured) continue;
       drawn.measured = true;
       const height = drawn.element.getBoundingClientRect().height;
+      measured(drawn.row, height);
       const at = this.list.indexOf(key);
       if (at === -1 || Math.abs(height - this.list.height(at)) <= 0.5) continue;
       this.list.setHeight(at, height);

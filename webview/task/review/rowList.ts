@@ -6,8 +6,17 @@ import { FileSlot } from './fileSlot.ts';
 const overscan = 300;
 /** Below the head of a file that sticks at the top, a revealed row stands so far down, in pixels. */
 const margin = 60;
+/** From this width on the heads of files are all equally high, in pixels. */
+const wideEnough = 900;
 /** Between two files, in pixels. */
 const between = 10;
+
+interface Anchor {
+  key: string;
+  row: string | undefined;
+  /** Pixels. */
+  within: number;
+}
 
 /** What is listed. */
 export interface RowSource {
@@ -19,6 +28,12 @@ export interface RowSource {
   estimate(row: Row): number;
   drawHead(file: number, element: HTMLElement): void;
   drawRow(file: number, row: Row, element: HTMLElement): void;
+  /** The height of such a row is as it was estimated, without a look. */
+  isCertain(row: Row): boolean;
+  /** How high a row was found to be, in pixels. */
+  measured(row: Row, height: number): void;
+  /** How wide the list is now, in pixels. */
+  widthChanged(width: number): void;
   /** Names the group of rows that a file is, for screen readers. */
   label(file: number): string;
 }
@@ -37,6 +52,8 @@ export class RowList {
   private readonly resize: ResizeObserver;
   private scheduled = 0;
   private width = 0;
+  /** The height that the sizer has. */
+  private grown = -1;
   private pending: { file: number; key: string | undefined; focus: string | undefined } | undefined;
   /** After each drawing: the files that are seen. */
   onDrawn: (first: number, last: number) => void = () => undefined;
@@ -116,6 +133,7 @@ export class RowList {
     if (width !== this.width && width > 0) {
       const first = this.width === 0;
       this.width = width;
+      this.source.widthChanged(width);
       // Lines wrap elsewhere.
       if (!first) {
         const anchor = this.anchor();
@@ -126,9 +144,8 @@ export class RowList {
     this.schedule();
   }
 
-  /** What stands at the top, to be found again when heights change. */
-  private anchor(): { key: string; row: string | undefined; within: number } | undefined {
-    const top = this.scroller.scrollTop;
+  /** What stands at a position, to be found again when heights change. */
+  private anchor(top = this.scroller.scrollTop): Anchor | undefined {
     const file = this.index.indexAt(top);
     const slot = this.slots[file];
     if (slot === undefined) return undefined;
@@ -142,53 +159,67 @@ export class RowList {
     };
   }
 
-  private restore(anchor: { key: string; row: string | undefined; within: number } | undefined): void {
-    this.sizer.style.height = `${this.index.total}px`;
-    if (anchor === undefined) return;
+  private positionOf(anchor: Anchor): number | undefined {
     const file = this.slots.findIndex(({ key }) => key === anchor.key);
     const slot = this.slots[file];
-    if (slot === undefined) return;
-    let top = this.index.offset(file) + anchor.within;
-    if (anchor.row !== undefined) {
-      const row = slot.list.indexOf(anchor.row);
-      top = this.index.offset(file) + (row === -1 ? 0 : slot.headHeight + slot.list.top(row) + anchor.within);
-    }
-    if (Math.abs(top - this.scroller.scrollTop) > 0.5) this.scroller.scrollTop = top;
+    if (slot === undefined) return undefined;
+    const offset = this.index.offset(file);
+    if (anchor.row === undefined) return offset + anchor.within;
+    const row = slot.list.indexOf(anchor.row);
+    return offset + (row === -1 ? 0 : slot.headHeight + slot.list.top(row) + anchor.within);
   }
 
+  private restore(anchor: Anchor | undefined): void {
+    this.grow();
+    const top = anchor === undefined ? undefined : this.positionOf(anchor);
+    if (top !== undefined && Math.abs(top - this.scroller.scrollTop) > 0.5) this.scroller.scrollTop = top;
+  }
+
+  /** The scroll bar is for as much as there is. */
+  private grow(): void {
+    const { total } = this.index;
+    if (total === this.grown) return;
+    this.grown = total;
+    this.sizer.style.height = `${total}px`;
+  }
+
+  /** Reads of the page where it stands before it writes to it: in between it would be laid out once more. */
   private draw(): void {
     const viewport = this.scroller.clientHeight;
     if (viewport === 0) return;
-    if (this.width === 0) this.width = this.scroller.clientWidth;
-    this.sizer.style.height = `${this.index.total}px`;
-    if (this.pending !== undefined) this.scrollToPending(viewport);
+    if (this.width === 0) this.resized();
+    const was = this.scroller.scrollTop;
+    this.grow();
+    let top = this.pendingTop(was, viewport);
     // Measuring brings other rows into sight; twice more is enough, the next frame does the rest.
     for (let round = 0; round < 3; round++) {
-      const top = this.scroller.scrollTop;
-      const anchor = this.anchor();
+      const anchor = this.anchor(top);
       this.layOut(top - overscan, top + viewport + overscan);
       if (!this.measure()) break;
-      if (this.pending !== undefined) this.scrollToPending(viewport);
-      else this.restore(anchor);
-      this.layOut(this.scroller.scrollTop - overscan, this.scroller.scrollTop + viewport + overscan);
+      this.grow();
+      top =
+        this.pending === undefined
+          ? ((anchor && this.positionOf(anchor)) ?? top)
+          : this.pendingTop(top, viewport);
     }
+    if (Math.abs(top - was) > 0.5) this.scroller.scrollTop = top;
     this.focusPending();
-    const top = this.scroller.scrollTop;
     if (this.slots.length > 0) this.onDrawn(this.index.indexAt(top), this.index.indexAt(top + viewport));
   }
 
-  private scrollToPending(viewport: number): void {
-    const { file, key } = this.pending ?? { file: 0, key: undefined };
-    const slot = this.slots[file];
-    if (slot === undefined) return;
-    const offset = this.index.offset(file);
-    const row = key === undefined ? -1 : slot.list.indexOf(key);
-    const top = this.scroller.scrollTop;
+  /** Where the list has to stand for what is to be brought into sight; `top` where it is in sight, or nothing is wanted. */
+  private pendingTop(top: number, viewport: number): number {
+    const { pending } = this;
+    const slot = pending === undefined ? undefined : this.slots[pending.file];
+    if (pending === undefined || slot === undefined) return top;
+    const offset = this.index.offset(pending.file);
+    const row = pending.key === undefined ? -1 : slot.list.indexOf(pending.key);
     const at = row === -1 ? offset : offset + slot.headHeight + slot.list.top(row);
     const height = row === -1 ? slot.headHeight : slot.list.height(row);
     const above = row === -1 ? 0 : slot.headHeight;
-    if (at - above >= top && at + height + margin <= top + viewport) return;
-    this.scroller.scrollTop = Math.max(0, row === -1 ? at : at - above - margin);
+    if (at - above >= top && at + height + margin <= top + viewport) return top;
+    const wanted = row === -1 ? at : at - above - margin;
+    return Math.max(0, Math.min(wanted, this.index.total - viewport));
   }
 
   private focusPending(): void {
@@ -220,6 +251,7 @@ export class RowList {
         bottom: bottom - offset - slot.headHeight,
         drawHead: (element) => this.source.drawHead(file, element),
         drawRow: (row, element) => this.source.drawRow(file, row, element),
+        isCertain: (row) => this.source.isCertain(row),
         label: () => this.source.label(file),
         leave: () => this.leave(),
       });
@@ -231,11 +263,11 @@ export class RowList {
   private measure(): boolean {
     let changed = false;
     for (const slot of this.drawn.values()) {
-      if (!slot.measure()) continue;
+      if (!slot.measure(this.width < wideEnough, (row, height) => this.source.measured(row, height)))
+        continue;
       this.index.set(slot.number, slot.height + between);
       changed = true;
     }
-    if (changed) this.sizer.style.height = `${this.index.total}px`;
     return changed;
   }
 
