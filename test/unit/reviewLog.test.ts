@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
 import {
   appendFileSync,
   mkdirSync,
@@ -50,16 +51,17 @@ describe('log of a review', () => {
     name: string,
     count: number,
     size = 1,
-  ): { child: ChildProcess; said: Promise<string[]> } => {
+  ): { child: ChildProcess; begun: Promise<unknown>; said: Promise<string[]> } => {
     const child = spawn(process.execPath, [program, folder.path, name, String(count), String(size)], {
       stdio: ['ignore', 'pipe', 'inherit'],
     });
     let text = '';
     child.stdout.setEncoding('utf8').on('data', (chunk: string) => (text += chunk));
+    const begun = once(child.stdout, 'data');
     const said = new Promise<string[]>((done) =>
       child.on('close', () => done(text.split('\n').slice(0, -1))),
     );
-    return { child, said };
+    return { child, begun, said };
   };
 
   it('holds what was appended, after a restart too', async () => {
@@ -107,12 +109,13 @@ describe('log of a review', () => {
   });
 
   it('loses nothing that was said when processes are killed while they append', async function () {
-    this.timeout(40_000);
+    this.timeout(60_000);
     const below = chance(3);
     const said: string[] = [];
     for (let round = 0; round < 6; round++) {
       const ones = [appender(`a${round}`, 1000, 64), appender(`b${round}`, 1000, 64)];
-      await new Promise((resolve_) => setTimeout(resolve_, 350 + below(250)));
+      await Promise.all(ones.map(({ begun }) => begun));
+      await new Promise((resolve_) => setTimeout(resolve_, below(250)));
       for (const { child } of ones) child.kill('SIGKILL');
       for (const one of ones) said.push(...(await one.said));
     }
