@@ -39,6 +39,8 @@ const fastestYes = 1000;
 export class LanguageModelTools implements vscode.Disposable {
   private readonly tasks: Tasks;
   private readonly log: vscode.LogOutputChannel;
+  readonly submit: vscode.LanguageModelTool<unknown>;
+  readonly read: vscode.LanguageModelTool<unknown>;
   private readonly registered: vscode.Disposable[];
   /** When the chat began to ask about an input. */
   private readonly asked = new Map<string, number>();
@@ -49,9 +51,11 @@ export class LanguageModelTools implements vscode.Disposable {
   constructor(tasks: Tasks, log: vscode.LogOutputChannel) {
     this.tasks = tasks;
     this.log = log;
+    this.submit = this.tool(this.submitting());
+    this.read = this.tool(this.reading());
     this.registered = [
-      vscode.lm.registerTool('sallyport_submit_task', this.tool(this.submitting())),
-      vscode.lm.registerTool('sallyport_read_task', this.tool(this.reading())),
+      vscode.lm.registerTool('sallyport_submit_task', this.submit),
+      vscode.lm.registerTool('sallyport_read_task', this.read),
     ];
   }
 
