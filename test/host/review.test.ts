@@ -115,7 +115,7 @@ describe('the review in the editor', () => {
     const item = seam.review.tree.getTreeItem(await nodeOf('src/deep/a.ts'));
     assert.equal(item.description, '+2 −2');
     assert.equal(item.contextValue, 'file open unreviewed plain');
-    assert.match(seam.review.tree.description, /Everything · 0 of 6 files done · 3 to look at first/);
+    assert.match(seam.review.tree.description, /^0 of 6 files done · 3 to look at first · Everything/);
     assert.equal(seam.review.tree.badge, 6);
     const [reason] = await children(await nodeOf('package.json'));
     assert.equal(reason?.kind, 'reason');

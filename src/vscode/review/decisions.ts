@@ -3,6 +3,7 @@ import type { PartId, ReviewFile, Verdict } from '../../protocol/review.ts';
 import { safeLine } from '../../protocol/safeText.ts';
 import { plural } from '../../protocol/words.ts';
 import { shownPath } from '../view/reviewUri.ts';
+import { wrapped } from '../view/reviewWords.ts';
 import type { Announcer } from './announcer.ts';
 import { openChange } from './openChanges.ts';
 import type { Reviews } from './reviews.ts';
@@ -10,6 +11,9 @@ import type { Subject } from './session.ts';
 
 /** What is decided about: whole files, or parts of one file. */
 export type Chosen = { files: readonly ReviewFile[] } | { file: ReviewFile; parts: readonly PartId[] };
+
+/** Characters that a line of a list shows. */
+const reasonWidth = 72;
 
 const words: Record<Verdict | 'open', string> = {
   accepted: 'Accepted',
@@ -76,14 +80,17 @@ export class Decisions {
 /** The question that a file of the hand-off list needs. What Enter does at once is to look at it. */
 export async function confirmGate(subject: Subject, file: ReviewFile): Promise<boolean> {
   const name = shownPath(file.path);
-  const why = file.gate.map((reason) => safeLine(reason.why)).join(' ');
-  const picked = await vscode.window.showQuickPick(
+  const why = file.gate.flatMap((reason) => wrapped(safeLine(reason.why), reasonWidth));
+  const picked = await vscode.window.showQuickPick<vscode.QuickPickItem & { answer?: 'look' | 'yes' }>(
     [
-      { label: '$(diff) Look at It First', detail: 'Opens its changes.', answer: 'look' as const },
-      { label: '$(check) Accept This File', detail: why, answer: 'yes' as const },
-      { label: '$(x) Do Not Accept It Now', answer: 'no' as const },
+      { label: '$(diff) Look at It First', description: 'opens its changes', answer: 'look' },
+      { label: '$(check) Accept This File', answer: 'yes' },
+      { label: '$(x) Do Not Accept It Now' },
+      { label: 'Why it is asked about', kind: vscode.QuickPickItemKind.Separator },
+      // A line of a list does not wrap.
+      ...why.map((line): vscode.QuickPickItem & { answer: 'look' } => ({ label: line, answer: 'look' })),
     ],
-    { title: `Accept ${name}?`, placeHolder: why, ignoreFocusOut: true },
+    { title: `Accept ${name}?`, placeHolder: why.join(' '), ignoreFocusOut: true },
   );
   if (picked?.answer === 'look') await openChange(subject, file, { preview: false });
   return picked?.answer === 'yes';

@@ -25,6 +25,12 @@ export class HunkLenses implements vscode.CodeLensProvider, vscode.Disposable {
     this.places = places;
     this.store.add(this.changes);
     this.store.add(reviews.onDidChange(() => this.changes.fire()));
+    // They were left out while it was not saved.
+    this.store.add(
+      vscode.workspace.onDidSaveTextDocument(({ uri }) => {
+        if (uri.scheme === reviewScheme) this.changes.fire();
+      }),
+    );
   }
 
   register(): vscode.Disposable {

@@ -1,4 +1,5 @@
 import * as vscode from 'vscode';
+import * as z from 'zod/mini';
 import { DisposableStore } from '../../base/disposable.ts';
 import { SallyportError } from '../../base/errors.ts';
 import { plural } from '../../protocol/words.ts';
@@ -9,6 +10,9 @@ import type { Announcer } from './announcer.ts';
 
 /** VS Code's own command behind the merge editor of its git extension. */
 const openMergeEditor = '_open.mergeEditor';
+/** What its own *Complete Merge* does; gives nothing where another editor is in front. */
+const completeInEditor = 'mergeEditor.acceptMerge';
+const Completion = z.object({ successful: z.boolean() });
 
 interface Open {
   number: number;
@@ -87,7 +91,10 @@ export class MergeSessions implements vscode.FileSystemProvider, vscode.Disposab
     }
     const result = this.uri(open, address.at, 'result');
     const document = vscode.workspace.textDocuments.find((one) => one.uri.toString() === result.toString());
-    if (document?.isDirty === true && !(await document.save())) return;
+    // VS Code's own end of a merge asks about conflicts that are left, saves, and closes the editor.
+    const ended = Completion.safeParse(await vscode.commands.executeCommand(completeInEditor));
+    if (ended.success && !ended.data.successful) return;
+    if (!ended.success && document?.isDirty === true && !(await document.save())) return;
     const bytes = this.readFile(result);
     if (/^(<{7}|>{7})( |$)/m.test(new TextDecoder().decode(bytes))) {
       throw new SallyportError(
@@ -98,7 +105,7 @@ export class MergeSessions implements vscode.FileSystemProvider, vscode.Disposab
     }
     open.results.set(address.at, bytes);
     open.done.add(address.at);
-    await vscode.commands.executeCommand('workbench.action.closeActiveEditor');
+    if (!ended.success) await closeTabsOf(result);
     const left = this.waiting.length;
     this.announcer.say(
       left === 0
@@ -274,6 +281,13 @@ export class MergeSessions implements vscode.FileSystemProvider, vscode.Disposab
       .filter(({ input }) => urisOf(input).some(({ scheme }) => scheme === mergeScheme));
     if (stale.length > 0) await vscode.window.tabGroups.close(stale);
   }
+}
+
+async function closeTabsOf(uri: vscode.Uri): Promise<void> {
+  const tabs = vscode.window.tabGroups.all
+    .flatMap((group) => group.tabs)
+    .filter(({ input }) => urisOf(input).some((one) => one.toString() === uri.toString()));
+  if (tabs.length > 0) await vscode.window.tabGroups.close(tabs);
 }
 
 function urisOf(input: unknown): vscode.Uri[] {

@@ -18,14 +18,12 @@ export class RemarkComment implements vscode.Comment {
   body: string;
   mode = vscode.CommentMode.Preview;
   readonly author: vscode.CommentAuthorInformation = { name: 'You' };
-  readonly label: string;
   readonly contextValue: string;
   readonly timestamp: Date;
 
   constructor(remark: RemarkState) {
     this.remark = remark;
     this.body = remark.text;
-    this.label = remarkLabel(remark.state);
     this.contextValue = remark.state;
     this.timestamp = new Date(remark.at);
   }
@@ -78,6 +76,11 @@ export class Remarks implements vscode.Disposable {
       provideCommentingRanges: (document) => this.ranges(document),
     };
     this.store.add(this.controller);
+    this.store.add(
+      vscode.workspace.onDidChangeTextDocument(({ document, contentChanges }) => {
+        if (contentChanges.length > 0 && !document.isDirty) this.settle(document.uri);
+      }),
+    );
     this.store.add(
       around.session.onDidChange(() => {
         this.settling ??= setTimeout(() => {
@@ -173,6 +176,16 @@ export class Remarks implements vscode.Disposable {
     for (const { thread } of this.shown.values()) thread.dispose();
     this.shown.clear();
     this.store.dispose();
+  }
+
+  /** The editor moved the threads of a document along with its lines; but they were where they belong already. */
+  private settle(uri: vscode.Uri): void {
+    for (const { thread } of this.shown.values()) {
+      const { range } = thread;
+      if (range === undefined || thread.uri.toString() !== uri.toString()) continue;
+      thread.range = undefined;
+      thread.range = range;
+    }
   }
 
   private async drawNow(): Promise<void> {

@@ -265,9 +265,9 @@ export class ReviewTree
     const title = task === undefined ? '' : safeLine(task.spec.title, 30);
     const progress = now === undefined ? undefined : progressOf(now.diff, now.state);
     this.view.description = [
-      title,
-      scopeName(subject.scope),
       progress === undefined ? '' : progressWords(progress),
+      scopeName(subject.scope),
+      title,
     ]
       .filter((text) => text !== '')
       .join(' · ');

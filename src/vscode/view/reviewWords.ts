@@ -75,3 +75,15 @@ export function acceptedSentence(files: number, target: AcceptTarget, repository
       return `${what} committed on your current branch in ${repository} now.`;
   }
 }
+
+/** A text in lines of at most so many characters, broken between words. */
+export function wrapped(text: string, width: number): string[] {
+  const lines: string[] = [];
+  for (const word of text.split(' ')) {
+    const last = lines.at(-1);
+    if (last !== undefined && last.length + 1 + word.length <= width)
+      lines[lines.length - 1] = `${last} ${word}`;
+    else lines.push(word);
+  }
+  return lines;
+}
