@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { watch, type FSWatcher } from 'node:fs';
 import { readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -98,6 +99,8 @@ export class LocalRunner implements TaskRunner {
   private readonly sweeper: NodeJS.Timeout;
   private sweeping = false;
   private watcher: FSWatcher | undefined;
+  /** Tells what this process says to others from what they say. */
+  private readonly tag = randomBytes(6).toString('hex');
   private disposed = false;
 
   readonly onDidChange = this.changed.event;
@@ -335,7 +338,10 @@ export class LocalRunner implements TaskRunner {
   private attend(entry: Entry, snapshot: () => ByteStream, began?: number): void {
     const life = this.lifeOf(entry, snapshot, began);
     entry.life = life;
-    void life.run().then(() => this.rest(entry));
+    void life
+      .run()
+      .then(() => this.rest(entry))
+      .then(() => this.wake(entry.state.spec.id));
   }
 
   private lifeOf(entry: Entry, snapshot: () => ByteStream, began?: number): TaskLife {
@@ -353,17 +359,17 @@ export class LocalRunner implements TaskRunner {
   /** A task at rest is nobody's: whoever wants it to go on, or its sandbox to go, claims it. */
   private async rest(entry: Entry): Promise<void> {
     const { state } = entry;
-    if (!isAtRest(state) || this.disposed) return;
+    if (!isAtRest(state)) return;
     delete entry.life;
-    if (state.sandboxRemoved) {
+    if (state.sandboxRemoved && !this.disposed) {
       await writeFinalState(join(this.options.data.tasks, state.spec.id), state).catch((thrown: unknown) => {
         this.options.log.debug(`No final state for ${state.spec.id}: ${asSallyportError(thrown).message}`);
       });
     }
     const { release } = entry;
     delete entry.release;
+    await entry.log.endWriting();
     await release?.();
-    this.wake(state.spec.id);
   }
 
   private surroundings(): Surroundings {
@@ -610,8 +616,12 @@ export class LocalRunner implements TaskRunner {
     throw elsewhere(id);
   }
 
-  private claim(id: TaskId): Promise<(() => Promise<void>) | undefined> {
-    return claim(join(this.options.data.tasks, id, 'owner'));
+  private async claim(id: TaskId): Promise<(() => Promise<void>) | undefined> {
+    const release = await claim(join(this.options.data.tasks, id, 'owner'));
+    if (!this.disposed || release === undefined) return release;
+    // Nobody is left to attend to it.
+    await release();
+    throw new SallyportError('cancelled', 'The tasks were closed.', 'Open them again.');
   }
 
   private snapshotOf({ quarantine, state }: Entry): () => ByteStream {
@@ -620,7 +630,8 @@ export class LocalRunner implements TaskRunner {
 
   /** Other processes that think a task at rest look at it again. */
   private wake(id: TaskId): void {
-    const path = join(this.options.data.tasks, `${id}${wakeSuffix}`);
+    if (this.disposed) return;
+    const path = join(this.options.data.tasks, `${id}.${this.tag}${wakeSuffix}`);
     void writeFile(path, '', { mode: 0o600 })
       .then(() => rm(path, { force: true }))
       .catch((thrown: unknown) => this.options.log.debug(asSallyportError(thrown).message));
@@ -631,8 +642,9 @@ export class LocalRunner implements TaskRunner {
     if (this.disposed) return;
     try {
       this.watcher = watch(this.options.data.tasks, { persistent: false }, (_, name) => {
-        if (name?.endsWith(wakeSuffix) !== true) return;
-        const entry = this.entries.get(name.slice(0, -wakeSuffix.length));
+        const [id = '', tag, suffix] = name?.split('.') ?? [];
+        if (suffix === undefined || `.${suffix}` !== wakeSuffix || tag === this.tag) return;
+        const entry = this.entries.get(id);
         if (entry === undefined || entry.life !== undefined || entry.release !== undefined) return;
         this.take(entry).catch((thrown: unknown) =>
           this.options.log.warn(`Looking at ${name}: ${asSallyportError(thrown).message}`),

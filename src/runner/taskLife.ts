@@ -16,7 +16,7 @@ import type { ByteStream } from '../protocol/runner.ts';
 import { defaultIdleMs, hasOwnImage, type TaskSpec } from '../protocol/task.ts';
 import type { Again } from '../protocol/control.ts';
 import type { FailureKind, RunnerBody, Stage, TaskEvent } from '../protocol/taskEvent.ts';
-import { hasEnded, initialState, reduce, turnsOf, type TaskState } from '../protocol/taskState.ts';
+import { hasEnded, initialState, isAtRest, reduce, turnsOf, type TaskState } from '../protocol/taskState.ts';
 import { WireDecoder, type WireItem } from '../protocol/wire.ts';
 import type { Admission } from './admission.ts';
 import { takeAsks, type Ask } from './asks.ts';
@@ -119,6 +119,8 @@ export class TaskLife {
   /** Ends with the present look at the task; a failure is followed by another. */
   private attempt: AbortSignal = this.leaving.signal;
   private engineTold = false;
+  /** The task is at rest, and this life over. */
+  private isDone = false;
 
   constructor(options: {
     state: TaskState;
@@ -178,6 +180,7 @@ export class TaskLife {
     try {
       await this.runToEnd();
     } finally {
+      this.isDone = isAtRest(this.current);
       over.abort();
       this.unseen?.dispose();
       this.around.admission?.leave(this.current.spec.id);
@@ -1019,6 +1022,8 @@ export class TaskLife {
 
   /** Whatever reads a container, and how often: each of its events is taken once. */
   private append(events: UnnumberedEvent[]): Promise<void> {
+    // The log may be another process' by now.
+    if (this.isDone) return Promise.resolve();
     const { logBytes = logLimitBytes } = this.around;
     const room = logBytes - this.log.bytes;
     if (room <= 0) this.cutOffLog(logBytes);

@@ -75,6 +75,14 @@ export class TaskLog {
     await this.file.truncate(this.size);
   }
 
+  /** Lets another process be the writer, after what is under way is in the file. */
+  async endWriting(): Promise<void> {
+    await this.writing;
+    const { file } = this;
+    this.file = undefined;
+    await file?.close();
+  }
+
   /** Numbers the events and writes them; resolves when they are in the file. Waits out a full disk. */
   append(bodies: readonly UnnumberedEvent[]): Promise<void> {
     if (this.file === undefined || this.closed) throw new Error('The log is not open for writing');

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import type { TaskEvent } from '../../src/protocol/taskEvent.ts';
+import { isAtRest } from '../../src/protocol/taskState.ts';
 import { defaultPolicy } from '../../src/runner/userPolicy.ts';
 import { engineKinds, engines } from '../support/engines.ts';
 import {
@@ -18,6 +19,11 @@ const commit = (word: string): string =>
 
 /** Waits for a file that no one makes before `go`. */
 const waitFor = (file: string): string => `until [ -e ${file} ]; do sleep 0.1; done`;
+
+async function until(met: () => boolean): Promise<void> {
+  for (const end = Date.now() + 40_000; !met(); await new Promise((passed) => setTimeout(passed, 100)))
+    assert.ok(Date.now() < end, 'It took too long');
+}
 
 const twoTurns: Turns = [
   bash(commit('one')),
@@ -337,6 +343,51 @@ for (const name of engineKinds) {
       const branch = `claude/continued-${spec.id}`;
       await bench.service.acceptAsBranch(spec.id, branch);
       assert.equal(await gitIn(repositoryPath, 'log', '--format=%s', '-2', branch), 'Add other\nAdd one');
+    });
+
+    it('goes on from a window that did not attend to it, and is seen to in all', async () => {
+      const turns: Turns = [bash('true'), { text: 'First.' }];
+      const { spec } = await bench.submit(turns, { repositoryPath });
+      const { id } = spec;
+      await bench.events(id);
+      const other = await bench.another();
+      try {
+        await other.open();
+        goOn([...turns, bash(commit('two')), { text: 'Second.' }]);
+        await other.followUp(id, 'Go on.');
+        await until(() => bench.state(id).reopened === 1);
+        await assert.rejects(bench.service.followUp(id, 'Me too.'), { code: 'task_busy' });
+        await assert.rejects(bench.service.remove(id), { code: 'task_busy' });
+        await until(() => isAtRest(bench.state(id)));
+        // And back: what the other one wrote is numbered on.
+        goOn([...turns, bash('true'), { text: 'Second.' }, bash('true'), { text: 'Third.' }]);
+        await bench.service.followUp(id, 'And on.');
+        const events = await bench.events(id);
+        assertNumbered(events);
+        assert.deepEqual(
+          only(events, 'text').map(({ text }) => text),
+          ['First.', 'Second.', 'Third.'],
+        );
+        await until(() => other.task(id)?.lastEvent === bench.state(id).lastEvent);
+      } finally {
+        other.dispose();
+      }
+    });
+
+    it('keeps its sandbox for its time, and only so many of them', async () => {
+      const keep = { conversationMs: 0, taskMs: 12_000, count: 1 };
+      bench.policy = { ...bench.policy, keep };
+      const one = await bench.submit([{ text: 'First.' }], { repositoryPath });
+      await bench.events(one.spec.id);
+      assert.notEqual(bench.state(one.spec.id).kept, undefined);
+      const two = await bench.submit([{ text: 'Second.' }], { repositoryPath });
+      await bench.events(two.spec.id);
+      // The older one makes room.
+      await until(() => bench.state(one.spec.id).sandboxRemoved);
+      assert.deepEqual(await bench.remains(), [`sallyport-${two.spec.id}`, `sallyport-${two.spec.id}`]);
+      await until(() => bench.state(two.spec.id).sandboxRemoved);
+      assert.deepEqual(await bench.remains(), []);
+      assertWhole(await bench.events(two.spec.id));
     });
 
     it('goes on after it was stopped in the middle of its work', async () => {
