@@ -134,7 +134,9 @@ Leave this one alone.`,
 
   it('name what was rejected, and say when it came back', async () => {
     bench = await ReviewBench.open({ a: before });
+    bench.beginTurn();
     await bench.commit('one', { a: after });
+    bench.endTurn();
     const [, bottom] = (await fileOf('a')).parts;
     assert(bottom);
     await bench.review.decide(all, { parts: [bottom.id] }, 'rejected');
@@ -150,9 +152,16 @@ Leave this one alone.`,
 \`\`\``,
     );
     assert.deepEqual(await bench.review.returned(await bench.review.diff(all)), []);
-    await bench.commit('two', { a: after.replace('new 30', '30') });
+    bench.beginTurn();
+    await bench.commit('other', { b: 'x\n' });
+    // It may be about to take it away.
     assert.deepEqual(await bench.review.returned(await bench.review.diff(all)), []);
+    await bench.commit('two', { a: after.replace('new 30', '30') });
+    bench.endTurn();
+    assert.deepEqual(await bench.review.returned(await bench.review.diff(all)), []);
+    bench.beginTurn();
     const sha = await bench.commit('three', { a: after });
+    bench.endTurn();
     assert.deepEqual(await bench.review.returned(await bench.review.diff(all)), [bottom.id]);
     assert.deepEqual(await bench.review.returned(await bench.review.diff({ kind: 'commit', sha })), [
       bottom.id,

@@ -5,7 +5,8 @@ import type { TaskId } from '../../protocol/grammar.ts';
 import type { TaskState } from '../../protocol/taskState.ts';
 import type { TaskRunner } from '../taskRunner.ts';
 import { journalOf } from './accepts.ts';
-import { Review, type ReviewedTask } from './review.ts';
+import { Review } from './review.ts';
+import type { ReviewedTask } from './source.ts';
 import type { TaskReview } from './taskReview.ts';
 
 /** What a review needs of the runner of its task. */
