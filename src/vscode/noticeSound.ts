@@ -7,8 +7,8 @@ import * as vscode from 'vscode';
  */
 
 const signal = 'accessibility.signals.terminalBell';
-/** Ends by itself, after the editor has read the bell. */
-const program = "process.stdout.write('\\u0007');setTimeout(()=>undefined,1000)";
+/** The editor listens for a bell a second after a terminal has begun; and it has read it when the program ends. */
+const program = "setTimeout(()=>process.stdout.write('\\u0007'),2000);setTimeout(()=>undefined,3000)";
 
 export function ringBell(): void {
   vscode.window.createTerminal({
