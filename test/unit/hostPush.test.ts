@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { chmodSync, existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { hostVariables, sshCommand, sshMayAsk } from '../../src/git/hostGit.ts';
 import { hostRemotes, someRemote } from '../../src/git/hostRemotes.ts';
 import { lookAtRemote, pushFromHost, type HostPushOptions } from '../../src/git/hostPush.ts';
 import { GitServer } from '../support/gitServer.ts';
@@ -289,5 +290,48 @@ describe('a push from the host over ssh', function () {
       code: 'push_unauthorized',
       message: /took none of your ssh keys/,
     });
+  });
+});
+
+describe('git for a push', () => {
+  it('gets of the environment what says how the user reaches a server, and nothing that points elsewhere', () => {
+    const env = {
+      GIT_DIR: '/elsewhere',
+      GIT_WORK_TREE: '/elsewhere',
+      GIT_INDEX_FILE: '/elsewhere',
+      GIT_ALLOW_PROTOCOL: 'ext',
+      GIT_SSL_NO_VERIFY: '1',
+      GIT_EXEC_PATH: '/elsewhere',
+      GIT_SSL_CAINFO: '/etc/company.pem',
+      GIT_SSH_COMMAND: 'ssh -i key',
+      GIT_ASKPASS: '/somebody/asks',
+    };
+    assert.deepEqual(hostVariables(env), {
+      GIT_SSL_CAINFO: '/etc/company.pem',
+      GIT_SSH_COMMAND: 'ssh -i key',
+      SSH_ASKPASS_REQUIRE: 'never',
+      GIT_ALLOW_PROTOCOL: 'https:http:ssh:file',
+    });
+  });
+
+  it('asks in the window where VS Code’s git listens, or a program of the user’s can', () => {
+    const listening = {
+      GIT_ASKPASS: '/code/askpass.sh',
+      VSCODE_GIT_ASKPASS_MAIN: '/code/askpass-main.js',
+      VSCODE_GIT_IPC_HANDLE: '/run/git.sock',
+    };
+    assert.equal(hostVariables(listening).GIT_ASKPASS, '/code/askpass.sh');
+    assert.equal(sshMayAsk(listening), true);
+    assert.equal(sshMayAsk({ SSH_ASKPASS: '/usr/bin/ksshaskpass', DISPLAY: ':0' }), true);
+    assert.equal(sshMayAsk({ SSH_ASKPASS: '/usr/bin/ksshaskpass' }), false);
+  });
+
+  it('lets ssh fail rather than ask, and leaves another program alone', () => {
+    const batch = '-o BatchMode=yes -o ConnectTimeout=20';
+    assert.equal(sshCommand({}, undefined), `ssh ${batch}`);
+    assert.equal(sshCommand({}, '/usr/bin/ssh -i mine'), `/usr/bin/ssh -i mine ${batch}`);
+    assert.equal(sshCommand({ GIT_SSH_COMMAND: 'ssh -F none' }, 'other'), `ssh -F none ${batch}`);
+    assert.equal(sshCommand({}, 'plink -batch'), undefined);
+    assert.equal(sshCommand({ GIT_SSH: '/usr/bin/tortoiseplink' }, 'ssh'), undefined);
   });
 });

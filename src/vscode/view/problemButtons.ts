@@ -18,6 +18,7 @@ const doctor: ProblemButton = { title: 'Run Doctor', command: 'sallyport.doctor'
 const log: ProblemButton = { title: 'Show Log', command: 'sallyport.showOutput' };
 const again: ProblemButton = { title: 'Retry', command: 'retry' };
 const signIn: ProblemButton = { title: 'Sign In Again', command: 'sallyport.signInRunner' };
+const forgeToken: ProblemButton = { title: 'Set Forge Token…', command: 'sallyport.setForgeToken' };
 const runners: ProblemButton = { title: 'Runners…', command: 'sallyport.runners' };
 const settings = (query: string): ProblemButton => ({
   title: 'Open Settings',
@@ -70,9 +71,20 @@ export function problemButtons(code: ErrorCode, canRetry: boolean): ProblemButto
       return [...retry, signIn, runners];
     case 'runner_unreachable':
       return [...retry, runners, settings('sallyport.network')];
+    case 'push_unauthorized':
+    case 'repository_unreachable':
+      return [...retry, log];
+    case 'forge_refused':
+    case 'repository_not_found':
+      return [...retry, forgeToken, settings('sallyport.forge')];
     case 'forbidden':
     case 'runner_version':
       return [...retry, runners];
+    case 'push_refused':
+    case 'push_protected':
+    case 'no_remote':
+    case 'forge_unreachable':
+    case 'nothing_to_accept':
     case 'not_found':
     case 'conflict':
     case 'too_many_requests':
