@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
-import { readFileSync } from 'node:fs';
-import { link, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { constants, readFileSync } from 'node:fs';
+import { copyFile, link, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { isErrno } from './errors.ts';
 
 /**
@@ -15,7 +15,7 @@ export async function claim(path: string): Promise<(() => Promise<void>) | undef
   try {
     for (let tries = 0; tries < 3; tries++) {
       try {
-        await link(aside, path);
+        await linkNew(aside, path);
         return () => release(path, mine);
       } catch (thrown) {
         if (!isErrno(thrown, 'EEXIST')) throw thrown;
@@ -24,11 +24,27 @@ export async function claim(path: string): Promise<(() => Promise<void>) | undef
       if (isHeld(theirs)) return undefined;
       // Renamed away before it is deleted: of two processes that find it void, one wins the rename.
       await rename(path, `${aside}.void`).catch(() => undefined);
+      const taken = await readFile(`${aside}.void`, 'utf8').catch(() => '');
+      // The other won, and its own claim was what was renamed.
+      if (isHeld(taken)) await linkNew(`${aside}.void`, path).catch(() => undefined);
       await rm(`${aside}.void`, { force: true });
     }
     return undefined;
   } finally {
     await rm(aside, { force: true });
+  }
+}
+
+/**
+ * Gives a finished file a second name, if that is free; throws EEXIST when it is not. Where the file system has no such names,
+ * as FAT has none, it is copied: then there is a moment in which it can be seen unfinished.
+ */
+export async function linkNew(file: string, path: string): Promise<void> {
+  try {
+    await link(file, path);
+  } catch (thrown) {
+    if (!isErrno(thrown, 'EPERM', 'ENOTSUP', 'ENOSYS', 'EMLINK')) throw thrown;
+    await copyFile(file, path, constants.COPYFILE_EXCL);
   }
 }
 

@@ -70,7 +70,7 @@ export class AcceptBench {
       repository: this.repository,
       quarantine: this.quarantine,
       base: this.base,
-      tree: this.tree(commits.at(-1)),
+      tree: more.tree ?? this.tree(commits.at(-1)),
       commits,
       whole: true,
       target,

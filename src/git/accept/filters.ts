@@ -32,7 +32,7 @@ export async function clean(scratch: Scratch, paths: readonly GitPath[]): Promis
 }
 
 /**
- * Writes contents as files of the work tree have them: with the user's filters and line endings, by the attributes that the
+ * Writes contents, not durably yet, as files of the work tree have them: with the user's filters and line endings, by the attributes that the
  * work tree has now, whatever comes in with them.
  */
 export async function smudge(scratch: Scratch, all: readonly Smudging[]): Promise<void> {
@@ -58,7 +58,6 @@ async function smudgeOne(scratch: Scratch, { path, oid, file, mode }: Smudging):
   const handle = await open(file, 'wx', mode);
   try {
     for await (const chunk of gitStream(args, scratch.asUserReading()).stdout) await handle.writeFile(chunk);
-    await handle.sync();
   } catch (thrown) {
     throw filterFailure(thrown);
   } finally {
@@ -101,7 +100,6 @@ async function smudgeMany(scratch: Scratch, all: readonly Smudging[]): Promise<v
         if (whole > 0) await handle.writeFile(rest.subarray(0, whole));
         rest = rest.subarray(at === -1 ? whole : at + end.length);
         if (at === -1) break;
-        await handle.sync();
         await handle.close();
         handle = undefined;
         index++;

@@ -1,8 +1,8 @@
-import { link, mkdir, readFile, readdir, rm, rmdir, stat, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, readdir, rm, rmdir, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as z from 'zod/mini';
 import { SallyportError, isErrno } from '../../base/errors.ts';
-import { claim, isHeld } from '../../base/ownership.ts';
+import { claim, isHeld, linkNew } from '../../base/ownership.ts';
 import { pause } from '../../base/pause.ts';
 import { writeDurably } from './journal.ts';
 
@@ -108,7 +108,7 @@ export class IndexLock {
       const aside = join(gitDir, 'sallyport-accept', `lock-${id}`);
       await writeFile(aside, lock.mark, { mode: 0o600 });
       try {
-        await link(aside, lock.path);
+        await linkNew(aside, lock.path);
         return lock;
       } catch (thrown) {
         if (!isErrno(thrown, 'EEXIST')) throw thrown;

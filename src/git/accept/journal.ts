@@ -222,6 +222,16 @@ export async function writeDurably(path: string, content: string | Uint8Array): 
   await syncFolder(join(path, '..'));
 }
 
+export async function syncFile(path: string): Promise<void> {
+  // Read only, because the file may be.
+  const handle = await open(path, process.platform === 'win32' ? 'r+' : 'r');
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
 /** Windows has no such thing, and needs none. */
 export async function syncFolder(path: string | Buffer): Promise<void> {
   let handle: FileHandle | undefined;

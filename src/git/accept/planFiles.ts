@@ -8,7 +8,8 @@ import { changed } from './execute.ts';
 import { likeOld, modeAs, stagedPath } from './files.ts';
 import { smudge, type Smudging } from './filters.ts';
 import type { Hold } from './hold.ts';
-import type { FileRecord, Journal, Plan, State } from './journal.ts';
+import { inParallel } from './inParallel.ts';
+import { syncFile, type FileRecord, type Journal, type Plan, type State } from './journal.ts';
 import type { Clash, Merger } from './merger.ts';
 import { foldersOf, shownPath, type GitPath } from './paths.ts';
 import type { Scratch } from './scratch.ts';
@@ -93,18 +94,19 @@ export async function stageFiles(
     await contents.close();
   }
   await smudge(scratch, smudging);
-  for (const [index, [, { is, found }]] of writes.entries()) {
+  await inParallel(writes.entries(), async ([index, [, { is, found }]]) => {
     const record = files[index];
-    if (record?.new.kind !== 'file') continue;
+    if (record?.new.kind !== 'file') return;
     const file = stagedPath(hold.folder, index);
     if (found.kind === 'file') {
       const program = keeps.programs ? is?.mode === modes.program : (found.mode & 0o100) !== 0;
       await likeOld(file, modeAs(found.mode, program), found.owner);
     }
+    await syncFile(file);
     const staged = await foundAt(file);
     if (staged.kind !== 'file') throw new Error('a new content is not there');
     record.new = { kind: 'file', sha256: staged.sha256, mode: staged.mode };
-  }
+  });
   return { files, ...(await foldersFor(tree, files)) };
 }
 
@@ -134,7 +136,6 @@ async function copyAgain(tree: WorkTree, path: GitPath, file: string): Promise<v
   const to = await open(file, 'wx', 0o600);
   try {
     await reading(tree, path, async (chunk) => await to.writeFile(chunk));
-    await to.sync();
   } finally {
     await to.close();
   }

@@ -6,7 +6,15 @@ import { same } from './entries.ts';
 import { asideName, putLink, putNew, putOver, sameState, stagedPath, stateOf } from './files.ts';
 import { IndexLock, type Hold } from './hold.ts';
 import { indexEntries, indexWith } from './indexFile.ts';
-import { sha256Of, syncFolder, type FileRecord, type Journal, type Plan, type RefRecord } from './journal.ts';
+import {
+  sha256Of,
+  syncFile,
+  syncFolder,
+  type FileRecord,
+  type Journal,
+  type Plan,
+  type RefRecord,
+} from './journal.ts';
 import { shownPath, type GitPath } from './paths.ts';
 import { Blocked, WorkTree, type Found } from './workTree.ts';
 
@@ -203,15 +211,6 @@ async function writeOld(
     }
   } finally {
     await from.close();
-  }
-}
-
-async function syncFile(path: string): Promise<void> {
-  const handle = await open(path, 'r+');
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
   }
 }
 

@@ -29,18 +29,24 @@ export interface UserFile {
 export interface Keeps {
   programs: boolean;
   links: boolean;
+  /** Whether names that differ in case only are two. */
+  cases: boolean;
 }
 
 /** More things than this in a folder are not looked through. */
 const maxBelow = 10_000;
 
 export async function whatIsKept(scratch: Scratch): Promise<Keeps> {
-  const read = async (key: string): Promise<boolean> => {
+  const read = async (key: string): Promise<string> => {
     const args = ['config', '--type=bool', '--get', key];
     const { stdout } = await git(args, { ...scratch.asUser(), okCodes: [0, 1] });
-    return stdout.toString().trim() !== 'false';
+    return stdout.toString().trim();
   };
-  return { programs: await read('core.fileMode'), links: await read('core.symlinks') };
+  return {
+    programs: (await read('core.fileMode')) !== 'false',
+    links: (await read('core.symlinks')) !== 'false',
+    cases: (await read('core.ignoreCase')) !== 'true',
+  };
 }
 
 /** Looks at the user's files. Fails with `accept_refused` where a way to one leads elsewhere. */
@@ -50,6 +56,7 @@ export async function lookAt(
   wanted: ReadonlyMap<GitPath, Wanted>,
   keeps: Keeps,
 ): Promise<Map<GitPath, UserFile>> {
+  if (!keeps.cases) refuseDoubles(wanted.values());
   const files = new Map<GitPath, UserFile>();
   const unclear: GitPath[] = [];
   await inParallel(wanted.values(), async (each) => {
@@ -120,6 +127,25 @@ async function lookAtOne(
       `${at} is a link in your work tree, and nothing is written through links`,
       'Put a folder in its place, or leave out what lies in it.',
     );
+  }
+}
+
+/** Two of what comes in that are one on this disk. */
+function refuseDoubles(wanted: Iterable<Wanted>): void {
+  const names = new Map<string, GitPath>();
+  for (const { path, to } of wanted) {
+    if (to === undefined) continue;
+    for (const each of [...foldersOf(path), path]) {
+      const folded = shownPath(each).normalize('NFC').toLowerCase();
+      const other = names.get(folded) ?? each;
+      if (other !== each)
+        throw refused(
+          path,
+          `this disk takes ${JSON.stringify(shownPath(each))} and ${JSON.stringify(shownPath(other))} for one name`,
+          'Leave one of the two out, or accept as a branch.',
+        );
+      names.set(folded, each);
+    }
   }
 }
 
