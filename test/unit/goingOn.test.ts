@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import type { TaskEvent, TaskEventBody } from '../../src/protocol/taskEvent.ts';
+import type { TaskEventBody } from '../../src/protocol/taskEvent.ts';
 import { standing } from '../../src/protocol/ranges.ts';
 import {
   hasEnded,
@@ -21,8 +21,7 @@ const minute = 60_000;
 function aTask(bodies: TaskEventBody[], change: object = {}): TaskState {
   const spec = aSpec(change);
   let state = initialState(spec, 0);
-  for (const [at, body] of bodies.entries())
-    state = reduce(state, { ...body, n: at + 1, t: at * minute });
+  for (const [at, body] of bodies.entries()) state = reduce(state, { ...body, n: at + 1, t: at * minute });
   return state;
 }
 
