@@ -86,7 +86,7 @@ export async function confirmGate(subject: Subject, file: ReviewFile): Promise<b
       { label: '$(diff) Look at It First', description: 'opens its changes', answer: 'look' },
       { label: '$(check) Accept This File', answer: 'yes' },
       { label: '$(x) Do Not Accept It Now' },
-      { label: 'Why it is asked about', kind: vscode.QuickPickItemKind.Separator },
+      { label: '', kind: vscode.QuickPickItemKind.Separator },
       // A line of a list does not wrap.
       ...why.map((line): vscode.QuickPickItem & { answer: 'look' } => ({ label: line, answer: 'look' })),
     ],

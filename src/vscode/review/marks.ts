@@ -30,9 +30,9 @@ export class Marks implements vscode.Disposable {
     this.reviews = reviews;
     this.onProblem = onProblem;
     this.types = {
-      accepted: hunkType(media, 'accepted', 'testing.iconPassed', '✓ accepted'),
-      rejected: hunkType(media, 'rejected', 'testing.iconFailed', '✗ rejected'),
-      returned: hunkType(media, 'returned', 'list.warningForeground', '↺ came back'),
+      accepted: hunkType(media, 'accepted', 'charts.green', '✓ accepted'),
+      rejected: hunkType(media, 'rejected', 'charts.red', '✗ rejected'),
+      returned: hunkType(media, 'returned', 'charts.yellow', '↺ came back'),
       // The text itself is drawn at each place.
       hidden: vscode.window.createTextEditorDecorationType({
         overviewRulerColor: new vscode.ThemeColor('editorWarning.foreground'),
