@@ -21,6 +21,7 @@ import {
   type ReviewScope,
   type ReviewState,
 } from '../../protocol/review.ts';
+import { safeLine } from '../../protocol/safeText.ts';
 import type { TaskSpec } from '../../protocol/task.ts';
 import { partsToAccept } from './decisions.ts';
 import { diffOf } from './diffs.ts';
@@ -50,6 +51,8 @@ export function journalOf(taskFolder: string): string {
 export class Accepts {
   private readonly folder: string;
   private readonly log: ReviewLog;
+  /** What could not be taken back, because somebody has changed it since. */
+  private readonly kept: string[] = [];
 
   constructor(folder: string, log: ReviewLog) {
     this.folder = folder;
@@ -143,7 +146,8 @@ export class Accepts {
 
   /**
    * Takes back what a killed process left half done, and makes the log say what is so. Does nothing for a task of which nothing
-   * was ever accepted. Can be called at any time.
+   * was ever accepted. Can be called at any time. Throws `conflict` when somebody has changed since what was to be taken back:
+   * that stayed as it is.
    */
   async settle(): Promise<void> {
     if (await this.isUntouched()) return;
@@ -151,6 +155,8 @@ export class Accepts {
       // Who is at work on it lives.
       if (asSallyportError(thrown).code !== 'task_busy') throw thrown;
     });
+    const kept = this.kept.splice(0);
+    if (kept.length > 0) throw cutOff(kept);
   }
 
   /** Runs `work` while no other window accepts something of the task, and after what was left half done is taken back. */
@@ -173,7 +179,7 @@ export class Accepts {
   private async recover(): Promise<void> {
     if (await this.isUntouched()) return;
     const journal = journalOf(this.folder);
-    await recoverAccepts(journal);
+    for (const { kept } of await recoverAccepts(journal)) this.kept.push(...kept);
     const done = await doneAccepts(journal);
     const there = new Set(done.map(({ id }) => id));
     await this.log.append((state) => {
@@ -250,6 +256,16 @@ async function repositoryOf({ repository }: TaskSpec, signal: AbortSignal | unde
     'no_repository',
     `In ${repository.path} is another repository than the one that the task began with.`,
     'Put that one back in its place, or accept the task as a branch where it is now.',
+  );
+}
+
+function cutOff(kept: readonly string[]): SallyportError {
+  const names = kept.slice(0, 5).map((name) => JSON.stringify(safeLine(name, 200)));
+  const more = kept.length - names.length;
+  return new SallyportError(
+    'conflict',
+    `An accept was cut off and is taken back. Changed since, and left as they are: ${names.join(', ')}${more > 0 ? ` and ${more} more` : ''}.`,
+    'Look at these files with "git diff".',
   );
 }
 
