@@ -6,6 +6,7 @@ import { carryOut, isSubmodule, tell, type Accepting } from './carryOut.ts';
 import { Committer } from './commits.ts';
 import { asCommits } from './asCommits.ts';
 import type { Change } from './entries.ts';
+import { told } from './execute.ts';
 import type { Hold } from './hold.ts';
 import { Journal } from './journal.ts';
 import { Merger } from './merger.ts';
@@ -39,7 +40,7 @@ export async function acceptTree(options: AcceptOptions): Promise<AcceptResult> 
   } catch (thrown) {
     // What could not be taken back is as soon as somebody looks.
     isKept = (await journal.plan()) !== undefined && !(await journal.isBack());
-    throw thrown;
+    throw told(thrown);
   } finally {
     if (!isKept) await journal.remove();
   }

@@ -28,9 +28,16 @@ export interface Execution {
  */
 export async function execute(run: Execution): Promise<void> {
   const { plan, journal, hold, signal } = run;
+  const touchesTree = plan.files.length > 0 || plan.index !== undefined;
+  let lock: IndexLock | undefined;
   try {
-    const touchesTree = plan.files.length > 0 || plan.index !== undefined;
-    const lock = touchesTree ? await IndexLock.take(plan.gitDir, plan.id, signal) : undefined;
+    if (touchesTree) lock = await IndexLock.take(plan.gitDir, plan.id, signal);
+  } catch (thrown) {
+    // Nothing is changed yet.
+    await journal.setBack();
+    throw told(thrown);
+  }
+  try {
     if (
       plan.index !== undefined &&
       (await sha256Of(join(plan.gitDir, 'index'))) !== (plan.index.old ?? undefined)
@@ -148,7 +155,7 @@ export function changed(what: string): SallyportError {
 }
 
 /** What the file system says, in the user's terms. */
-function told(thrown: unknown): unknown {
+export function told(thrown: unknown): unknown {
   if (thrown instanceof Blocked) return changed(JSON.stringify(shownPath(thrown.at)));
   if (isErrno(thrown, 'EEXIST', 'ENOTDIR', 'ENOENT', 'ELOOP')) return changed('Something in the work tree');
   if (isErrno(thrown, 'ENOSPC', 'EDQUOT'))
