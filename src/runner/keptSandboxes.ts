@@ -24,8 +24,8 @@ const unfit: ReadonlySet<string> = new Set([
 
 /** Until when the sandbox of a task that is over is kept, in milliseconds since the epoch; undefined for not at all. */
 export function keptUntil(state: TaskState, policy: KeepPolicy, now: number): number | undefined {
-  const { conversation, endedAt, failure, workspaceReady, begun } = state;
-  if (endedAt === undefined || !begun || !workspaceReady) return undefined;
+  const { conversation, endedAt, failure, workspaceReady, begun, reopened } = state;
+  if (endedAt === undefined || !((begun && workspaceReady) || reopened > 0)) return undefined;
   if (failure !== undefined && unfit.has(failure.kind)) return undefined;
   const until = endedAt + (conversation === undefined ? policy.taskMs : policy.conversationMs);
   return policy.count > 0 && until > now ? until : undefined;

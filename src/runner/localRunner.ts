@@ -25,7 +25,7 @@ import { isAnswered } from './egressAnswers.ts';
 import { readFinalState, writeFinalState } from './finalState.ts';
 import { checkLeftovers, checkMayGoOn } from './goingOn.ts';
 import { keepSession, takeSession } from './keptSession.ts';
-import { defaultKeep, expired, keptUntil } from './keptSandboxes.ts';
+import { defaultKeep, expired, keptUntil, type KeepPolicy } from './keptSandboxes.ts';
 import { checkRoom } from './logLimit.ts';
 import { claim } from './ownership.ts';
 import { checkPrompt } from './runnerTasks.ts';
@@ -61,6 +61,8 @@ export interface LocalRunnerOptions {
 const spendWatchMs = 2000;
 /** Between two looks at the sandboxes that are kept, in milliseconds. */
 const sweepMs = 5000;
+/** How long after the engine's disk was full nothing is kept, in milliseconds. */
+const fullMs = 60_000;
 /** How long a task that has ended may take until it is at rest, when somebody waits for that, in milliseconds. */
 const restPatience = 30_000;
 const restPollMs = 50;
@@ -98,6 +100,8 @@ export class LocalRunner implements TaskRunner {
   private spentSeen = 0;
   private readonly sweeper: NodeJS.Timeout;
   private sweeping = false;
+  /** When the engine's disk was full last, in milliseconds since the epoch. */
+  private fullAt = 0;
   private watcher: FSWatcher | undefined;
   /** Tells what this process says to others from what they say. */
   private readonly tag = randomBytes(6).toString('hex');
@@ -403,9 +407,11 @@ export class LocalRunner implements TaskRunner {
       },
       budgetsMoved: () => void this.budgetsChanged(),
       keepsUntil: (state) =>
-        this.outlived().includes(state.spec.id)
-          ? undefined
-          : keptUntil(state, this.options.policy().keep ?? defaultKeep, Date.now()),
+        this.outlived().includes(state.spec.id) ? undefined : keptUntil(state, this.keepPolicy(), Date.now()),
+      makeRoom: () => {
+        this.fullAt = Date.now();
+        void this.sweep();
+      },
       home: this.options.data.id,
       log: this.options.log,
       logBytes: this.options.logBytes,
@@ -677,7 +683,13 @@ export class LocalRunner implements TaskRunner {
   }
 
   private outlived(): TaskId[] {
-    return expired(this.known(), this.options.policy().keep ?? defaultKeep, Date.now());
+    return expired(this.known(), this.keepPolicy(), Date.now());
+  }
+
+  /** Where the disk has just been full, nothing is kept. */
+  private keepPolicy(): KeepPolicy {
+    const policy = this.options.policy().keep ?? defaultKeep;
+    return Date.now() - this.fullAt < fullMs ? { ...policy, count: 0 } : policy;
   }
 
   async terminal(id: TaskId, size: TerminalSize, signal?: AbortSignal): Promise<Terminal> {

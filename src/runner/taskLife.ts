@@ -57,6 +57,8 @@ export interface Surroundings extends GatewaySurroundings {
   admission?: Admission | undefined;
   /** Until when the sandbox of a task that is over is to be kept, in milliseconds since the epoch; undefined for not at all. */
   keepsUntil(state: TaskState): number | undefined;
+  /** The engine's disk is full: what is only kept is to go. */
+  makeRoom(): void;
 }
 
 /** Name of the folder in which other processes leave what they ask of a task. */
@@ -249,6 +251,7 @@ export class TaskLife {
   }
 
   private async end(error: SallyportError): Promise<void> {
+    if (error.code === 'disk_full') this.around.makeRoom();
     if (this.isStopping() || error.code === 'cancelled') {
       await this.sayStoppedEarly();
       return;
@@ -391,10 +394,11 @@ export class TaskLife {
   private async goOn(engine: Engine, found: ContainerState | undefined): Promise<boolean> {
     if (found === undefined || !isFormer(found, this.current)) return false;
     const signal = AbortSignal.any([this.leaving.signal, this.stopping.signal]);
+    const spec = await this.stretch(true);
+    if (spec === undefined) return false;
+    // What fails here is not the sandbox' fault, which is kept for another try.
+    const { model, image, token } = await this.makeReady(signal);
     try {
-      const spec = await this.stretch(true);
-      if (spec === undefined) return false;
-      const { model, image, token } = await this.makeReady(signal);
       const { gateway: old } = await this.containers(engine);
       if (old !== undefined) {
         await this.gateway.drain(engine, old);
@@ -715,6 +719,7 @@ export class TaskLife {
   /** Ends the agent for a reason of this side's; what it committed or left is still brought in. */
   private cutOff(kind: FailureKind, message: string, mend: string): void {
     if (this.verdict !== undefined || this.endTaken) return;
+    if (kind === 'disk_full') this.around.makeRoom();
     this.verdict = { type: 'ended', outcome: 'failed', kind, message, mend };
     void this.interrupt();
   }
@@ -840,6 +845,9 @@ export class TaskLife {
   private async keepSandbox(engine: Engine, until: number): Promise<boolean> {
     const { sandbox, gateway } = await this.containers(engine);
     if (sandbox === undefined || sandbox.status === 'created') return false;
+    const { begun, workspaceReady } = this.current;
+    // Nothing is in one that was never ready.
+    if (!(begun && workspaceReady) && !isFormer(sandbox, this.current)) return false;
     if (gateway !== undefined) {
       await this.gateway.drain(engine, gateway);
       await engine.remove(gateway.id);
