@@ -1,13 +1,17 @@
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import type { SallyportError } from '../../src/base/errors.ts';
 import { undoAccept } from '../../src/git/accept/undo.ts';
 import type { PartId, ReviewFile, ReviewScope } from '../../src/protocol/review.ts';
 import type { AcceptOutcome } from '../../src/runner/review/taskReview.ts';
+import { chance } from '../support/chance.ts';
 import { fingerprint } from '../support/gitRepo.ts';
 import { ReviewBench } from '../support/reviewBench.ts';
 
+const accepter = resolve(import.meta.dirname, '..', 'support', 'reviewAccepter.ts');
 const all: ReviewScope = { kind: 'all' };
 const lines = (change: (n: number) => string = String): string =>
   Array.from({ length: 40 }, (_, i) => `${change(i + 1)}\n`).join('');
@@ -241,6 +245,45 @@ describe('accept from a review', () => {
     const state = await bench.review.state();
     assert.equal(state.accepts[0]?.undone, true);
     assert.deepEqual(state.taken, {});
+  });
+
+  it('is whole or not at all, and the log says which, whenever its process is killed', async function () {
+    this.timeout('90s');
+    const names = Array.from({ length: 40 }, (_, i) => `f${i}`);
+    const files = (content: string): Record<string, string> =>
+      Object.fromEntries(names.map((name) => [name, content]));
+    bench = await ReviewBench.open({ ...files(before), gone: 'x\n' });
+    await bench.commit('one', { ...files(after), fresh: 'y\n', gone: null });
+    const statePath = join(bench.folder.path, 'state.json');
+    writeFileSync(statePath, JSON.stringify(bench.task));
+    const below = chance(11);
+    const came = { whole: 0, none: 0 };
+    for (let round = 0; round < 10; round++) {
+      const args = [bench.taskFolder, join(bench.folder.path, 'quarantine'), statePath];
+      const child = spawn(process.execPath, [accepter, ...args], { stdio: ['ignore', 'pipe', 'inherit'] });
+      const exit = once(child, 'exit');
+      await once(child.stdout, 'data');
+      const said = once(child.stdout, 'data');
+      if (round === 0) await said;
+      else await Promise.race([said, new Promise((killed) => setTimeout(killed, below(1200)))]);
+      child.kill('SIGKILL');
+      await exit;
+      restart();
+      const troubles: SallyportError[] = [];
+      await bench.reviews.settle([bench.id], (error) => troubles.push(error));
+      assert.deepEqual(troubles, []);
+      const isWhole = existsSync(join(bench.user.path, 'fresh'));
+      for (const name of names) assert.equal(mine(name), isWhole ? after : before, `round ${round}, ${name}`);
+      assert.equal(existsSync(join(bench.user.path, 'gone')), !isWhole);
+      const { accepts, taken } = await bench.review.state();
+      const open = accepts.filter(({ undone }) => !undone);
+      assert.equal(open.length, isWhole ? 1 : 0, `round ${round}`);
+      assert.equal(Object.keys(taken).length > 0, isWhole);
+      came[isWhole ? 'whole' : 'none']++;
+      if (open[0] !== undefined) await bench.review.undo(open[0].id);
+      assert.equal(bench.user.git('status', '--porcelain'), '');
+    }
+    assert(came.whole > 0, JSON.stringify(came));
   });
 
   it('is one at a time, from whichever window', async () => {
