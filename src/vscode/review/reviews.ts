@@ -1,11 +1,11 @@
 import { DisposableStore, type Disposable } from '../../base/disposable.ts';
-import { Emitter } from '../../base/event.ts';
+import { Emitter, type Event } from '../../base/event.ts';
 import { SallyportError } from '../../base/errors.ts';
 import type { TaskId } from '../../protocol/grammar.ts';
 import type { PartId, ReviewDiff, ReviewScope, ReviewState } from '../../protocol/review.ts';
 import type { TaskState } from '../../protocol/taskState.ts';
 import type { TaskReview } from '../../runner/review/taskReview.ts';
-import type { Tasks } from '../tasks.ts';
+import type { TaskService } from '../../runner/taskService.ts';
 import { scopeWord } from '../view/reviewUri.ts';
 
 /** A scope as it is now. */
@@ -24,6 +24,14 @@ export interface ReviewChange {
   content: boolean;
 }
 
+/** Where the tasks are. */
+export interface ReviewedTasks {
+  readonly onDidChange: Event<TaskState>;
+  readonly onDidRemove: Event<TaskId>;
+  get(id: TaskId): TaskState | undefined;
+  open(): Promise<Pick<TaskService, 'review' | 'blob'>>;
+}
+
 interface Entry {
   review: TaskReview;
   state: ReviewState;
@@ -40,7 +48,7 @@ const keptDiffs = 6;
  * The reviews of tasks, as the editor needs them: asked for once, their diffs kept until something changes them.
  */
 export class Reviews implements Disposable {
-  private readonly tasks: Tasks;
+  private readonly tasks: ReviewedTasks;
   private readonly entries = new Map<TaskId, Promise<Entry>>();
   private readonly known = new Map<TaskId, Entry>();
   private readonly changed = new Emitter<ReviewChange>();
@@ -49,7 +57,7 @@ export class Reviews implements Disposable {
   /** Where the review of a task comes from; another in tests. */
   find: (id: TaskId) => Promise<TaskReview>;
 
-  constructor(tasks: Tasks) {
+  constructor(tasks: ReviewedTasks) {
     this.tasks = tasks;
     this.find = async (id) => (await tasks.open()).review(id);
     this.store.add(this.changed);

@@ -271,12 +271,14 @@ export class ReviewTree
     ]
       .filter((text) => text !== '')
       .join(' · ');
-    this.view.message =
-      filter !== undefined
-        ? `Only: ${filterNames[filter]}`
-        : now !== undefined && now.diff.files.length === 0
-          ? 'No file differs.'
-          : '';
+    const further = now?.diff.further ?? 0;
+    this.view.message = [
+      filter === undefined ? '' : `Only: ${filterNames[filter]}`,
+      now !== undefined && now.diff.files.length === 0 ? 'No file differs.' : '',
+      further === 0 ? '' : `${plural(further, 'more file')} cannot be chosen here: accept whole commits.`,
+    ]
+      .filter((text) => text !== '')
+      .join(' ');
     const left = progress === undefined ? 0 : progress.files - progress.done;
     this.view.badge = left === 0 ? undefined : { value: left, tooltip: `${plural(left, 'file')} to review` };
   }
