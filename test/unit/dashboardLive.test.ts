@@ -95,6 +95,21 @@ describe('the stream of the dashboard', () => {
     );
   });
 
+  it('follows on when a task that was over goes on', () => {
+    const got: TaskEvent[] = [];
+    socket(0).hello(['a']);
+    live.follow('a', follower(got));
+    socket(0).say({ type: 'events', task: 'a', events: [output(1), output(2)] });
+    socket(0).say({ type: 'task', task: { id: 'a', summary: { lastEvent: 2 } } });
+    socket(0).say({ type: 'over', task: 'a' });
+    socket(0).say({ type: 'task', task: { id: 'a', summary: { lastEvent: 2 } } });
+    socket(0).say({ type: 'task', task: { id: 'b', summary: { lastEvent: 9 } } });
+    assert.equal(socket(0).sent.length, 1, 'nothing more is there yet');
+    for (const lastEvent of [3, 4])
+      socket(0).say({ type: 'task', task: { id: 'a', summary: { lastEvent } } });
+    assert.deepEqual(socket(0).sent.slice(1), [{ type: 'follow', task: 'a', after: 2 }]);
+  });
+
   it('forgets what was removed while it was away, also when the tasks come in pieces', async () => {
     socket(0).hello(['a', 'b']);
     socket(0).end();

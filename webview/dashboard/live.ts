@@ -48,6 +48,8 @@ export class Live {
   private readonly connect: () => Socket;
   private readonly stillSignedIn: () => Promise<boolean>;
   private readonly followers = new Map<string, Set<Follower>>();
+  /** Tasks of whose log the server has said that no more comes for now. */
+  private readonly over = new Set<string>();
   private socket: Socket | undefined;
   private greeted = false;
   /** What is known is from before this connection. */
@@ -151,10 +153,8 @@ export class Live {
         this.outdated = true;
         this.failures = 0;
         this.connection = message.version.oldestApi > apiVersion ? 'stale' : 'live';
-        for (const [task, followers] of this.followers) {
-          const after = Math.min(...[...followers].map((follower) => follower.last()));
-          this.ask({ type: 'follow', task, after });
-        }
+        this.over.clear();
+        for (const task of this.followers.keys()) this.followAgain(task);
         break;
       case 'tasks':
         // What was removed while the connection was lost is not among them.
@@ -163,9 +163,13 @@ export class Live {
         for (const task of message.tasks) this.tasks.set(task.id, task);
         this.complete = true;
         break;
-      case 'task':
-        this.tasks.set(message.task.id, withoutState(message.task));
+      case 'task': {
+        const { id, summary } = message.task;
+        this.tasks.set(id, withoutState(message.task));
+        // A task that was over can go on: its log then goes on behind its end.
+        if (this.over.has(id) && (summary?.lastEvent ?? 0) > this.lastOf(id)) this.followAgain(id);
         break;
+      }
       case 'removed':
         this.tasks.delete(message.task);
         break;
@@ -173,12 +177,22 @@ export class Live {
         for (const follower of this.followers.get(message.task) ?? []) follower.events(message.events);
         return;
       case 'over':
+        this.over.add(message.task);
         for (const follower of this.followers.get(message.task) ?? []) follower.over();
         return;
       case 'problem':
         return;
     }
     this.onChange();
+  }
+
+  private followAgain(task: string): void {
+    this.over.delete(task);
+    if (this.followers.has(task)) this.ask({ type: 'follow', task, after: this.lastOf(task) });
+  }
+
+  private lastOf(task: string): number {
+    return Math.min(...[...(this.followers.get(task) ?? [])].map((follower) => follower.last()));
   }
 
   private ask(request: StreamRequest): void {
