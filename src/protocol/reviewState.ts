@@ -167,65 +167,11 @@ export function verdictOf(state: Pick<ReviewState, 'verdicts'>, file: Parts): Fi
   return more.length > 0 ? 'mixed' : (first ?? 'none');
 }
 
-export interface ReviewCounts {
-  files: number;
-  accepted: number;
-  rejected: number;
-  /** Decided in part. */
-  mixed: number;
-  undecided: number;
-  reviewed: number;
-  remarks: number;
-  /** Files of the gate's list that still wait for a decision. */
-  gate: number;
-}
-
-export function countsOf(state: ReviewState, files: readonly ReviewFile[]): ReviewCounts {
-  const counts = { files: files.length, accepted: 0, rejected: 0, mixed: 0, none: 0 };
-  const ids = new Set<FileId>();
-  let reviewed = 0;
-  for (const file of files) {
-    ids.add(file.id);
-    counts[verdictOf(state, file)]++;
-    if (isReviewed(state, file)) reviewed++;
-  }
-  const { none, ...rest } = counts;
-  return {
-    ...rest,
-    undecided: none,
-    reviewed,
-    remarks: state.remarks.filter(({ file, state: at }) => ids.has(file) && at !== 'resolved').length,
-    gate: openGate(state, files).length,
-  };
-}
-
-/** "12 files · 3 accepted · 1 rejected". */
-export function countsText({ files, accepted, rejected, mixed }: ReviewCounts): string {
-  const words = [files === 1 ? '1 file' : `${files.toLocaleString('en')} files`];
-  if (accepted > 0) words.push(`${accepted.toLocaleString('en')} accepted`);
-  if (rejected > 0) words.push(`${rejected.toLocaleString('en')} rejected`);
-  if (mixed > 0) words.push(`${mixed.toLocaleString('en')} in part`);
-  return words.join(' · ');
-}
-
 export function isReviewed(
   state: Pick<ReviewState, 'reviewed'>,
   file: Pick<ReviewFile, 'fingerprint'>,
 ): boolean {
   return Object.hasOwn(state.reviewed, file.fingerprint);
-}
-
-/**
- * Files that were marked as reviewed, and are not as they were then.
- * @param before the files as they were shown
- */
-export function staleMarks<F extends Pick<ReviewFile, 'id' | 'fingerprint'>>(
-  state: Pick<ReviewState, 'reviewed'>,
-  before: readonly Pick<ReviewFile, 'id' | 'fingerprint'>[],
-  now: readonly F[],
-): F[] {
-  const marked = new Set(before.filter((file) => isReviewed(state, file)).map(({ id }) => id));
-  return now.filter((file) => marked.has(file.id) && !isReviewed(state, file));
 }
 
 /** The files of the gate's list of which some part has no verdict: `rest` is not taken before there are none. */

@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import type { SallyportError } from '../../src/base/errors.ts';
 import { undoAccept } from '../../src/git/accept/undo.ts';
 import type { PartId, ReviewFile, ReviewScope } from '../../src/protocol/review.ts';
@@ -11,7 +12,7 @@ import { chance } from '../support/chance.ts';
 import { fingerprint } from '../support/gitRepo.ts';
 import { ReviewBench } from '../support/reviewBench.ts';
 
-const accepter = resolve(import.meta.dirname, '..', 'support', 'reviewAccepter.ts');
+const accepter = fileURLToPath(new URL('../support/reviewAccepter.ts', import.meta.url));
 const all: ReviewScope = { kind: 'all' };
 const lines = (change: (n: number) => string = String): string =>
   Array.from({ length: 40 }, (_, i) => `${change(i + 1)}\n`).join('');

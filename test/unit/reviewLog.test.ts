@@ -10,7 +10,8 @@ import {
   statSync,
   writeFileSync,
 } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import type { ReviewState } from '../../src/protocol/review.ts';
 import { condense } from '../../src/runner/review/condense.ts';
 import { withLock } from '../../src/runner/review/fileLock.ts';
@@ -19,7 +20,7 @@ import { chance } from '../support/chance.ts';
 import { temporaryFolder } from '../support/gitRepo.ts';
 import { idOf, randomEvents } from '../support/reviewEvents.ts';
 
-const program = resolve(import.meta.dirname, '..', 'support', 'reviewAppender.ts');
+const program = fileURLToPath(new URL('../support/reviewAppender.ts', import.meta.url));
 
 describe('log of a review', () => {
   let folder: ReturnType<typeof temporaryFolder>;

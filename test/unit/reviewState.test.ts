@@ -7,14 +7,11 @@ import {
 } from '../../src/protocol/review.ts';
 import {
   acceptedParts,
-  countsOf,
-  countsText,
   foldReview,
   foldReviews,
   isReviewed,
   openGate,
   restParts,
-  staleMarks,
   unsent,
   verdictOf,
 } from '../../src/protocol/reviewState.ts';
@@ -119,40 +116,22 @@ describe('what is read of a review', () => {
     { n: 3, t: 1, type: 'reviewed', fingerprints: ['print 1', 'print 5'], on: true },
   ]);
 
-  it('is a verdict of each file, and counts of all', () => {
+  it('is a verdict of each file, and whether it was read', () => {
     assert.deepEqual(
       files.map((one) => verdictOf(state, one)),
       ['mixed', 'accepted', 'rejected', 'none', 'none'],
     );
-    const counts = countsOf(state, files);
-    assert.deepEqual(counts, {
-      files: 5,
-      accepted: 1,
-      rejected: 1,
-      mixed: 1,
-      undecided: 2,
-      reviewed: 2,
-      remarks: 0,
-      gate: 1,
-    });
-    assert.equal(countsText(counts), '5 files · 1 accepted · 1 rejected · 1 in part');
-    assert.equal(countsText(countsOf(emptyReview, [file(1, [1])])), '1 file');
+    assert.deepEqual(
+      files.map((one) => isReviewed(state, one)),
+      [true, false, false, false, true],
+    );
+    assert.equal(isReviewed(state, { fingerprint: 'constructor' }), false);
   });
 
   it('is what an accept would take, and what keeps it from doing so', () => {
     assert.deepEqual(openGate(state, files), [files[0]]);
     assert.deepEqual(acceptedParts(state, files), [1, 3, 4].map(idOf));
     assert.deepEqual(restParts(state, files), [1, 2, 3, 4, 6].map(idOf));
-  });
-
-  it('is which marks are of an earlier version', () => {
-    const now = files.map((one, i) => (i === 0 || i === 1 ? { ...one, fingerprint: 'another' } : one));
-    assert.deepEqual(staleMarks(state, files, now), [now[0]]);
-    assert.deepEqual(
-      files.map((one) => isReviewed(state, one)),
-      [true, false, false, false, true],
-    );
-    assert.equal(isReviewed(state, { fingerprint: 'constructor' }), false);
   });
 
   it('is what the agent was not told', () => {
