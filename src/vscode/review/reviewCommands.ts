@@ -63,9 +63,7 @@ export function reviewCommands(feature: ReviewFeature): ReviewCommands {
     const many = z.array(Node).safeParse(more);
     return many.success && many.data.length > 0 ? many.data : [one.data];
   };
-  const filesOf = (nodes: readonly ReviewNode[]): ReviewFile[] => [
-    ...new Map(nodes.flatMap((node) => tree.filesOf(node)).map((file) => [file.id, file])).values(),
-  ];
+  const filesOf = (nodes: readonly ReviewNode[]): ReviewFile[] => tree.filesOfAll(nodes);
   const decideNodes = async (verdict: Verdict | null, args: readonly unknown[]): Promise<void> => {
     const nodes = nodesOf(args[0], args[1]);
     const parts = nodes.filter((node) => node.kind === 'part');

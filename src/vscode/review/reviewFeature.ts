@@ -14,7 +14,7 @@ import { Places } from './places.ts';
 import { Remarks } from './remarks.ts';
 import type { Reviews } from './reviews.ts';
 import { type Memory, ReviewSession, type Subject } from './session.ts';
-import { ReviewTree, reviewView } from './tree.ts';
+import { type ReviewNode, ReviewTree, reviewView } from './tree.ts';
 
 export interface ReviewSurroundings {
   tasks: Tasks;
@@ -62,7 +62,12 @@ export class ReviewFeature implements vscode.Disposable {
     store.add(this.merges.register());
     store.add(this.lenses.register());
     store.add(tasks.onDidRemove((id) => this.leave(id)));
-    this.tree.register();
+    const view = this.tree.register();
+    store.add(
+      view.onDidChangeCheckboxState(({ items }) => {
+        this.check(items).catch(onProblem);
+      }),
+    );
   }
 
   /** Shows a review in its view. */
@@ -73,6 +78,17 @@ export class ReviewFeature implements vscode.Disposable {
 
   dispose(): void {
     this.store.dispose();
+  }
+
+  /** The checkboxes say what was reviewed; that of a folder is about all below it. */
+  private async check(items: readonly [ReviewNode, vscode.TreeItemCheckboxState][]): Promise<void> {
+    const { subject } = this.session;
+    if (subject === undefined) return;
+    for (const state of [vscode.TreeItemCheckboxState.Checked, vscode.TreeItemCheckboxState.Unchecked]) {
+      const nodes = items.filter(([, wanted]) => wanted === state).map(([node]) => node);
+      const files = this.tree.filesOfAll(nodes);
+      await this.decisions.setReviewed(subject, files, state === vscode.TreeItemCheckboxState.Checked);
+    }
   }
 
   private leave(id: string): void {

@@ -221,6 +221,12 @@ export class ReviewTree
     }
   }
 
+  /** The same for several lines, each file once. */
+  filesOfAll(nodes: readonly ReviewNode[]): ReviewFile[] {
+    const files = nodes.flatMap((node) => this.filesOf(node));
+    return [...new Map(files.map((file) => [file.id, file])).values()];
+  }
+
   dispose(): void {
     this.store.dispose();
   }
