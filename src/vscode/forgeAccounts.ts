@@ -73,7 +73,7 @@ export class ForgeAccounts {
     });
     const picked = await vscode.window.showQuickPick(items, {
       title: `Account at ${forge.host}`,
-      placeHolder: `For pull requests in ${safeLine(forge.repository, 100)}. It is sent to ${forge.host} and nowhere else, and remembered for it.`,
+      placeHolder: `Sent to ${forge.host} and nowhere else. It is remembered for it.`,
       ignoreFocusOut: true,
     });
     const account = await picked?.run();

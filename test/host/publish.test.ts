@@ -58,7 +58,7 @@ describe('pushes from the editor', () => {
     seam.publish.commands.ask = asker;
     assert.deepEqual(await run('pushBranch', id()), { branch: 'claude/work', commit: sha });
     assert.equal(bench.bare.git('rev-parse', 'claude/work'), sha);
-    assert.match(asker.asked.at(-1) ?? '', /^Push The Agent's Commit to claude\/work at origin/);
+    assert.match(asker.asked.at(-1) ?? '', /^Push the agent's commit to claude\/work at origin/);
     const node = await until('the branch below the task', async () =>
       (await below()).find(({ kind }) => kind === 'branch'),
     );

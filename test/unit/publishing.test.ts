@@ -33,7 +33,7 @@ describe('publishing a task', function () {
     assert.equal(bench.bare.git('rev-parse', 'claude/work'), sha);
     assert.deepEqual(asker.asked, [
       'Push: which branch? claude/work',
-      `Push The Agent's Commit to claude/work at origin (${bench.server.origin}/octo/app.git)?\nThe branch is new there.\nThe way there is not encrypted.\n1 file of 1 was not looked at.`,
+      `Push the agent's commit to claude/work at origin (${bench.server.origin}/octo/app.git)?\nThe branch is new there.\nThe way there is not encrypted.\n1 file of 1 was not looked at.`,
     ]);
     const { pushes } = await bench.work.review.state();
     assert.deepEqual(
@@ -60,7 +60,7 @@ describe('publishing a task', function () {
     const asker = new ScriptedAsker('', false);
     await flow(asker);
     const question = asker.asked.at(-1) ?? '';
-    assert.match(question, /^Push The Agent's 2 Commits/);
+    assert.match(question, /^Push the agent's 2 commits/);
     assert.match(question, /It changes \.github\/workflows\/ci\.yml: the forge may run that/);
     assert.match(question, /Not accepted yet, though on the hand-off list: \.envrc\./);
     assert.match(question, /Earlier commits hold something else in key\.txt/);
@@ -98,7 +98,7 @@ describe('publishing a task', function () {
     const asker = new ScriptedAsker('What You Did Not Reject', '', 'Only the good one', true);
     const pushed = await flow(asker);
     assert.ok(pushed);
-    assert.match(asker.asked.at(-1) ?? '', /^Push What You Did Not Reject to claude\/work/);
+    assert.match(asker.asked.at(-1) ?? '', /^Push what you did not reject to claude\/work/);
     assert.deepEqual(Object.keys(bench.bare.files('claude/work')), ['README.md', 'good.ts']);
     assert.equal(bench.bare.git('log', '-1', '--format=%s', 'claude/work'), 'Only the good one');
     assert.notEqual(

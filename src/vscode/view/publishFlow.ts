@@ -130,7 +130,7 @@ export function questions(
   const where = `${branch} at ${safeLine(remote.name, 60)} (${remote.shown})`;
   const all: Question[] = [
     {
-      text: `Push ${offer.label} to ${where}?`,
+      text: `Push ${inSentence(offer)} to ${where}?`,
       detail: [
         look.relation === 'new'
           ? 'The branch is new there.'
@@ -169,6 +169,11 @@ export function questions(
       yes: 'Overwrite',
     });
   return all;
+}
+
+/** Its label, in a sentence; a branch keeps its name. */
+function inSentence({ kind, label }: PushOffer): string {
+  return kind === 'taken' ? label.replace(/^The Branch/, 'the branch') : label.toLowerCase();
 }
 
 async function chooseRemote(
