@@ -67,6 +67,22 @@ describe('promise 4: nothing is taken over that its user did not decide', () => 
     });
   });
 
+  it('a hunk that was accepted is not accepted at another place of its file', async () => {
+    const check = 'allow(user) {\n  log(user);\n  if (user.isAdmin) return true;\n  return false;\n}\n';
+    const debug = 'debug() {\n  print("x");\n  return isOn;\n}\n';
+    const line = '  return true;\n';
+    bench = await ReviewBench.open({ a: `${check}${'\n'.repeat(8)}${debug}` });
+    const put = (text: string): string => text.replace(/^([^\n]*\n[^\n]*\n)/, `$1${line}`);
+    await bench.commit('harmless', { a: `${check}${'\n'.repeat(8)}${put(debug)}` });
+    await bench.review.decide(all, { all: true }, 'accepted');
+    await bench.commit('moved', { a: `${put(check)}${'\n'.repeat(8)}${debug}` });
+    const state = await bench.review.state();
+    assert.deepEqual(
+      (await fileOf('a')).parts.map(({ id }) => state.verdicts[id]),
+      [undefined],
+    );
+  });
+
   it('what was accepted does not stand for what came in its place', async () => {
     bench = await ReviewBench.open({ a: original });
     await bench.commit('one', { b: 'good\n', 'c.bin': Buffer.from([0, 1]), run: '#!/bin/sh\n' });
