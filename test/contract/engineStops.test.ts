@@ -7,8 +7,9 @@ import { promisify } from 'node:util';
 import { startPrivateDocker } from '../../scripts/lib/engine.mjs';
 import { sandboxRecipe } from '../../src/engine/imageRecipe.ts';
 import type { TaskEvent } from '../../src/protocol/taskEvent.ts';
+import { defaultPolicy } from '../../src/runner/userPolicy.ts';
 import { engines } from '../support/engines.ts';
-import { assertWhole, bash, Bench } from '../support/tasks.ts';
+import { assertWhole, bash, Bench, printed } from '../support/tasks.ts';
 
 const root = resolve(import.meta.dirname, '..', '..');
 const run = promisify(execFile);
@@ -74,6 +75,35 @@ describe('an engine that stops while a task runs', () => {
       ['left.txt'],
     );
     assert.deepEqual(state.pendingImports, []);
+    assert.deepEqual(await bench.remains(), []);
+  });
+
+  it('keeps the sandbox of a task that is over, which goes on in it when the engine is back', async () => {
+    const keep = { conversationMs: 10 * 60_000, taskMs: 10 * 60_000, count: 5 };
+    bench.policy = { ...defaultPolicy, egress: { mode: 'closed', rules: [] }, keep };
+    const repositoryPath = await bench.repository();
+    const turns = [bash('echo aside > /tmp/aside.txt; echo left > left.txt'), { text: 'First.' }];
+    const { spec } = await bench.submit(turns, { repositoryPath });
+    const first = await bench.events(spec.id);
+    assert.equal(first.at(-1)?.type, 'sandbox_kept');
+    process.kill(dockerd.pid!, 'SIGKILL');
+    await new Promise((passed) => setTimeout(passed, 500));
+    bench.upstream = {
+      kind: 'scripted',
+      turns: [...turns, bash('cat /tmp/aside.txt left.txt'), { text: 'Second.' }],
+    };
+    // Asked for while the engine is away it cannot go on, and loses nothing by that.
+    await bench.service.followUp(spec.id, 'Too early.');
+    await bench.events(spec.id, (event) => event.type === 'ended' && event.n > first.length);
+    assert.equal(bench.state(spec.id).failure?.kind, 'engine_gone');
+    dockerd = await startPrivateDocker({ folder });
+    await bench.service.followUp(spec.id, 'Go on.');
+    const events = await bench.events(spec.id);
+    assertWhole(events);
+    assert.deepEqual(events.slice(0, first.length), first);
+    assert.equal(bench.state(spec.id).phase, 'succeeded', JSON.stringify(events.slice(first.length)));
+    assert.equal(printed(events).at(-1), 'aside\nleft');
+    await bench.service.remove(spec.id);
     assert.deepEqual(await bench.remains(), []);
   });
 });
