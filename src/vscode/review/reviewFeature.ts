@@ -1,6 +1,7 @@
 import * as vscode from 'vscode';
 import { DisposableStore } from '../../base/disposable.ts';
 import type { Tasks } from '../tasks.ts';
+import { reviewScheme } from '../view/reviewUri.ts';
 import { AcceptFlow } from './acceptFlow.ts';
 import { Announcer } from './announcer.ts';
 import { ReviewContext } from './context.ts';
@@ -61,6 +62,13 @@ export class ReviewFeature implements vscode.Disposable {
     store.add(store.add(new ReviewFileSystem(reviews, onProblem)).register());
     store.add(this.merges.register());
     store.add(this.lenses.register());
+    // Editors that were restored want their marks and remarks, also where nobody looks at the view.
+    const look = (editors: readonly vscode.TextEditor[]): void => {
+      if (editors.some(({ document }) => document.uri.scheme === reviewScheme))
+        this.session.open().catch(onProblem);
+    };
+    store.add(vscode.window.onDidChangeVisibleTextEditors(look));
+    look(vscode.window.visibleTextEditors);
     store.add(tasks.onDidRemove((id) => this.leave(id)));
     const view = this.tree.register();
     store.add(

@@ -113,7 +113,7 @@ export class ReviewSession implements Disposable {
   /** Reads what is shown, once; after a reload this is what brings it back. */
   async open(): Promise<Loaded | undefined> {
     if (this.loaded === undefined && this.kept.subject !== undefined) {
-      this.loading ??= this.reload().finally(() => (this.loading = undefined));
+      this.loading ??= this.refresh().finally(() => (this.loading = undefined));
       await this.loading;
     }
     return this.loaded;

@@ -17,6 +17,7 @@ export interface Notice {
 
 const open = { title: 'Open', command: 'sallyport.open' };
 const review = { title: 'Review Changes', command: 'sallyport.reviewChanges' };
+const whatNext = { title: 'What Next…', command: 'sallyport.whatNext' };
 const credentials = { title: 'Choose Credential…', command: 'sallyport.credentials' };
 const answer = { title: 'Answer…', command: 'sallyport.answerAgent' };
 const reply = { title: 'Reply…', command: 'sallyport.sendMessage' };
@@ -29,7 +30,9 @@ export function commitsNotice(state: TaskState, fresh: readonly Commit[]): Notic
     fresh.length === 1
       ? `${first ? 'first' : 'new'} commit, “${subject}”`
       : `${fresh.length} ${first ? '' : 'new '}commits, the last “${subject}”`;
-  return { level: 'info', text: noticeText(`${name(state)}: ${what}.`), actions: [review, open] };
+  // Where there is no repository on this machine, there is none to push from.
+  const next = state.spec.repository.path === '' ? [] : [whatNext];
+  return { level: 'info', text: noticeText(`${name(state)}: ${what}.`), actions: [review, ...next, open] };
 }
 
 export function questionNotice(state: TaskState): Notice {

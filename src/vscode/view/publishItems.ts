@@ -2,6 +2,35 @@ import type { PullRequestRecord, PushRecord, ReviewState } from '../../protocol/
 import { safeLine } from '../../protocol/safeText.ts';
 import type { ItemView } from './taskView.ts';
 
+export interface NextStep {
+  label: string;
+  detail: string;
+  /** Nothing is to be done without one. */
+  command?: 'pushBranch' | 'pushAndPullRequest' | 'stop';
+}
+
+/** What can be done after a commit. */
+export function nextSteps(over: boolean): NextStep[] {
+  const pushes: NextStep[] = [
+    {
+      label: 'Push Branch…',
+      detail: 'With your own credentials, after a look at what leaves.',
+      command: 'pushBranch',
+    },
+    {
+      label: 'Push and Create Pull Request…',
+      detail: 'Its title and text are written in an editor first.',
+      command: 'pushAndPullRequest',
+    },
+  ];
+  if (over) return pushes;
+  return [
+    { label: 'Continue', detail: 'The agent goes on, and nothing leaves.' },
+    ...pushes,
+    { label: 'Stop Task', detail: 'What it has committed stays.', command: 'stop' },
+  ];
+}
+
 type PullRequest = Pick<PullRequestRecord, 'number' | 'state' | 'checks'>;
 
 const looks: Record<PullRequestRecord['state'], { icon: string; color: string }> = {

@@ -26,6 +26,7 @@ const verdictWords: Record<FileVerdict, string> = {
   open: '',
   accepted: 'accepted',
   rejected: 'rejected',
+  mixed: 'in part rejected',
   partly: 'partly decided',
   taken: 'taken over',
 };
@@ -33,6 +34,7 @@ const verdictWords: Record<FileVerdict, string> = {
 const verdictIcons: Record<Exclude<FileVerdict, 'open'>, { icon: string; color: string }> = {
   accepted: { icon: 'pass-filled', color: 'testing.iconPassed' },
   rejected: { icon: 'circle-slash', color: 'testing.iconFailed' },
+  mixed: { icon: 'pass', color: 'testing.iconPassed' },
   partly: { icon: 'circle-large-outline', color: 'charts.yellow' },
   taken: { icon: 'verified-filled', color: 'testing.iconPassed' },
 };
@@ -49,7 +51,9 @@ export function fileDecoration(
   standing: FileStanding,
 ): Decoration {
   const { letter, word, color } = letters[file.status];
-  const mark = { open: '', accepted: '✓', taken: '✓', rejected: '✗', partly: '·' }[standing.verdict];
+  const mark = { open: '', accepted: '✓', taken: '✓', rejected: '✗', mixed: '±', partly: '·' }[
+    standing.verdict
+  ];
   return {
     badge: `${letter}${standing.returned ? '!' : mark}`,
     tooltip: [word, standing.returned ? 'came back' : verdictWords[standing.verdict]]

@@ -2,7 +2,7 @@ import type { PartId, ReviewDiff, ReviewFile, ReviewState } from '../../protocol
 import { isReviewed, isTaken, openGate, remarksOf, verdictOf } from '../../protocol/reviewState.ts';
 
 /** How a file stands: what was decided about all of its parts together. */
-export type FileVerdict = 'open' | 'accepted' | 'rejected' | 'partly' | 'taken';
+export type FileVerdict = 'open' | 'accepted' | 'rejected' | 'mixed' | 'partly' | 'taken';
 
 /** All that a view has to know of one file; two that are equal look the same. */
 export interface FileStanding {
@@ -17,10 +17,15 @@ export interface FileStanding {
   sent: number;
 }
 
+/** `mixed` where all is decided, one part this way and another that way; `partly` where something is left to decide. */
 export function verdictOfFile(file: Pick<ReviewFile, 'parts'>, state: ReviewState): FileVerdict {
-  if (file.parts.length > 0 && file.parts.every(({ id }) => isTaken(state, id))) return 'taken';
+  const { parts } = file;
+  const isSettled = ({ id }: { id: PartId }): boolean =>
+    isTaken(state, id) || state.verdicts[id] === 'rejected';
+  if (parts.some(({ id }) => isTaken(state, id)) && parts.every(isSettled)) return 'taken';
   const verdict = verdictOf(state, file);
-  return verdict === 'none' ? 'open' : verdict === 'mixed' ? 'partly' : verdict;
+  if (verdict !== 'mixed') return verdict === 'none' ? 'open' : verdict;
+  return parts.every(({ id }) => state.verdicts[id] !== undefined) ? 'mixed' : 'partly';
 }
 
 export function standingOf(
