@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { SallyportError, asSallyportError, isErrno } from '../../base/errors.ts';
 import { git } from '../process.ts';
 import { asideName, putLink, putNew, putOver, sameState, stagedPath, stateOf } from './files.ts';
+import { inParallel } from './inParallel.ts';
 import { IndexLock, type Hold } from './hold.ts';
 import { sha256Of, syncFolder, type Journal, type Plan } from './journal.ts';
 import { shownPath, type GitPath } from './paths.ts';
@@ -70,18 +71,19 @@ export async function execute(run: Execution): Promise<void> {
 async function writeFiles(run: Execution): Promise<void> {
   const { plan, hold, signal } = run;
   const tree = new WorkTree(plan.workTree);
-  for (const { path } of plan.files.filter((file) => file.new.kind === 'absent')) {
+  const going = plan.files.filter((file) => file.new.kind === 'absent');
+  await inParallel(going, async ({ path }) => {
     signal?.throwIfAborted();
     await tree.at(path, async (place) => {
       await checkSeen(run, path, place);
       await rm(place.path);
     });
-  }
+  });
   for (const { path } of plan.above.toReversed()) {
     await tree.at(path, async (place) => await rmdir(place.path).catch(passOverFull));
   }
-  for (const [index, { path, old, new: made }] of plan.files.entries()) {
-    if (made.kind === 'absent') continue;
+  await inParallel(plan.files.entries(), async ([index, { path, old, new: made }]) => {
+    if (made.kind === 'absent') return;
     signal?.throwIfAborted();
     await tree.at(
       path,
@@ -94,7 +96,7 @@ async function writeFiles(run: Execution): Promise<void> {
       },
       { make: true },
     );
-  }
+  });
 }
 
 /** Right before it is touched: what was not there is not, and what was there is as it was seen. */

@@ -1,9 +1,10 @@
-import { chmod, copyFile, open, rename, rm, rmdir, stat } from 'node:fs/promises';
+import { chmod, copyFile, lstat, open, rename, rm, rmdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isErrno } from '../../base/errors.ts';
 import { git, type GitOptions } from '../process.ts';
 import { same } from './entries.ts';
-import { asideName, putLink, putNew, putOver, sameState, stagedPath, stateOf } from './files.ts';
+import { inParallel } from './inParallel.ts';
+import { asideName, likeOld, putLink, putNew, putOver, sameState, stagedPath, stateOf } from './files.ts';
 import { IndexLock, type Hold } from './hold.ts';
 import { indexEntries, indexWith } from './indexFile.ts';
 import {
@@ -16,7 +17,7 @@ import {
   type RefRecord,
 } from './journal.ts';
 import { shownPath, type GitPath } from './paths.ts';
-import { Blocked, WorkTree, type Found } from './workTree.ts';
+import { Blocked, WorkTree, foundAt, type Found, type Place } from './workTree.ts';
 
 /**
  * Makes everything what it was before an accept, from whatever point of it. What is neither as it was nor as it became was
@@ -40,12 +41,12 @@ export async function takeBack(plan: Plan, journal: Journal, hold: Hold): Promis
 export async function changedSince(plan: Plan): Promise<string[]> {
   const changed: string[] = [];
   const tree = new WorkTree(plan.workTree);
-  for (const file of plan.files) {
+  await inParallel(plan.files, async (file) => {
     const found = await lookNow(tree, plan, file.path);
     // A folder that is where a file is to come back holds what somebody put there.
     const isFolder = found.kind === 'folder' && file.old.kind !== 'absent' && !plan.made.includes(file.path);
     if (isFolder || !sameState(stateOf(found), file.new)) changed.push(shownPath(file.path));
-  }
+  });
   if (plan.index !== undefined && (await sha256Of(join(plan.gitDir, 'index'))) !== plan.index.new) {
     const now = await indexEntries(theirGit(plan), new Set(plan.index.entries.map(({ path }) => path)));
     for (const each of plan.index.entries) {
@@ -56,7 +57,7 @@ export async function changedSince(plan: Plan): Promise<string[]> {
   }
   if (plan.ref !== undefined && (await readRef(plan, plan.ref.name)) !== plan.ref.new)
     changed.push(plan.ref.name.replace(/^refs\/heads\//, ''));
-  return [...new Set(changed)];
+  return [...new Set(changed)].sort();
 }
 
 async function refBack(plan: Plan, ref: RefRecord): Promise<string[]> {
@@ -112,58 +113,84 @@ async function filesBack(plan: Plan, journal: Journal, hold: Hold): Promise<stri
   const tree = new WorkTree(plan.workTree);
   const kept: string[] = [];
   const back: [number, FileRecord, exists: boolean][] = [];
-  for (const [index, file] of plan.files.entries()) {
+  await inParallel(plan.files.entries(), async ([index, file]) => {
     const near = `${file.path.slice(0, file.path.lastIndexOf('/') + 1)}${asideName(plan.id, index)}`;
     await tree.at(near, async (place) => await rm(place.path, { force: true })).catch(passOverBlocked);
     const state = stateOf(await lookNow(tree, plan, file.path));
-    if (sameState(state, file.old)) continue;
+    if (sameState(state, file.old)) return;
     if (sameState(state, file.new)) back.push([index, file, file.new.kind !== 'absent']);
     else kept.push(shownPath(file.path));
-  }
+  });
   const gone = new Set<string>();
   for (const { path } of plan.above) {
     if ((await lookNow(tree, plan, path)).kind === 'absent') gone.add(path);
   }
-  for (const [, { path, old }, exists] of back) {
-    if (old.kind !== 'absent' || !exists) continue;
-    await tree.at(path, async (place) => await rm(place.path, { force: true }));
-  }
+  await inParallel(back, async ([, file, exists]) => {
+    if (file.old.kind !== 'absent' || !exists) return;
+    await tree.at(file.path, async (place) => {
+      if (await isStill(place, file)) await rm(place.path, { force: true });
+      else kept.push(shownPath(file.path));
+    });
+  });
   for (const folder of plan.made.toReversed()) {
     await tree
       .at(folder, async (place) => await rmdir(place.path).catch(passOverFull))
       .catch(passOverBlocked);
   }
-  for (const [index, { path, old }, exists] of back) {
-    if (old.kind === 'absent') continue;
+  await inParallel(back, async ([index, file, exists]) => {
+    if (file.old.kind === 'absent') return;
     try {
-      await tree.at(
-        path,
-        async (place) => {
-          const aside = asideName(plan.id, index);
-          if (old.kind === 'link') {
-            await putLink(old.target, place, exists ? aside : undefined);
-            return;
-          }
-          const file = stagedPath(hold.folder, index);
-          await rm(file, { force: true });
-          await writeOld(journal, old.at ?? 0, old.size ?? 0, file, old.mode);
-          await (exists ? putOver : putNew)(file, place, aside);
-        },
-        { make: true },
-      );
+      const put = async (place: Place): Promise<boolean> =>
+        await putBack(
+          journal,
+          stagedPath(hold.folder, index),
+          place,
+          file,
+          exists,
+          asideName(plan.id, index),
+        );
+      if ((await tree.at(file.path, put, { make: true })) !== true) kept.push(shownPath(file.path));
     } catch (thrown) {
       // In between somebody made something of that name.
       if (!(thrown instanceof Blocked) && !isErrno(thrown, 'EEXIST', 'EISDIR', 'ENOTEMPTY')) throw thrown;
-      kept.push(shownPath(path));
+      kept.push(shownPath(file.path));
     }
-  }
+  });
   for (const { path, mode } of plan.above.filter((each) => gone.has(each.path))) {
     await tree.at(path, async (place) => await chmod(place.path, mode)).catch(passOverBlocked);
   }
   for (const folder of new Set(back.map(([, { path }]) => path.slice(0, path.lastIndexOf('/') + 1)))) {
     await tree.at(`${folder}x`, async (place) => await syncFolder(place.folder)).catch(passOverBlocked);
   }
-  return kept;
+  return kept.sort();
+}
+
+/**
+ * Puts the old content in the place of the new one, or where nothing is. Says whether it did: not where it was changed in between.
+ * @param aside the name to use beside the file for a moment
+ */
+async function putBack(
+  journal: Journal,
+  staged: string,
+  place: Place,
+  file: FileRecord,
+  exists: boolean,
+  aside: string,
+): Promise<boolean> {
+  const { old } = file;
+  if (old.kind === 'file') {
+    await rm(staged, { force: true });
+    await writeOld(journal, old.at ?? 0, old.size ?? 0, staged, old.mode);
+    if (file.new.kind === 'file') await likeOld(staged, old.mode, await lstat(place.path));
+  }
+  if (exists && !(await isStill(place, file))) return false;
+  if (old.kind === 'link') await putLink(old.target, place, exists ? aside : undefined);
+  else await (exists ? putOver : putNew)(staged, place, aside);
+  return true;
+}
+
+async function isStill(place: Place, file: FileRecord): Promise<boolean> {
+  return sameState(stateOf(await foundAt(place.path)), file.new);
 }
 
 /** A path below what the accept made a file of is not there; one below somebody else's file or link is none of ours. */

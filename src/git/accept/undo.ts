@@ -1,6 +1,8 @@
 import { SallyportError } from '../../base/errors.ts';
 import { git } from '../process.ts';
+import { objectKinds } from '../receive.ts';
 import { refuseOperation } from '../repository.ts';
+import { modes } from './entries.ts';
 import { Journal, type Plan } from './journal.ts';
 import { holding } from './recover.ts';
 import { changedSince, takeBack } from './takeBack.ts';
@@ -20,6 +22,7 @@ export async function undoAccept(folder: string, id: string, signal?: AbortSigna
       await checkBranch(plan, signal);
       const changed = await changedSince(plan);
       if (changed.length > 0) throw since(changed);
+      await checkStaged(plan, signal);
       signal?.throwIfAborted();
     }
     await journal.own();
@@ -57,6 +60,21 @@ async function checkBranch(
     'conflict',
     `The branch ${name} is not checked out any more.`,
     `Switch to ${name}, and undo then.`,
+  );
+}
+
+/** What was staged before and never committed is nowhere but among git's objects, and git clears away what nothing names. */
+async function checkStaged({ index, commonDir }: Plan, signal?: AbortSignal): Promise<void> {
+  const wanted = (index?.entries ?? [])
+    .map(({ old }) => old)
+    .filter((old) => old !== null && old.mode !== modes.submodule)
+    .map((old) => old?.oid ?? '');
+  const here = await objectKinds([...new Set(wanted)], { gitDir: commonDir, cwd: commonDir, signal });
+  if (wanted.every((oid) => here.has(oid))) return;
+  throw new SallyportError(
+    'conflict',
+    'Git has cleared away what you had staged before the accept.',
+    'Go back with git: "git restore" takes files from a commit.',
   );
 }
 
