@@ -229,6 +229,14 @@ describe('how a file stands', () => {
       'rejected',
     );
     assert.equal(verdictOfFile(file, state({ taken: { [one]: ['x'], [two]: ['x'] } })), 'taken');
+    // What was taken without what was rejected has nothing left; what is decided both ways neither.
+    assert.equal(
+      verdictOfFile(file, state({ taken: { [one]: ['x'] }, verdicts: { [two]: 'rejected' } })),
+      'taken',
+    );
+    assert.equal(verdictOfFile(file, state({ taken: { [one]: ['x'] } })), 'open');
+    assert.equal(verdictOfFile(file, state({ verdicts: { [one]: 'accepted', [two]: 'rejected' } })), 'mixed');
+    assert.equal(isDone({ verdict: 'mixed', reviewed: false }), true);
     assert.equal(isDone({ verdict: 'partly', reviewed: false }), false);
     assert.equal(isDone({ verdict: 'open', reviewed: true }), true);
   });
