@@ -4,7 +4,7 @@ import { SallyportError } from '../base/errors.ts';
 import { isBranchName } from '../protocol/grammar.ts';
 import type { PullRequestRecord } from '../protocol/review.ts';
 import { safeLine } from '../protocol/safeText.ts';
-import type { TaskState } from '../protocol/taskState.ts';
+import { hasEnded, type TaskState } from '../protocol/taskState.ts';
 import type { PullRequestPlace, TaskPublishing } from '../runner/publishing/taskPublishing.ts';
 import { chooseTask } from './commands.ts';
 import type { ForgeAccounts } from './forgeAccounts.ts';
@@ -14,7 +14,7 @@ import { PullRequestEditors } from './pullRequestEditor.ts';
 import { forgeHosts } from './settings.ts';
 import type { Tasks } from './tasks.ts';
 import { noticeText } from './view/noticeText.ts';
-import { pullRequestWords } from './view/publishItems.ts';
+import { nextSteps, pullRequestWords } from './view/publishItems.ts';
 import { type Asker, type PushedBranch, pushFlow, type PushSaid } from './view/publishFlow.ts';
 
 /** What other extensions, keybindings and views can say instead of being asked. None of it is a yes. */
@@ -52,6 +52,7 @@ export class Publish implements vscode.Disposable {
       this.editors.register(),
       this.command('pushBranch', (argument) => this.pushBranch(argument)),
       this.command('pushAndPullRequest', (argument) => this.pushAndPullRequest(argument)),
+      this.command('whatNext', (argument) => this.whatNext(argument)),
       this.command('createPullRequest', () => this.send(false)),
       this.command('createDraftPullRequest', () => this.send(true)),
       this.command('markPullRequestReady', async (argument) => {
@@ -114,6 +115,19 @@ export class Publish implements vscode.Disposable {
     this.tellPushed(state, pushed);
     const { branch, commit, record } = pushed;
     return { branch, commit, ...(record.url === undefined ? {} : { url: record.url }) };
+  }
+
+  /** After a commit: go on, push, push and open a pull request, or stop. */
+  private async whatNext(argument: unknown): Promise<unknown> {
+    const state = await this.task(argument, 'What is next for which task?');
+    if (state === undefined) return undefined;
+    const picked = await this.ask.choose(
+      `“${safeLine(state.spec.title, 60)}”: what next?`,
+      'Nothing leaves before you have said yes to it.',
+      nextSteps(hasEnded(state)),
+    );
+    if (picked?.command === undefined) return undefined;
+    return await vscode.commands.executeCommand(`sallyport.${picked.command}`, state.spec.id);
   }
 
   private async pushAndPullRequest(argument: unknown): Promise<{ branch: string } | undefined> {

@@ -7,6 +7,7 @@ import { PullRequestWatch, type WatchedPullRequest } from '../../src/runner/publ
 import {
   branchView,
   lastPushes,
+  nextSteps,
   pullRequestBadge,
   pullRequestView,
 } from '../../src/vscode/view/publishItems.ts';
@@ -124,6 +125,12 @@ describe('what the tree says of pushes', () => {
       pullRequestView({ ...record, repository: 'octo/\u202eapp' }).tooltip.includes('\u202e'),
       false,
     );
+  });
+
+  it('offers the four ways on after a commit, and two when the task is over', () => {
+    const labels = (over: boolean): (string | undefined)[] => nextSteps(over).map(({ command }) => command);
+    assert.deepEqual(labels(false), [undefined, 'pushBranch', 'pushAndPullRequest', 'stop']);
+    assert.deepEqual(labels(true), ['pushBranch', 'pushAndPullRequest']);
   });
 
   it('names each branch once, with what was pushed last', () => {
