@@ -234,7 +234,7 @@ describe('how a file stands', () => {
       verdictOfFile(file, state({ taken: { [one]: ['x'] }, verdicts: { [two]: 'rejected' } })),
       'taken',
     );
-    assert.equal(verdictOfFile(file, state({ taken: { [one]: ['x'] } })), 'open');
+    assert.equal(verdictOfFile(file, state({ taken: { [one]: ['x'] } })), 'partly');
     assert.equal(verdictOfFile(file, state({ verdicts: { [one]: 'accepted', [two]: 'rejected' } })), 'mixed');
     assert.equal(isDone({ verdict: 'mixed', reviewed: false }), true);
     assert.equal(isDone({ verdict: 'partly', reviewed: false }), false);

@@ -22,9 +22,11 @@ export function verdictOfFile(file: Pick<ReviewFile, 'parts'>, state: ReviewStat
   const { parts } = file;
   const isSettled = ({ id }: { id: PartId }): boolean =>
     isTaken(state, id) || state.verdicts[id] === 'rejected';
-  if (parts.some(({ id }) => isTaken(state, id)) && parts.every(isSettled)) return 'taken';
+  const taken = parts.some(({ id }) => isTaken(state, id));
+  if (taken && parts.every(isSettled)) return 'taken';
   const verdict = verdictOf(state, file);
-  if (verdict !== 'mixed') return verdict === 'none' ? 'open' : verdict;
+  if (verdict === 'none') return taken ? 'partly' : 'open';
+  if (verdict !== 'mixed') return verdict;
   return parts.every(({ id }) => state.verdicts[id] !== undefined) ? 'mixed' : 'partly';
 }
 
