@@ -341,7 +341,7 @@ export class RunnerTasks implements ServedTasks {
       resume: { task: id, turn },
       createdAt: now,
     };
-    return await this.runner.submit(next, () => quarantine.snapshotBundle(from), signal);
+    return await this.runner.submit(next, () => quarantine.snapshotBundle(next.snapshot), signal);
   }
 
   /** What a turn has just brought is on its way for a moment. */

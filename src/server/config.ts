@@ -1,3 +1,5 @@
+import type { KeepPolicy } from '../runner/keptSandboxes.ts';
+
 /** All that is set from outside; read once at the start (`operation/readConfig.ts`). Holds secrets: it is never logged. */
 export interface ServerConfig {
   /** Root of the data folder: the store, the tasks' logs, the quarantines, uploads. */
@@ -36,6 +38,8 @@ export interface ServerConfig {
   otherForges?: OtherForge[];
   queue: { parallel: number; memoryBytes: number };
   limits: { findingMs: number; workMs: number };
+  /** How long sandboxes of tasks that are over are kept, stopped, and how many. */
+  keep?: KeepPolicy;
   /** Tasks that ended so long ago are removed, in milliseconds; undefined keeps them. */
   retentionMs?: number;
   /** Hosts (as egress rules) in private networks from which repositories may be fetched. */

@@ -83,7 +83,9 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       engineSetting: () => config.engine,
       credentials: options.credentials,
       ...(options.modelSources === undefined ? {} : { modelSources: options.modelSources }),
-      policy: options.policy ?? (() => defaultPolicy),
+      policy:
+        options.policy ??
+        (() => (config.keep === undefined ? defaultPolicy : { ...defaultPolicy, keep: config.keep })),
       forge: config.forge,
       admission,
       ...(options.logBytes === undefined ? {} : { logBytes: options.logBytes }),

@@ -283,10 +283,12 @@ describe('tasks of a server on Docker', () => {
     // The agent goes on with its conversation, in which it has answered twice.
     bench.turns = [{}, {}, bash('cat made.txt; git log --format=%s -2'), { text: 'ok' }];
     const next = await bench.tasks.send(ada, first.id, 'What did you make?');
+    assert.equal(next.id, first.id);
     const events = await bench.events(next.id);
-    assert.equal(only(events, 'tool_result')[0]?.text, 'made\nMade\nFirst', tail(events));
+    assert.equal(only(events, 'tool_result').at(-1)?.text, 'made\nMade\nFirst', tail(events));
     const { to } = bench.tasks.result(ada, first.id) ?? {};
-    assert.equal(bench.tasks.state(ada, next.id).spec.snapshot.commit, to);
+    assert.equal(only(events, 'workspace').at(-1)?.commit, to);
+    assert.equal(only(events, 'reopened')[0]?.by, ada.name);
   });
 
   it('are removed when they are old, but never with the only copy of a commit', async () => {

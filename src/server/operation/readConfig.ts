@@ -1,3 +1,4 @@
+import { defaultKeep } from '../../runner/keptSandboxes.ts';
 import { createHash, randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { isIP } from 'node:net';
@@ -44,6 +45,8 @@ export function readConfig(env: Environment, around: Surroundings): ServerConfig
   const forge = readForge(reader);
   const otherForges = readOtherForges(reader);
   const retentionDays = reader.number('SALLYPORT_RETENTION_DAYS', 1, 36_500);
+  const keepMinutes =
+    reader.number('SALLYPORT_KEEP_MINUTES', 0, 10_080) ?? defaultKeep.conversationMs / minute;
   const engine = reader.text('SALLYPORT_ENGINE');
   const engineTls = readEngineTls(reader);
   const memory = around.memoryBytes ?? totalmem();
@@ -77,6 +80,11 @@ export function readConfig(env: Environment, around: Surroundings): ServerConfig
     limits: {
       findingMs: (reader.number('SALLYPORT_FINDING_MINUTES', 1, 10_000) ?? 20) * minute,
       workMs: (reader.number('SALLYPORT_WORK_MINUTES', 1, 10_000) ?? 60) * minute,
+    },
+    keep: {
+      conversationMs: keepMinutes * minute,
+      taskMs: 0,
+      count: Math.floor(reader.number('SALLYPORT_KEPT_SANDBOXES', 0, 1000) ?? defaultKeep.count),
     },
     ...(retentionDays === undefined ? {} : { retentionMs: retentionDays * day }),
     privateForges: reader.list('SALLYPORT_PRIVATE_FORGES'),
