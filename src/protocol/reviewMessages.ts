@@ -84,6 +84,8 @@ export type ReviewMessage =
       from: string;
       to: string;
       total: number;
+      /** Files beyond these, which nobody looked at: they cannot be chosen. */
+      further: number;
       data: Uint8Array;
       first: boolean;
       last: boolean;

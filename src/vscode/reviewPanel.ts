@@ -201,6 +201,7 @@ export class ReviewPanel implements Disposable {
           from: diff.from,
           to: diff.to,
           total: diff.files.length,
+          further: diff.further ?? 0,
           data,
           first: index === 0,
           last: index === batches.length - 1,

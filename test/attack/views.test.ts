@@ -5,6 +5,7 @@ import { type Browser, chromium, type Page } from 'playwright-core';
 import { chromiumArguments, ensureChromium } from '../../scripts/lib/chromium.mjs';
 import { lineOf, runHeadless } from '../../src/runner/headless.ts';
 import type { TaskEvent } from '../../src/protocol/taskEvent.ts';
+import type { ReviewMessage } from '../../src/protocol/reviewMessages.ts';
 import { egressQuestions } from '../../src/protocol/egressQuestions.ts';
 import { egressNotice } from '../../src/vscode/view/egressNotice.ts';
 import { commitsNotice, endNotice, questionNotice, replyNotice } from '../../src/vscode/view/notices.ts';
@@ -13,6 +14,7 @@ import { statusView } from '../../src/vscode/view/statusView.ts';
 import { commitView, leftoversView, taskView } from '../../src/vscode/view/taskView.ts';
 import { evilEvents, evilPatch, evilStates, payloads } from '../support/evilViews.ts';
 import { FakeTaskService } from '../support/fakeTaskService.ts';
+import { answerReview, postScript } from '../support/evilReview.ts';
 import { type Look, lookAround, openAll } from '../support/lookAround.ts';
 import { shaOf } from '../support/specs.ts';
 
@@ -88,30 +90,28 @@ describe('promise 6: text of an agent is text', function () {
       const ranges = { from: shaOf('base'), to: shaOf(text) };
       const post = (message: unknown): Promise<unknown> =>
         shown.page.evaluate(`window.postMessage(${JSON.stringify(message)}, '*')`);
+      const postBytes = (message: ReviewMessage): Promise<unknown> =>
+        shown.page.evaluate(postScript(message));
       const feed = async (): Promise<void> => {
         await post({ type: 'state', state, result: ranges, leftovers: ranges, now: 5000 });
         await shown.page.evaluate(`{
           const data = new TextEncoder().encode(${JSON.stringify(lines)});
           window.postMessage({ type: 'events', batch: 1, data, first: true, live: true }, '*');
         }`);
-        for (const tab of ['raw', 'network', 'commits', 'diff', 'log']) {
+        for (const tab of ['raw', 'network', 'commits', 'review', 'log']) {
           await post({ type: 'show', tab });
           await shown.page.waitForTimeout(120);
-          if (tab === 'diff') {
-            await shown.page.waitForFunction('globalThis.sent.some((each) => each.type === "patch")');
-            for (const { type, request } of await sent()) {
-              if (type === 'patch')
-                await post({ type, request, patch: { text: evilPatch(text), truncated: false } });
-            }
-            await shown.page.waitForTimeout(600);
+          if (tab === 'review') {
+            await answerReview(text, sent, postBytes);
+            await shown.page.locator('.rv-line ins').first().waitFor();
+            await shown.page.waitForTimeout(300);
           }
           await shown.page.evaluate(openAll);
           await shown.page.waitForTimeout(60);
           const { found, text: seen, ran } = await shown.page.evaluate<Look>(lookAround);
           assert.deepEqual(found, [], `${tab} has elements of the attacker’s`);
           assert.equal(ran, undefined, `${tab} ran a script`);
-          if (tab !== 'diff')
-            assert.doesNotMatch(seen.replaceAll(/[\t\n]/g, ''), obeyed, `${tab} holds what is obeyed`);
+          assert.doesNotMatch(seen.replaceAll(/[\t\n]/g, ''), obeyed, `${tab} holds what is obeyed`);
           seenIn.set(tab, (seenIn.get(tab) ?? '') + seen);
         }
       };
@@ -152,7 +152,7 @@ describe('promise 6: text of an agent is text', function () {
     }
 
     it('has shown them: they stand as text in every view', () => {
-      for (const tab of ['log', 'raw', 'network', 'commits', 'diff'])
+      for (const tab of ['log', 'raw', 'network', 'commits', 'review'])
         assert.match(seenIn.get(tab) ?? '', /data-evil/, tab);
     });
 

@@ -82,6 +82,7 @@ export class PatchReview {
           from: range?.from ?? '',
           to: range?.to ?? '',
           total: read.length,
+          further: 0,
           data,
           first: index === 0,
           last: index === batches.length - 1,

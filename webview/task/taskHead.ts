@@ -2,6 +2,7 @@ import { html, nothing, type TemplateResult } from 'lit';
 import type { PanelAction } from '../../src/protocol/panelMessages.ts';
 import type { PanelReviewState } from '../../src/protocol/reviewMessages.ts';
 import { safeLine, safeText } from '../../src/protocol/safeText.ts';
+import { switchWords } from '../../src/protocol/switches.ts';
 import { hasEnded, type TaskState } from '../../src/protocol/taskState.ts';
 import {
   cost,
@@ -120,7 +121,7 @@ export function taskHead(head: TaskHead): TemplateResult {
       <span class="branch" title="Branch in the sandbox"
         >${icon('commit')}${safeLine(state.spec.branch)}</span
       >
-      ${head.review === undefined ? nothing : publishBadges(head.review)}
+      ${switches(state)} ${head.review === undefined ? nothing : publishBadges(head.review)}
       ${state.egressClosed === true ? html`<span class="proof" title="Before the first prompt every attempt to connect out of the sandbox was blocked.">${icon('shield')}sandbox closed</span>` : nothing}
     </div>
     ${
@@ -132,6 +133,14 @@ export function taskHead(head: TaskHead): TemplateResult {
     }
     ${state.failure === undefined ? nothing : failureBox(state.failure, head)}
   </header>`;
+}
+
+/** What is done by itself with the task's commits. */
+function switches({ spec }: TaskState): TemplateResult | typeof nothing {
+  const words = switchWords(spec.switches);
+  return words === ''
+    ? nothing
+    : html`<span title="What is done by itself with the commits">Switches: ${words}</span>`;
 }
 
 function failureBox(failure: NonNullable<TaskState['failure']>, { can, act }: TaskHead): TemplateResult {

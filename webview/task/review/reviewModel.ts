@@ -45,6 +45,8 @@ export class ReviewModel {
   files: readonly ReviewFile[] = [];
   /** Those that pass the filter, in the order in which they are shown. */
   shown: readonly ReviewFile[] = [];
+  /** Files that differ beyond these. */
+  further = 0;
   state: PanelReviewState = noReview;
   private words = '';
   private returned = new Set<PartId>();

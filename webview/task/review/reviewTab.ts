@@ -151,6 +151,7 @@ export class ReviewTab extends LitElement {
     if (!message.last) return;
     const before = this.current();
     this.model.scopes = message.scopes;
+    this.model.further = message.further;
     this.model.setFiles(this.incoming);
     this.incoming = [];
     const at = this.model.shown.findIndex(({ id }) => id === before?.file.id);
@@ -348,7 +349,7 @@ export class ReviewTab extends LitElement {
         </nav>
         <div class="rv-scroller" tabindex="-1" role="region" aria-label="Changes"></div>
       </div>
-      ${this.message()} ${this.footer()} ${this.helping ? this.help() : nothing}
+      ${this.message()} ${this.more()} ${this.footer()} ${this.helping ? this.help() : nothing}
       <div class="hidden-label" role="status" aria-live="polite">${safeText(this.said)}</div>
     </div>`;
   }
@@ -425,6 +426,18 @@ export class ReviewTab extends LitElement {
     if (this.model.files.length > 0) return nothing;
     return html`<div class="empty">
       <p>${this.nothingYet === '' ? 'No file differs.' : this.nothingYet}</p>
+    </div>`;
+  }
+
+  private more(): TemplateResult | typeof nothing {
+    const { further } = this.model;
+    if (this.status.kind !== 'shown' || further === 0) return nothing;
+    return html`<div class="rv-gate">
+      ${icon('warning')}
+      <div>
+        ${plural(further, 'more file')} ${further === 1 ? 'differs' : 'differ'}, which nobody looked at here.
+        They can only be taken with all of the commits.
+      </div>
     </div>`;
   }
 
