@@ -28,7 +28,7 @@ const soleImporters = [
   [/^@aws-sdk\//, 'aws'],
   [/^google-auth-library$/, 'google'],
   [/^(fastify|@fastify\/|nodemailer$|@modelcontextprotocol\/)/, 'server'],
-  [/^(lit|@vscode-elements\/|@pierre\/|@xterm\/|ansi_up)/, 'webview'],
+  [/^(lit|@vscode-elements\/|@shikijs\/|@xterm\/|ansi_up)/, 'webview'],
 ];
 
 const nodeModule = /^node:/;

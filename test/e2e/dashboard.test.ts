@@ -138,7 +138,7 @@ describe('the dashboard', function () {
     await page.locator('.raw-row', { hasText: 'egress_refused' }).waitFor();
     await dashboard.tab('Commits');
     await page.locator('.commit-item', { hasText: 'Add b' }).getByText('src/a.ts').click();
-    await page.locator('.diff-bar').getByText('1 file', { exact: true }).waitFor();
+    await page.locator('.rv-total').getByText('1 file', { exact: true }).waitFor();
     await until('the diff', 30_000, async () =>
       (await page.evaluate<string>(shownText)).includes('export const b = 2;'),
     );
@@ -212,7 +212,7 @@ describe('the dashboard', function () {
     for (const name of ['Stop', 'Retry', 'Remove…', 'Share', 'Terminal', 'Send'])
       assert.equal(await page.getByRole('button', { name, exact: true }).count(), 0, name);
     await dashboard.screenshot('dashboard-phone-log');
-    for (const tab of ['Raw', 'Network', 'Commits', 'Diff', 'Log']) {
+    for (const tab of ['Raw', 'Network', 'Commits', 'Review', 'Log']) {
       await dashboard.tab(tab);
       assert.equal(await dashboard.overflow(), 0, tab);
     }
@@ -381,11 +381,12 @@ describe('the dashboard', function () {
       await assertOnlyText(page, text);
       await dashboard.show(`/dashboard/tasks/${id}`);
       await page.locator('sallyport-task .row').first().waitFor();
-      for (const tab of ['Raw', 'Network', 'Commits', 'Diff', 'Log']) {
+      for (const tab of ['Raw', 'Network', 'Commits', 'Review', 'Log']) {
         await dashboard.tab(tab);
-        if (tab === 'Diff')
+        if (tab === 'Review')
           await page
-            .locator('#diff-root:visible')
+            .locator('.rv-line:visible')
+            .first()
             .waitFor({ timeout: 5000 })
             .catch(() => undefined);
         await page.evaluate(openAll);
@@ -422,11 +423,8 @@ const colorOfOrange = `getComputedStyle([...document.querySelectorAll('.result-t
 
 /** The background of an added line in the diff. */
 const colorOfAdded = `(() => {
-  for (const { shadowRoot } of document.querySelectorAll('diffs-container')) {
-    const line = shadowRoot?.querySelector('[data-line-type*="addition"]');
-    if (line) return getComputedStyle(line).backgroundColor;
-  }
-  return '';
+  const line = document.querySelector('.rv-line.added');
+  return line === null ? '' : getComputedStyle(line).backgroundColor;
 })()`;
 
 /** Buttons and fields that a finger would miss. */
