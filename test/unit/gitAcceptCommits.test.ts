@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { undoAccept } from '../../src/git/accept/undo.ts';
@@ -255,6 +255,7 @@ describe('git accept as commits', () => {
 
   it('signs them with the key of a user who signs, by OpenPGP', async function () {
     this.timeout(60_000);
+    if (spawnSync('gpg', ['--version']).status !== 0) this.skip();
     const home = join(bench.folder.path, 'gnupg');
     mkdirSync(home, { mode: 0o700 });
     const previous = process.env.GNUPGHOME;

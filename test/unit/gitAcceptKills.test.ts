@@ -75,6 +75,27 @@ describe('git accept, killed', function () {
       ? Array.from({ length: steps }, (_, index) => index + 1)
       : Array.from({ length: Number(moments) }, () => 1 + pick(steps));
 
+  async function undoAll(): Promise<void> {
+    for (const { id } of await doneAccepts(bench.journal)) await undoAccept(bench.journal, id);
+  }
+
+  /** Leaves an accept that has written a file, and is not done. */
+  async function killHalfway(target: AcceptTarget): Promise<void> {
+    const before = seen(bench.user.path);
+    run('accept', target, 0);
+    await undoAll();
+    const steps = run('accept', target, 0) ?? 0;
+    await undoAll();
+    for (let moment = steps - 20; moment > 0; moment -= 3) {
+      run('accept', target, moment);
+      const isHalf = existsSync(join(bench.user.path, '.git/index.lock'));
+      if (isHalf && seen(bench.user.path)['/text'] !== before['/text']) return;
+      await recoverAccepts(bench.journal);
+      await undoAll();
+    }
+    assert.fail('it was never half done');
+  }
+
   for (const target of [
     { kind: 'tree', staged: true },
     { kind: 'commits' },
@@ -136,18 +157,22 @@ describe('git accept, killed', function () {
     }
   });
 
+  it('keeps what the user changed between a kill and the recovery, and takes back the rest', async () => {
+    const target = { kind: 'tree', staged: true } as const;
+    const before = seen(bench.user.path);
+    await killHalfway(target);
+    bench.user.write('text', 'changed since\n');
+    const [recovered] = await recoverAccepts(bench.journal);
+    assert.deepEqual(recovered?.kept, ['text']);
+    const after = seen(bench.user.path);
+    assert.notEqual(after['/text'], before['/text']);
+    assert.deepEqual({ ...after, '/text': '' }, { ...before, '/text': '' });
+  });
+
   it('takes back what another accept left half done, before the next begins', async () => {
     const target = { kind: 'tree', staged: true } as const;
     const before = seen(bench.user.path);
-    let steps = 0;
-    for (const _ of [1, 2]) {
-      steps = run('accept', target, 0) ?? 0;
-      const [first] = await doneAccepts(bench.journal);
-      await undoAccept(bench.journal, first?.id ?? '');
-    }
-    assert.equal(run('accept', target, steps - 30), undefined);
-    assert.equal(existsSync(join(bench.user.path, '.git/index.lock')), true);
-    assert.notDeepEqual(seen(bench.user.path), before);
+    await killHalfway(target);
     const elsewhere = join(bench.folder.path, 'data', 'another');
     const result = await bench.accept(target, commits, { journal: elsewhere });
     assert.equal(result.kind, 'done');

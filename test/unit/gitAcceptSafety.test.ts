@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
-import { execFileSync, spawn } from 'node:child_process';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import {
   chmodSync,
+  chownSync,
   existsSync,
   lstatSync,
   mkdirSync,
@@ -24,6 +25,12 @@ const files = { kind: 'tree', staged: false } as const;
 const staged = { kind: 'tree', staged: true } as const;
 const commits = { kind: 'commits' } as const;
 const branch = { kind: 'branch', branch: 'made' } as const;
+
+/** Root of a container may be kept from it. */
+const canMount =
+  process.platform === 'linux' &&
+  spawnSync('unshare', ['--mount', 'true']).status === 0 &&
+  process.getuid?.() === 0;
 
 describe('git accept, safely', () => {
   let bench: AcceptBench;
@@ -174,7 +181,7 @@ describe('git accept, safely', () => {
   });
 
   it('takes everything back where one file cannot be written', async function () {
-    if (process.getuid?.() !== 0) this.skip();
+    if (!canMount) this.skip();
     const list = await work({ text: 'changed\n', 'folder/file': 'changed\n', a: 'new\n', zone: 'new\n' });
     // Root writes anywhere, but not through a mount that is read-only.
     const place = join(bench.user.path, 'folder');
@@ -205,7 +212,7 @@ describe('git accept, safely', () => {
   });
 
   it('says that the disk is full, and changes nothing', async function () {
-    if (process.getuid?.() !== 0) this.skip();
+    if (!canMount) this.skip();
     const list = await work({ 'folder/file': 'x'.repeat(600_000) });
     const gitDir = join(bench.user.path, '.git', 'sallyport-accept');
     mkdirSync(gitDir);
@@ -262,6 +269,51 @@ describe('git accept, safely', () => {
     await once(other, 'exit');
     assert.equal((await bench.accept(files, list)).kind, 'done');
     assert.equal(existsSync(join(bench.user.path, '.git/sallyport-accept')), false);
+  });
+
+  it('leaves a file away, or keeps it, as the user settles it', async () => {
+    bench.sandbox.git('rm', '--quiet', 'folder/file');
+    const list = await work({ text: 'ONE\ntwo\nthree\nfour\nfive\nsix\n' });
+    bench.user.write('folder/file', 'mine\n');
+    rmSync(join(bench.user.path, 'text'));
+    const told = await bench.accept(files, list);
+    const conflicts = told.kind === 'conflicts' ? told.conflicts : [];
+    assert.deepEqual(
+      conflicts.map(({ path, current, incoming, marked }) => [
+        path,
+        current?.length,
+        incoming?.length,
+        marked,
+      ]),
+      [
+        ['folder/file', 5, undefined, undefined],
+        ['text', undefined, 28, undefined],
+      ],
+    );
+    const settled = (file: string | undefined): Map<string, Uint8Array | undefined> =>
+      new Map([
+        ['folder/file', file === undefined ? undefined : Buffer.from(file)],
+        ['text', Buffer.from('kept\n')],
+      ]);
+    // What was changed since it was told is asked about again.
+    bench.user.write('folder/file', 'mine again\n');
+    assert.equal((await bench.accept(files, list, { merged: settled('x') })).kind, 'conflicts');
+    const kept = await bench.accept(files, list, { merged: settled('mine again\n') });
+    assert.deepEqual([text('folder/file'), text('text')], ['mine again\n', 'kept\n']);
+    await undoAccept(bench.journal, undoOf(kept));
+    assert.equal((await bench.accept(files, list)).kind, 'conflicts');
+    await bench.accept(files, list, { merged: settled(undefined) });
+    assert.equal(existsSync(join(bench.user.path, 'folder/file')), false);
+  });
+
+  it('gives a file to whom it belonged', async function () {
+    if (process.getuid?.() !== 0) this.skip();
+    chownSync(join(bench.user.path, 'text'), 1234, 1234);
+    const list = await work({ text: 'changed\n' });
+    const result = await bench.accept(files, list);
+    assert.equal(statSync(join(bench.user.path, 'text')).uid, 1234);
+    await undoAccept(bench.journal, undoOf(result));
+    assert.equal(statSync(join(bench.user.path, 'text')).uid, 1234);
   });
 
   it('can be cancelled, and then nothing is done', async () => {
