@@ -447,6 +447,7 @@ export class RunnerTasks implements ServedTasks {
       quarantine: this.runner.quarantineOf(id),
       review: this.review(id),
       folder: this.runner.folderOf(id),
+      ownSwitches: this.around.carriesOutSwitches === true,
       hosts,
       openForge: (place, token) => openForge(place, { ...token, owner: 'user' }),
     });

@@ -15,6 +15,8 @@ import { join } from 'node:path';
 import { hostRemotes, readPushUrl } from '../../src/git/hostRemotes.ts';
 import { lookAtRemote, pushFromHost, type HostPushOptions } from '../../src/git/hostPush.ts';
 import { offeredUrl, serverWords } from '../../src/git/serverWords.ts';
+import { wholeSwitches } from '../../src/protocol/switches.ts';
+import { PublishBench } from '../support/publishBench.ts';
 import { SallyportError } from '../../src/base/errors.ts';
 import { PushBench } from '../support/pushBench.ts';
 import { GitServer } from '../support/gitServer.ts';
@@ -320,6 +322,25 @@ describe('pushes of the host', function () {
       return true;
     };
     await assert.rejects(lookAtRemote(await options({ timeoutMs: 3000 })), SallyportError);
+  });
+});
+
+describe('a task of a hostile runner', function () {
+  this.timeout('60s');
+
+  it('pushes nothing by claiming that its user has set switches', async () => {
+    const switches = wholeSwitches({ autoPush: true, draftEarly: true, autoPullRequest: true });
+    const bench = await PublishBench.open({ 'README.md': '# Test\n' }, { switches }, false);
+    try {
+      await bench.work.commit('One', { 'a.ts': '1\n' });
+      bench.work.end();
+      await bench.publisher.bySwitches(() => Promise.resolve(bench.token), new AbortController().signal);
+      assert.equal(bench.bare.git('for-each-ref', '--format=%(refname)'), 'refs/heads/main');
+      assert.deepEqual(bench.server.seen, []);
+      assert.deepEqual(bench.forge.requests, []);
+    } finally {
+      await bench.close();
+    }
   });
 });
 

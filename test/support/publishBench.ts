@@ -16,9 +16,11 @@ export class PublishBench {
   /** The setting. */
   hosts: unknown;
   readonly token: ForgeToken;
+  readonly ownSwitches: boolean;
   readonly publisher: TaskPublisher;
 
-  private constructor(server: GitServer, forge: ForgeFake, work: ReviewBench) {
+  private constructor(server: GitServer, forge: ForgeFake, work: ReviewBench, ownSwitches: boolean) {
+    this.ownSwitches = ownSwitches;
     this.server = server;
     this.forge = forge;
     this.work = work;
@@ -30,6 +32,7 @@ export class PublishBench {
       quarantine: work.runner.quarantineOf(),
       review: work.review,
       folder: work.taskFolder,
+      ownSwitches: this.ownSwitches,
       hosts: () => this.hosts,
       openForge: (place, token) => openForge(place, { ...token, owner: 'user' }),
     });
@@ -38,9 +41,10 @@ export class PublishBench {
   static async open(
     files: Record<string, string> = { 'README.md': '# Test\n' },
     change: Parameters<typeof ReviewBench.open>[1] = {},
+    ownSwitches = true,
   ): Promise<PublishBench> {
     const work = await ReviewBench.open(files, change);
-    const bench = new PublishBench(await GitServer.open(), await ForgeFake.open(), work);
+    const bench = new PublishBench(await GitServer.open(), await ForgeFake.open(), work, ownSwitches);
     bench.forge.repositories.push({ name: 'octo/app' });
     work.user.git('remote', 'add', 'origin', `${bench.server.url('octo/app')}.git`);
     work.user.git('push', '-q', bench.bare.path, 'main');

@@ -25,7 +25,7 @@ export async function publishBySwitches(
   signal: AbortSignal,
 ): Promise<void> {
   const { switches } = parts.state().spec;
-  if (switches?.autoPush !== true) return;
+  if (!parts.ownSwitches || switches?.autoPush !== true) return;
   const release = await claim(join(parts.folder, 'publishing'));
   if (release === undefined)
     throw new SallyportError('task_busy', 'Another window pushes this task.', 'Wait for it.');

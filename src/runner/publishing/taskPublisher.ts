@@ -33,6 +33,8 @@ export interface PublisherParts {
   state: () => TaskState;
   quarantine: Quarantine;
   review: Pick<TaskReview, 'state' | 'diff' | 'accept' | 'record'>;
+  /** The task's switches were set on this machine. Those of a task of a remote runner are that runner's claim, and move nothing here. */
+  ownSwitches: boolean;
   /** The task's own, in the data folder. */
   folder: string;
   /** The user's setting of which hosts are forges; it is checked here. */
