@@ -1,16 +1,17 @@
 import assert from 'node:assert/strict';
 import type { ReviewDiff, ReviewFile, ReviewScope } from '../../src/protocol/review.ts';
 import { newTaskId } from '../../src/protocol/task.ts';
+import { chance } from '../support/chance.ts';
 import { GitRepo } from '../support/gitRepo.ts';
 import { ReviewBench } from '../support/reviewBench.ts';
 
 const all: ReviewScope = { kind: 'all' };
-const numbered = (count: number, change: (n: number) => string = String): string =>
+const lines = (count: number, change: (n: number) => string = String): string =>
   Array.from({ length: count }, (_, i) => `${change(i + 1)}\n`).join('');
 
 /** 40 lines, of which the 5th and the 30th are others. */
-const before = numbered(40);
-const after = numbered(40, (n) => (n === 5 || n === 30 ? `new ${n}` : String(n)));
+const before = lines(40);
+const after = lines(40, (n) => (n === 5 || n === 30 ? `new ${n}` : String(n)));
 
 describe('review of a task', () => {
   let bench: ReviewBench;
@@ -255,6 +256,25 @@ describe('review of a task', () => {
     assert.equal(await text('a'), `${after}more\n`);
     // It is kept, for when the agent goes back to that.
     assert.notEqual((await bench.review.state()).edits[a.id], undefined);
+  });
+
+  it('shows the same whatever was shown before', async () => {
+    bench = await ReviewBench.open({ a: before, b: before, c: before });
+    const below = chance(5);
+    for (let round = 0; round < 8; round++) {
+      const path = ['a', 'b', 'c'][below(3)] ?? 'a';
+      const at = 1 + below(40);
+      const text = lines((n) => (n === at ? `round ${round}` : String(n)));
+      if (round < 2 || below(2) === 0) await bench.commit(`round ${round}`, { [path]: text });
+      else {
+        const changed = (await diffOf()).files[0];
+        if (changed !== undefined)
+          await bench.review.edit(all, changed.id, Buffer.from(`mine ${round}\n${text}`));
+      }
+      const fresh = bench.another();
+      assert.deepEqual(await diffOf(), await fresh.of(bench.id).diff(all), `round ${round}`);
+      fresh.dispose();
+    }
   });
 
   it('keeps what the user wrote until the task is removed', async () => {

@@ -17,6 +17,8 @@ export type Edits = ReadonlyMap<FileId, { original: string; content: string }>;
 export interface PartsOptions {
   signal?: AbortSignal | undefined;
   edits?: Edits | undefined;
+  /** Stands in for `textDiffs`, such as one that remembers. */
+  compare?: typeof textDiffs | undefined;
 }
 
 /** A file of a diff, with the bytes of its names. */
@@ -49,10 +51,10 @@ export async function readParts(
   to: string,
   options: PartsOptions = {},
 ): Promise<PartsDiff> {
-  const { signal, edits } = options;
+  const { signal, edits, compare = textDiffs } = options;
   const all = await rawChanges(quarantine, object(from), object(to), signal);
   const changes = all.slice(0, maxFiles).map((change) => edited(change, edits));
-  const diffs = await textDiffs(quarantine, changes.map(pairOf), signal);
+  const diffs = await compare(quarantine, changes.map(pairOf), signal);
   const gateChanges = changes.map((change, index): GateChange => {
     const diff = diffs[index];
     return { ...change, binary: diff?.binary === true, hidden: diff?.hidden, unread: diff?.unread === true };

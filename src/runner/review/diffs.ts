@@ -5,6 +5,7 @@ import type { Quarantine } from '../../git/quarantine.ts';
 import type { CommitRange } from '../../protocol/ranges.ts';
 import type { ReviewDiff, ReviewScope, ReviewState } from '../../protocol/review.ts';
 import { SharedWork } from '../sharedWork.ts';
+import { PairCache } from './pairCache.ts';
 
 /** How many diffs are kept for the next who asks. */
 const kept = 4;
@@ -18,6 +19,7 @@ interface Entry {
 export class ReviewDiffs {
   private readonly quarantine: Quarantine;
   private readonly entries = new Map<string, Entry>();
+  private readonly pairs = new PairCache();
 
   constructor(quarantine: Quarantine) {
     this.quarantine = quarantine;
@@ -47,7 +49,11 @@ export class ReviewDiffs {
     const entry: Entry = {
       parts: undefined,
       work: new SharedWork(async (_, signal) => {
-        entry.parts = await readParts(this.quarantine, from, to, { edits, signal });
+        entry.parts = await readParts(this.quarantine, from, to, {
+          edits,
+          signal,
+          compare: this.pairs.compare,
+        });
       }),
     };
     return entry;
@@ -56,6 +62,7 @@ export class ReviewDiffs {
   /** Gives back the memory. */
   clear(): void {
     this.entries.clear();
+    this.pairs.clear();
   }
 }
 

@@ -16,7 +16,7 @@ export type ReviewedRunner = Pick<
 >;
 
 /** How many reviews keep their diffs in memory. */
-const awake = 6;
+const awake = 3;
 
 /** The reviews of a runner's tasks: one for each that was asked for, until the task is removed. */
 export class Reviews implements Disposable {
