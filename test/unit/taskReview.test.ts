@@ -264,7 +264,7 @@ describe('review of a task', () => {
     for (let round = 0; round < 8; round++) {
       const path = ['a', 'b', 'c'][below(3)] ?? 'a';
       const at = 1 + below(40);
-      const text = lines((n) => (n === at ? `round ${round}` : String(n)));
+      const text = lines(40, (n) => (n === at ? `round ${round}` : String(n)));
       if (round < 2 || below(2) === 0) await bench.commit(`round ${round}`, { [path]: text });
       else {
         const changed = (await diffOf()).files[0];
