@@ -50,7 +50,9 @@ export async function asCommits(accepting: Accepting): Promise<AcceptResult> {
   await bring({ ...repository, head: onto }, scratch.options, made.commit, signal);
   const ref = { name: `refs/heads/${branch}`, old: onto, new: made.commit, reason: acceptReason };
   const verify = async (): Promise<void> => {
-    if ((await currentBranch(accepting)) !== branch) throw changed('The current branch');
+    const isThere = (await currentBranch(accepting)) === branch;
+    if (!isThere || (await readHead(scratch.asUser(), repository.workTree)) !== onto)
+      throw changed('The current branch');
   };
   const carried = await carryOut(accepting, { wanted, staged: true, ref, verify });
   if ('conflicts' in carried) return await tell(accepting, carried.conflicts);

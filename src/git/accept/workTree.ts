@@ -128,11 +128,16 @@ export class WorkTree {
     if (!(await isThere(join2(folder, name)))) return;
     let names = this.names.get(parent);
     if (names === undefined) {
-      names = new Set((await readdir(folder, { encoding: 'buffer' })).map((each) => each.toString('latin1')));
+      names = new Set((await readdir(folder, { encoding: 'buffer' })).map(spelling));
       this.names.set(parent, names);
     }
-    if (!names.has(name.toString('latin1'))) throw new Blocked(path, 'double');
+    if (!names.has(spelling(name))) throw new Blocked(path, 'double');
   }
+}
+
+/** Some disks of a Mac keep names decomposed; git there takes both for one. */
+function spelling(name: Buffer): string {
+  return process.platform === 'darwin' ? name.toString('utf8').normalize('NFC') : name.toString('latin1');
 }
 
 async function enter(path: Buffer, name: GitPath): Promise<{ handle: FileHandle | undefined } | undefined> {
