@@ -167,7 +167,7 @@ describe('the review in the panel', function () {
     });
 
     const events = (): Record<string, unknown>[] => eventsOnDisk(household.data)?.events ?? [];
-    const turnsOver = (count: number): Promise<void> =>
+    const turnsOver = (count: number): Promise<boolean> =>
       until(`the end of turn ${count}`, longest, () => {
         const of = (type: string): number => events().filter((event) => event['type'] === type).length;
         return of('turn') >= count && of('imported') >= count;
