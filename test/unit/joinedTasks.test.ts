@@ -42,6 +42,13 @@ describe('the tasks of several runners together', () => {
     await assert.rejects(joined.submitTo('nowhere', request), { code: 'not_found' });
   });
 
+  it('gives the review that the runner of the task has', async () => {
+    const { spec } = await joined.submitTo('far', request);
+    assert.equal(joined.review(spec.id), far.review(spec.id));
+    assert.deepEqual([...local.reviews.keys()], []);
+    assert.throws(() => joined.review('nobodys0task'), { code: 'task_unknown' });
+  });
+
   it('lists the tasks of all, and those of one', async () => {
     const one = await joined.submitTo('local', request);
     const two = await joined.submitTo('far', request);

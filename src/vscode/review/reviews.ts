@@ -3,7 +3,7 @@ import { Emitter, type Event } from '../../base/event.ts';
 import { SallyportError } from '../../base/errors.ts';
 import type { TaskId } from '../../protocol/grammar.ts';
 import type { PartId, ReviewDiff, ReviewScope, ReviewState } from '../../protocol/review.ts';
-import type { TaskState } from '../../protocol/taskState.ts';
+import { hasEnded, type TaskState } from '../../protocol/taskState.ts';
 import type { TaskReview } from '../../runner/review/taskReview.ts';
 import type { TaskService } from '../../runner/taskService.ts';
 import { scopeWord } from '../view/reviewUri.ts';
@@ -171,5 +171,8 @@ export class Reviews implements Disposable {
 /** What of a task its diffs depend on. */
 function madeOf(task: TaskState | undefined): string {
   if (task === undefined) return '';
-  return `${task.imported.length}/${task.imported.at(-1) ?? ''}/${task.leftovers?.commit ?? ''}`;
+  const { imported, leftovers, phase } = task;
+  // What came back is known when the agent does not work.
+  const works = !hasEnded(task) && phase !== 'waiting';
+  return `${imported.length}/${imported.at(-1) ?? ''}/${leftovers?.commit ?? ''}/${works}`;
 }
