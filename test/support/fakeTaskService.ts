@@ -139,7 +139,7 @@ export class FakeTaskService implements TaskService {
     this.say(id, {
       type: 'leftovers_committed',
       commit: {
-        sha: [...commit].reverse().join(''),
+        sha: commit.replaceAll(/./g, (digit) => (15 - parseInt(digit, 16)).toString(16)),
         parents: [parent],
         branch: spec.branch,
         author: name,
