@@ -96,7 +96,7 @@ describe('the review in the panel', function () {
       );
       await press('J');
       assert.match(await focused(), /^b\.sh, renamed from a\.sh/);
-      await press('o', 'K', 'K');
+      await press('o', 'K');
       assert.deepEqual(shown.opened, ['b.sh']);
       assert.match(await focused(), /^src\/stats\.ts/);
       await press('s');
