@@ -21,6 +21,7 @@ export const PanelAction = z.enum([
   'stop',
   'showDiff',
   'acceptAsBranch',
+  'whatNext',
   'remove',
   'showOutput',
   'setCredential',

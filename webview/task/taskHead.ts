@@ -67,6 +67,7 @@ export function taskHead(head: TaskHead): TemplateResult {
               >`
             : nothing
         }
+        ${can.editor && head.result && state.spec.repository.path !== '' ? html`<vscode-button secondary @click=${() => act('whatNext')}>Push…</vscode-button>` : nothing}
         ${head.result && can.accept && state.spec.repository.path !== '' ? html`<vscode-button ?secondary=${active} @click=${() => act('acceptAsBranch')}>Accept as Branch…</vscode-button>` : nothing}
         ${active || !can.steer ? nothing : html`<vscode-button secondary @click=${() => act('remove')}>Remove…</vscode-button>`}
       </div>
