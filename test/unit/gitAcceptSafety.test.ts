@@ -316,6 +316,45 @@ describe('git accept, safely', () => {
     assert.equal(statSync(join(bench.user.path, 'text')).uid, 1234);
   });
 
+  it('writes over nothing that was saved, made or staged after it was looked at', async () => {
+    const { user } = bench;
+    user.write('.gitattributes', 'slow filter=slow\n');
+    user.write('slow', 'slow\n');
+    user.commit('with a filter');
+    await bench.begin();
+    const list = await work({
+      slow: 'changed\n',
+      text: 'ONE\ntwo\nthree\nfour\nfive\nsix\n',
+      new: 'new\n',
+      'folder/file': 'changed\n',
+    });
+    // The filter runs when everything is decided, and nothing is written.
+    for (const [what, path] of [
+      ['echo saved > text', 'text'],
+      ['echo made > new', 'new'],
+      ['rm -r folder && echo in the way > folder', 'folder'],
+      ['git add text', 'index'],
+      ['git commit -q --allow-empty -m meanwhile', 'main'],
+    ] as const) {
+      const target = path === 'main' ? commits : staged;
+      user.git('reset', '--quiet', '--hard');
+      user.git('clean', '--quiet', '-d', '--force');
+      if (path === 'index') user.write('text', 'one\ntwo\nthree\nfour\nfive\nsix\nseven\n');
+      user.git('config', 'filter.slow.smudge', `unset GIT_DIR GIT_WORK_TREE; ${what}; cat`);
+      await assert.rejects(bench.accept(target, list), (thrown: { code: string }) => {
+        assert.match(thrown.code, /^conflict$/, what);
+        return true;
+      });
+      if (path === 'text') assert.equal(text('text'), 'saved\n');
+      if (path === 'new') assert.equal(text('new'), 'made\n');
+      if (path === 'folder') assert.equal(text('folder'), 'in the way\n');
+      if (path === 'main') assert.equal(user.git('log', '-1', '--format=%s'), 'meanwhile');
+      assert.equal(text('slow'), 'slow\n');
+      assert.equal(existsSync(join(user.path, '.git/index.lock')), false);
+      user.git('config', '--unset', 'filter.slow.smudge');
+    }
+  });
+
   it('can be cancelled, and then nothing is done', async () => {
     const list = await work({ text: 'changed\n', 'folder/file': 'changed\n', new: 'new\n' });
     const before = seen(bench.user.path);

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { SallyportError, isErrno } from '../../base/errors.ts';
 import { bringBlobs, committerOf } from './branch.ts';
 import { modes, type Change } from './entries.ts';
-import { execute } from './execute.ts';
+import { changed, execute } from './execute.ts';
 import type { Hold } from './hold.ts';
 import { indexEntries, indexWith, type IndexEntry } from './indexFile.ts';
 import { sha256Of, type Journal, type Plan, type RefRecord } from './journal.ts';
@@ -47,6 +47,7 @@ export async function carryOut(accepting: Accepting, wish: Wish): Promise<Carrie
   const { repository, signal } = options;
   const { wanted } = wish;
   const paths = new Map([...wanted].filter(([, each]) => !isSubmodule(each)));
+  const indexSeen = await sha256Of(join(repository.gitDir, 'index'));
   const index =
     wanted.size === 0 ? new Map<GitPath, IndexEntry>() : await indexEntries(scratch.asUser(), wanted);
   for (const [path, { hidden }] of index) if (hidden !== undefined) throw isHidden(path, hidden);
@@ -71,7 +72,7 @@ export async function carryOut(accepting: Accepting, wish: Wish): Promise<Carrie
     gitDir,
     commonDir,
     ...files,
-    ...(indexChanges.length === 0 ? {} : { index: await stageIndex(accepting, indexChanges) }),
+    ...(indexChanges.length === 0 ? {} : { index: await stageIndex(accepting, indexChanges, indexSeen) }),
     ...(wish.ref === undefined ? {} : { ref: wish.ref }),
     ...(options.note === undefined ? {} : { note: options.note }),
   };
@@ -117,6 +118,7 @@ export function isSubmodule({ from, to }: Wanted): boolean {
 async function stageIndex(
   { options, scratch, hold, journal }: Accepting,
   changes: readonly IndexChange[],
+  seen: string | undefined,
 ): Promise<NonNullable<Plan['index']>> {
   const { repository, signal } = options;
   const blobs = changes
@@ -129,6 +131,8 @@ async function stageIndex(
     if (!isErrno(thrown, 'ENOENT')) throw thrown;
   });
   const old = (await sha256Of(journal.index)) ?? null;
+  // What becomes of each entry was decided by what it was.
+  if (old !== (seen ?? null)) throw changed('The index');
   const staged = join(hold.folder, 'index');
   await indexWith(
     repository,
