@@ -40,7 +40,8 @@ describe('getting past the hand-off gate', () => {
   async function found(from: Files, to: Files): Promise<Record<string, GateReason['kind'][]>> {
     const { files } = await readParts(quarantine, write(from), write(to));
     for (const { file } of files) {
-      for (const { why } of file.gate) assert.match(why, /^(?:[A-Z]|git ).{20,}\.$/su, 'a reason is a sentence');
+      for (const { why } of file.gate)
+        assert.match(why, /^(?:[A-Z]|git ).{20,}\.$/su, 'a reason is a sentence');
     }
     return Object.fromEntries(files.map(({ file }) => [file.path, file.gate.map(({ kind }) => kind)]));
   }
