@@ -374,6 +374,28 @@ for (const name of engineKinds) {
       }
     });
 
+    it('goes on in the sandbox that was kept, also with a read-only root', async () => {
+      const keep = { conversationMs: 0, taskMs: 10 * 60_000, count: 2 };
+      bench.policy = { ...bench.policy, isolation: { readonlyRoot: true }, keep };
+      const turns: Turns = [
+        bash(
+          'mkdir node_modules; echo dep > node_modules/dep; echo home > ~/aside.txt; echo edit >> README.md',
+        ),
+        { text: 'First.' },
+      ];
+      const { spec } = await bench.submit(turns, { repositoryPath });
+      const { id } = spec;
+      const first = await bench.events(id);
+      goOn([...turns, bash('cat node_modules/dep ~/aside.txt; git status --short'), { text: 'Second.' }]);
+      await bench.service.followUp(id, 'Go on.');
+      const events = await bench.events(id);
+      assertWhole(events);
+      assert.deepEqual(events.slice(0, first.length), first);
+      assert.match(printed(events).at(-1) ?? '', /^dep\nhome\n M README\.md/);
+      await bench.service.remove(id);
+      assert.deepEqual(await bench.remains(), []);
+    });
+
     it('keeps its sandbox for its time, and only so many of them', async () => {
       const keep = { conversationMs: 0, taskMs: 12_000, count: 1 };
       bench.policy = { ...bench.policy, keep };
