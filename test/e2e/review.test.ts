@@ -118,7 +118,8 @@ describe('a review in the workbench', function () {
 
   async function review(vscode: Workbench): Promise<void> {
     await vscode.command('Sallyport: Review Changes');
-    await vscode.choice('Fix the median').click();
+    await vscode.choice('Fix the median').waitFor();
+    await vscode.page.keyboard.press('Enter');
     await row(vscode, 'stats.js').waitFor({ timeout: 30_000 });
   }
 
