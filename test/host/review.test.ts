@@ -308,7 +308,6 @@ describe('the review in the editor', () => {
     assert.equal(first?.label, 'Draft, not sent yet');
     assert.equal(first.canReply, false);
     assert.equal(first.range?.start.line, 19);
-    // A hunk above is rejected: its line stays with it, also where the text has moved.
     let over = false;
     const sending = Promise.resolve(run('review.sendToAgent')).finally(() => (over = true));
     await until('the message to be sent', async () => {
