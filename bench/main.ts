@@ -9,7 +9,7 @@ import { eventReplay } from './eventReplay.ts';
 import { followers } from './followers.ts';
 import type { Measure, Section, Tools } from './lib/measure.ts';
 import { now } from './lib/numbers.ts';
-import { renderPage, renderRunnerPage } from './lib/page.ts';
+import { type PageApart, renderApart, renderPage } from './lib/page.ts';
 import { log } from './log.ts';
 import { review } from './review.ts';
 import { secretScan } from './secretScan.ts';
@@ -26,25 +26,45 @@ const measures: Record<string, Measure> = {
   broker,
   egress,
   secretScan,
-  review,
   start,
 };
 
-/** Of the runner's server; they need neither an engine nor an editor, at most a browser, and have a page of their own. */
-const runnerMeasures: Record<string, Measure> = { followers, submissions, eventReplay, dashboardPaint };
+/** Measures that need neither an engine nor an editor, at most a browser: they go by themselves, and have pages of their own. */
+const apart: (PageApart & { measures: Record<string, Measure> })[] = [
+  {
+    name: 'runner',
+    title: 'Benchmarks of the runner',
+    about: 'Everything here is measured on the real parts of the server, over sockets of the loopback.',
+    measures: { followers, submissions, eventReplay, dashboardPaint },
+  },
+  {
+    name: 'review',
+    title: 'Benchmarks of the review',
+    about: "Everything here is measured on the panel's own page with its real host, in Chromium.",
+    measures: { reviewPanel: review },
+  },
+];
 
-/** True for names that all belong to the runner's server; `runner` is all of them. */
-export function isOfRunner(names: readonly string[]): boolean {
-  return names.length > 0 && names.every((name) => name === 'runner' || name in runnerMeasures);
+/** True for names that all belong to one page apart; its own name is all of it. */
+export function isApart(names: readonly string[]): boolean {
+  return pageOf(names) !== undefined;
 }
 
-/** Takes the named measures of the runner's server. The page of all of them is docs/benchmarks-runner.md. */
-export async function measureRunner(tools: Tools, names: readonly string[]): Promise<void> {
-  const all = names.includes('runner');
-  const chosen = Object.entries(runnerMeasures).filter(([name]) => all || names.includes(name));
+function pageOf(names: readonly string[]): (typeof apart)[number] | undefined {
+  if (names.length === 0) return undefined;
+  return apart.find((page) => names.every((name) => name === page.name || name in page.measures));
+}
+
+/** Takes the named measures of a page apart. That of all of them is docs/benchmarks-<name>.md. */
+export async function measureApart(tools: Tools, names: readonly string[]): Promise<void> {
+  const page = pageOf(names);
+  if (page === undefined) return;
+  const all = names.includes(page.name);
+  const chosen = Object.entries(page.measures).filter(([name]) => all || names.includes(name));
   const sections = await takeAll(tools, chosen);
   const folder = all && !tools.quick ? 'docs' : 'out';
-  await publish(join(tools.root, folder, 'benchmarks-runner.md'), await renderRunnerPage(tools, sections));
+  const path = join(tools.root, folder, `benchmarks-${page.name}.md`);
+  await publish(path, await renderApart(tools, page, sections));
 }
 
 /**
@@ -54,9 +74,10 @@ export async function measureRunner(tools: Tools, names: readonly string[]): Pro
 export async function measure(tools: Tools, names: readonly string[]): Promise<void> {
   const unknown = names.find((name) => !(name in measures));
   if (unknown !== undefined) {
-    const known = [...Object.keys(measures), 'runner', ...Object.keys(runnerMeasures)].join(', ');
+    const others = apart.flatMap((page) => [page.name, ...Object.keys(page.measures)]);
+    const known = [...Object.keys(measures), ...others].join(', ');
     throw new Error(
-      `There is no measure "${unknown}"; there are ${known}. Those of the runner go by themselves.`,
+      `There is no measure "${unknown}"; there are ${known}. Those of a page of their own go by themselves.`,
     );
   }
   const begin = now();

@@ -1,5 +1,5 @@
 // `npm run bench [-- names…]`: measures the real product, and writes docs/benchmarks.md when it measured everything;
-// `npm run bench -- runner` measures the runner's server, and writes docs/benchmarks-runner.md.
+// `npm run bench -- runner` and `npm run bench -- review` measure what has a page of its own, such as docs/benchmarks-runner.md.
 import { join } from 'node:path';
 import { bootstrap, root } from './lib/bootstrap.mjs';
 
@@ -12,14 +12,14 @@ const { ensureCodeServer } = await import('./lib/codeServer.mjs');
 const { ensureChromium } = await import('./lib/chromium.mjs');
 const { inExtensionHost } = await import('./lib/hostTests.mjs');
 const { sandboxRecipe } = await import('../src/engine/imageRecipe.ts');
-const { isOfRunner, measure, measureRunner } = await import('../bench/main.ts');
+const { isApart, measure, measureApart } = await import('../bench/main.ts');
 
 await main(async () => {
   const words = process.argv.slice(2);
   const names = words.filter((name) => name !== '--quick');
   const quick = words.includes('--quick');
-  if (isOfRunner(names)) {
-    await measureRunner({ root, quick, say }, names);
+  if (isApart(names)) {
+    await measureApart({ root, quick, say }, names);
     return;
   }
   const { address } = await ensureDocker({ log: say, onlyDocker: true });

@@ -4,12 +4,25 @@ import { cpus, release, totalmem } from 'node:os';
 import { join } from 'node:path';
 import type { Section, Table, Tools } from './measure.ts';
 
-/** The page of the runner's server: it needs neither an engine nor an editor. */
-export async function renderRunnerPage(tools: Tools, sections: readonly Section[]): Promise<string> {
+/** A page beside the one of all measures. */
+export interface PageApart {
+  /** On the command line, and in the file's name. */
+  name: string;
+  title: string;
+  /** What is measured, a sentence. */
+  about: string;
+}
+
+/** A page of measures that need neither an engine nor an editor. */
+export async function renderApart(
+  tools: Tools,
+  { name, title, about }: PageApart,
+  sections: readonly Section[],
+): Promise<string> {
   const [processor] = cpus();
   const parts = [
-    '# Benchmarks of the runner',
-    'Written by `npm run bench -- runner`; the rest is in [benchmarks.md](benchmarks.md). Everything here is measured on the real parts of the server, over sockets of the loopback. Read the ratios: they compare with a floor that was measured in the same run. The times belong to the machine.',
+    `# ${title}`,
+    `Written by \`npm run bench -- ${name}\`; the rest is in [benchmarks.md](benchmarks.md). ${about} Read the ratios: they compare with a floor that was measured in the same run. The times belong to the machine.`,
     `- Machine: ${cpus().length} × ${processor?.model.trim() ?? 'unknown processor'}, ${Math.round(totalmem() / 2 ** 30)} GiB, Linux ${release()}; Node.js ${process.versions.node}`,
     ...targetsAndSections(sections),
   ];
