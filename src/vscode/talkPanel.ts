@@ -20,8 +20,10 @@ export async function talk(tasks: Tasks, id: string, request: TalkRequest): Prom
       const { checkPrompt } = await import('../runner/localTasks.ts');
       checkPrompt(request.text);
       if (hasEnded(state)) return (await service.followUp(id, request.text)).spec.id;
+      // Of a turn that begins with this very message nothing is to be stopped.
+      const works = state.phase === 'running' || (state.conversation?.questions.length ?? 0) > 0;
       await service.send(id, request.text);
-      if (request.now && state.phase === 'running') await service.interrupt(id);
+      if (request.now && works) await service.interrupt(id);
       return undefined;
     }
     case 'interrupt':

@@ -197,6 +197,8 @@ export class TaskPage extends LitElement {
   private receive(message: PanelMessage): void {
     switch (message.type) {
       case 'state':
+        // A turn's row is drawn with its event, which comes before the state that knows the turn.
+        if (message.state.checkpoints.length !== this.state?.checkpoints.length) this.lists.log?.schedule();
         this.state = message.state;
         this.result = message.result;
         this.leftovers = message.leftovers;

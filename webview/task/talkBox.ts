@@ -26,7 +26,8 @@ export function talkMode(state: TaskState): TalkMode {
   if (hasEnded(state)) return isAtRest(state) ? 'over' : 'busy';
   if (state.conversation === undefined) return 'closed';
   if (state.phase === 'stopping') return 'busy';
-  return state.phase === 'waiting' ? 'waits' : 'works';
+  // While it asks it is in the middle of its turn.
+  return state.phase === 'waiting' && state.conversation.questions.length === 0 ? 'waits' : 'works';
 }
 
 const placeholders: Readonly<Record<TalkMode, string>> = {
