@@ -42,7 +42,7 @@ const stages = [
   mocha('unit', 'Unit tests', {
     timeout: '60s',
     attempts: 2,
-    limit: 30 * minute,
+    limit: 40 * minute,
     before: async () => {
       const { ensurePackages } = await import('./lib/engine.mjs');
       await ensurePackages(['curl'], { why: 'The egress proxy is tried with it', log: say });
