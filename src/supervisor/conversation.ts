@@ -57,6 +57,8 @@ export class Conversation implements Disposable, Listener {
   private parting: NodeJS.Timeout | undefined;
   private readonly questions = new Map<string, { open: OpenQuestion; timer: NodeJS.Timeout }>();
   private interrupting = false;
+  /** How often a turn was wrapped up, or was to be. */
+  private collections = 0;
   /** Why it was brought to its end while the agent waited. */
   finished: 'asked' | 'idle' | undefined;
   private lastInterrupted = false;
@@ -171,7 +173,10 @@ export class Conversation implements Disposable, Listener {
 
   /** An agent can begin by itself, such as when a command that it left running has ended. */
   before(body: SandboxBody): void {
-    if (this.state === 'waiting' && work.has(body.type)) this.beginTurn();
+    if (!work.has(body.type)) return;
+    if (this.state === 'waiting') this.beginTurn();
+    // Before its turn was over for everybody else: it is the same turn, and ends anew.
+    else if (this.state === 'collecting') this.state = 'working';
   }
 
   turnEnded(verdict: Verdict | undefined, succeeded: boolean): void {
@@ -182,8 +187,10 @@ export class Conversation implements Disposable, Listener {
     const { interrupting } = this;
     this.interrupting = false;
     this.lastInterrupted = interrupting && !succeeded;
+    this.collections += 1;
+    const mine = this.collections;
     void this.options.collect(this.number).then(() => {
-      if (this.state !== 'collecting') return;
+      if (this.state !== 'collecting' || this.collections !== mine) return;
       this.options.emit({
         type: 'turn',
         number: this.number,

@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { claudeCode } from '../../src/agent/claudeCode.ts';
 import { defaultLimits, newTaskId } from '../../src/protocol/task.ts';
 import type { SandboxEvent } from '../../src/protocol/taskEvent.ts';
@@ -181,12 +183,30 @@ describe('supervisorConversation', () => {
   });
 
   it('notices that the agent goes on by itself', async () => {
-    await converse(`(sleep 0.3; echo '{"type":"text","text":"by myself"}'; ${result}) & ${result}`);
-    const events = await turns(sandbox, 2);
-    const told = events.filter(({ type }) => ['turn_began', 'turn', 'text'].includes(type));
+    await converse(
+      `(until [ -e ../go ]; do sleep 0.05; done; echo '{"type":"text","text":"by myself"}'; ${result}) & ${result}`,
+    );
+    await turns(sandbox, 1);
+    await writeFile(join(sandbox.workspace.path, '..', 'go'), '');
+    const told = (await turns(sandbox, 2)).filter(({ type }) =>
+      ['turn_began', 'turn', 'text'].includes(type),
+    );
     assert.deepEqual(
       told.map(({ type }) => type),
       ['turn_began', 'turn', 'turn_began', 'text', 'turn'],
+    );
+  });
+
+  it('takes what the agent does right after its word for the same turn', async () => {
+    await converse(`${result}; echo '{"type":"text","text":"and this"}'; ${result}`);
+    await turns(sandbox, 1);
+    await sandbox.ask(say(result));
+    const told = (await turns(sandbox, 2)).filter(({ type }) =>
+      ['turn_began', 'turn', 'text'].includes(type),
+    );
+    assert.deepEqual(
+      told.map(({ type }) => type),
+      ['turn_began', 'text', 'turn', 'turn_began', 'turn'],
     );
   });
 
