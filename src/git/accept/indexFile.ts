@@ -1,4 +1,4 @@
-import { chmod, copyFile, stat, utimes } from 'node:fs/promises';
+import { chmod, copyFile, mkdir, rm, stat, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isErrno } from '../../base/errors.ts';
 import { git, gitStream, type GitOptions } from '../process.ts';
@@ -28,38 +28,43 @@ export async function indexEntries(
   return found;
 }
 
-/** Writes to `file` what the index becomes with these entries. The index itself is only read. */
+/**
+ * Writes to `file` what the index becomes with these entries. The index itself is only read. Git sees an empty work tree
+ * meanwhile: it would look into files that are as young as the index, by attributes that it finds in the new entries, and so run a filter
+ * that nobody accepted. In exchange the new index is as old as the old one: git takes such files for possibly changed, and must go
+ * on to do so.
+ */
 export async function indexWith(
-  repository: { workTree: string; gitDir: string },
+  repository: { gitDir: string },
   file: string,
   entries: Iterable<readonly [GitPath, Side]>,
   signal?: AbortSignal,
 ): Promise<void> {
-  const { workTree, gitDir } = repository;
-  const mode = await copyIndex(join(gitDir, 'index'), file);
-  await git(['update-index', '-z', '--index-info'], {
-    mode: 'user',
-    cwd: workTree,
-    gitDir,
-    workTree,
-    signal,
-    env: { GIT_INDEX_FILE: file },
-    input: indexInfo(entries),
-  });
-  if (mode !== undefined) await chmod(file, mode);
-}
-
-/** With its time: git takes a file that is as old as the index for possibly changed, and must go on to do so. */
-async function copyIndex(from: string, to: string): Promise<number | undefined> {
-  try {
-    const { mtimeMs, mode } = await stat(from);
-    await copyFile(from, to);
-    const seconds = Math.floor(mtimeMs) / 1000;
-    await utimes(to, seconds, seconds);
-    return mode & 0o777;
-  } catch (thrown) {
+  const { gitDir } = repository;
+  const from = join(gitDir, 'index');
+  const old = await stat(from).catch((thrown: unknown) => {
     // A repository without an index is one where everything is about to be deleted.
-    if (!isErrno(thrown, 'ENOENT')) throw thrown;
-    return undefined;
+    if (isErrno(thrown, 'ENOENT')) return undefined;
+    throw thrown;
+  });
+  if (old !== undefined) await copyFile(from, file);
+  const nowhere = `${file}.nowhere`;
+  await mkdir(nowhere);
+  try {
+    await git(['update-index', '-z', '--index-info'], {
+      mode: 'user',
+      cwd: nowhere,
+      gitDir,
+      workTree: nowhere,
+      signal,
+      env: { GIT_INDEX_FILE: file },
+      input: indexInfo(entries),
+    });
+  } finally {
+    await rm(nowhere, { recursive: true, force: true });
   }
+  if (old === undefined) return;
+  await chmod(file, old.mode & 0o777);
+  const seconds = Math.floor(old.mtimeMs) / 1000;
+  await utimes(file, seconds, seconds);
 }
