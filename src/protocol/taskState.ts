@@ -180,6 +180,16 @@ export function hasEnded(state: TaskState): boolean {
   return state.endedAt !== undefined;
 }
 
+/** True while the agent of a conversation waits for an answer, in the middle of its turn. */
+export function isAsking({ conversation }: TaskState): boolean {
+  return conversation !== undefined && conversation.questions.length > 0;
+}
+
+/** True while the agent of a conversation is in the middle of a turn, at work or with a question, so that it can be interrupted. */
+export function isInTurn(state: TaskState): boolean {
+  return state.conversation !== undefined && (state.phase === 'running' || isAsking(state));
+}
+
 /**
  * True when nothing more happens in the task until the user wants it: it has ended, and its sandbox is gone or stopped.
  * Its log can go on all the same: it can be reopened, and what is kept is removed later.

@@ -16,7 +16,16 @@ import type { ByteStream } from '../protocol/runner.ts';
 import { defaultIdleMs, hasOwnImage, type TaskSpec } from '../protocol/task.ts';
 import type { Again } from '../protocol/control.ts';
 import type { FailureKind, RunnerBody, Stage, TaskEvent } from '../protocol/taskEvent.ts';
-import { hasEnded, initialState, isAtRest, reduce, turnsOf, type TaskState } from '../protocol/taskState.ts';
+import {
+  hasEnded,
+  initialState,
+  isAtRest,
+  reduce,
+  turnsOf,
+  type TaskState,
+  isAsking,
+  isInTurn,
+} from '../protocol/taskState.ts';
 import { WireDecoder, type WireItem } from '../protocol/wire.ts';
 import type { Admission } from './admission.ts';
 import { takeAsks, type Ask } from './asks.ts';
@@ -916,8 +925,7 @@ export class TaskLife {
   private async hear({ id, text, by }: Extract<Ask, { op: 'say' }>): Promise<void> {
     if (this.current.conversation?.said.includes(id) === true) return;
     checkMayTalk(this.current);
-    const asks = (this.current.conversation?.questions.length ?? 0) > 0;
-    const queued = this.current.phase !== 'waiting' || asks;
+    const queued = this.current.phase !== 'waiting' || isAsking(this.current);
     await this.say({ type: 'said', id, text, queued, ...(by === undefined ? {} : { by }) });
     this.deliver();
   }
@@ -931,9 +939,7 @@ export class TaskLife {
   }
 
   private async hearInterrupt({ by }: Extract<Ask, { op: 'interrupt' }>): Promise<void> {
-    const { phase, conversation } = this.current;
-    if (conversation === undefined || conversation.interrupting) return;
-    if (phase !== 'running' && conversation.questions.length === 0) return;
+    if (this.current.conversation?.interrupting === true || !isInTurn(this.current)) return;
     await this.say({ type: 'interrupting', ...(by === undefined ? {} : { by }) });
     this.deliver();
   }

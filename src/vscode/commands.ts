@@ -4,7 +4,7 @@ import { SallyportError } from '../base/errors.ts';
 import { isBranchName, TaskId } from '../protocol/grammar.ts';
 import type { PanelAction } from '../protocol/panelMessages.ts';
 import { safeLine } from '../protocol/safeText.ts';
-import { hasEnded, type TaskState } from '../protocol/taskState.ts';
+import { hasEnded, type TaskState, isAsking, isInTurn } from '../protocol/taskState.ts';
 import { phaseLabel, summary } from '../protocol/words.ts';
 import type { Range } from '../runner/taskService.ts';
 import { askBudget } from './budget.ts';
@@ -26,7 +26,7 @@ import type { CredentialStore } from './secrets.ts';
 import type { SignIn } from './signIn.ts';
 import type { Tasks } from './tasks.ts';
 import { sendMessage, takesMessages } from './messages.ts';
-import { answerAgent, asks, canInterrupt } from './questions.ts';
+import { answerAgent } from './questions.ts';
 import { openTerminal } from './terminals.ts';
 import type { TextDocuments } from './texts.ts';
 import { folderPaths } from './workspace.ts';
@@ -202,10 +202,10 @@ export function registerCommands(around: CommandSurroundings): vscode.Disposable
       log.show();
       return Promise.resolve();
     }),
-    onTask('answerAgent', 'Answer the agent of which task?', asks, ({ state }) =>
+    onTask('answerAgent', 'Answer the agent of which task?', isAsking, ({ state }) =>
       answerAgent(tasks, state, texts),
     ),
-    onTask('interrupt', 'Interrupt the agent of which task?', canInterrupt, async ({ state }) =>
+    onTask('interrupt', 'Interrupt the agent of which task?', isInTurn, async ({ state }) =>
       (await tasks.open()).interrupt(state.spec.id),
     ),
     onTask('sendMessage', 'Send a message to which task?', takesMessages, async ({ state }) =>

@@ -6,16 +6,6 @@ import type { Tasks } from './tasks.ts';
 import type { TextDocuments } from './texts.ts';
 import { optionItems, questionLine, questionText, verdictItems } from './view/questionItems.ts';
 
-/** True for a task whose agent waits for an answer. */
-export function asks(state: TaskState): boolean {
-  return (state.conversation?.questions.length ?? 0) > 0;
-}
-
-/** True for a task whose agent can be told to stop what it does without ending the task. */
-export function canInterrupt(state: TaskState): boolean {
-  return state.conversation !== undefined && (state.phase === 'running' || asks(state));
-}
-
 /** Puts what the agent asks to the user, one after the other. False when the user leaves one open. */
 export async function answerAgent(tasks: Tasks, state: TaskState, texts: TextDocuments): Promise<boolean> {
   const service = await tasks.open();

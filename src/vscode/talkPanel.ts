@@ -2,7 +2,7 @@ import * as vscode from 'vscode';
 import { SallyportError } from '../base/errors.ts';
 import { safeLine } from '../protocol/safeText.ts';
 import type { TalkRequest } from '../protocol/talkMessages.ts';
-import { hasEnded } from '../protocol/taskState.ts';
+import { hasEnded, isInTurn } from '../protocol/taskState.ts';
 import type { Tasks } from './tasks.ts';
 
 /**
@@ -21,9 +21,9 @@ export async function talk(tasks: Tasks, id: string, request: TalkRequest): Prom
       checkPrompt(request.text);
       if (hasEnded(state)) return (await service.followUp(id, request.text)).spec.id;
       // Of a turn that begins with this very message nothing is to be stopped.
-      const works = state.phase === 'running' || (state.conversation?.questions.length ?? 0) > 0;
+      const stops = request.now && isInTurn(state);
       await service.send(id, request.text);
-      if (request.now && works) await service.interrupt(id);
+      if (stops) await service.interrupt(id);
       return undefined;
     }
     case 'interrupt':

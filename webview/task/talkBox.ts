@@ -3,7 +3,7 @@ import type { PanelRequest } from '../../src/protocol/panelMessages.ts';
 import type { AgentQuestion, QuestionAnswer } from '../../src/protocol/question.ts';
 import { safeLine, safeText } from '../../src/protocol/safeText.ts';
 import type { TalkMessage } from '../../src/protocol/talkMessages.ts';
-import { hasEnded, isAtRest, type TaskState } from '../../src/protocol/taskState.ts';
+import { hasEnded, isAtRest, type TaskState, isAsking } from '../../src/protocol/taskState.ts';
 import { icon } from './icons.ts';
 import { QuestionForms } from './questionForm.ts';
 
@@ -27,7 +27,7 @@ export function talkMode(state: TaskState): TalkMode {
   if (state.conversation === undefined) return 'closed';
   if (state.phase === 'stopping') return 'busy';
   // While it asks it is in the middle of its turn.
-  return state.phase === 'waiting' && state.conversation.questions.length === 0 ? 'waits' : 'works';
+  return state.phase === 'waiting' && !isAsking(state) ? 'waits' : 'works';
 }
 
 const placeholders: Readonly<Record<TalkMode, string>> = {

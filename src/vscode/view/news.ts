@@ -1,5 +1,5 @@
 import type { Commit } from '../../protocol/taskEvent.ts';
-import { hasEnded, type TaskState } from '../../protocol/taskState.ts';
+import { hasEnded, type TaskState, isAsking } from '../../protocol/taskState.ts';
 import {
   commitsNotice,
   endNotice,
@@ -61,8 +61,7 @@ export function waitingNews(state: TaskState, past: Pick<Stage, 'waits'>): News 
   const fresh = waitsOf(state).filter((name) => !past.waits.includes(name));
   const key = fresh.at(-1);
   if (key === undefined) return undefined;
-  const asks = (state.conversation?.questions.length ?? 0) > 0;
-  return { kind: 'waiting', key, notice: asks ? questionNotice(state) : replyNotice(state) };
+  return { kind: 'waiting', key, notice: isAsking(state) ? questionNotice(state) : replyNotice(state) };
 }
 
 function commitNews(state: TaskState, past: Pick<Stage, 'commits'>): News | undefined {

@@ -1,6 +1,6 @@
 import { egressQuestions, needsUser } from '../../protocol/egressQuestions.ts';
 import type { Commit } from '../../protocol/taskEvent.ts';
-import { hasEnded, type TaskState } from '../../protocol/taskState.ts';
+import { hasEnded, type TaskState, isAsking, isInTurn } from '../../protocol/taskState.ts';
 import { switchWords } from '../../protocol/switches.ts';
 import { safeLine, safeText } from '../../protocol/safeText.ts';
 import {
@@ -69,10 +69,10 @@ export function taskView(
   if (hasResult && state.spec.repository.path === '') words.push('foreign');
   const waits = needsUser(state);
   const paused = waits && state.paused !== undefined;
-  const asks = (state.conversation?.questions.length ?? 0) > 0;
+  const asks = isAsking(state);
   const talks = state.phase === 'waiting' && !paused && !asks;
   if (asks) words.push('asks');
-  if (state.conversation !== undefined && (state.phase === 'running' || asks)) words.push('interruptible');
+  if (isInTurn(state)) words.push('interruptible');
   if (talks) words.push('talks');
   else if (waits) words.push(paused ? 'paused' : 'waiting');
   const title = safeLine(state.spec.title) || 'Task';
