@@ -20,6 +20,27 @@ export async function changedFiles(
   return parseRawNumstat((await git(args, { ...quarantine.options(signal), bounded: true })).stdout);
 }
 
+/** How changes are looked for: in what time, in milliseconds, and among how many names for renames; git's own limit without it. */
+interface ChangeOptions {
+  signal?: AbortSignal | undefined;
+  timeoutMs: number;
+  renameLimit?: number;
+}
+
+/** As `changedFiles`, without counts of lines: comparing everything once more for them would take twice as long. */
+export async function rawChanges(
+  quarantine: Quarantine,
+  from: string,
+  to: string,
+  { signal, timeoutMs, renameLimit }: ChangeOptions,
+): Promise<RawChange[]> {
+  const raw = rawNumstatArgs.filter((argument) => argument !== '--numstat');
+  const limit = renameLimit === undefined ? [] : [`-l${renameLimit}`];
+  const args = ['diff-tree', '-r', ...raw, ...limit, object(from), object(to)];
+  const { stdout } = await git(args, { ...quarantine.options(signal), bounded: true, timeoutMs });
+  return parseRawNumstat(stdout);
+}
+
 /**
  * The unified diff between two commits or trees, with renames; odd paths are quoted as git does.
  * @param options `maxBytes`: where to cut it off, 16 MiB by default
@@ -81,7 +102,8 @@ export async function blob(
   return stdout;
 }
 
-function object(name: string): string {
+/** Throws `invalid_input` for what is no object name. */
+export function object(name: string): string {
   const parsed = Sha.safeParse(name);
   if (parsed.success) return parsed.data;
   throw new SallyportError('invalid_input', `Not an object name: ${JSON.stringify(name)}.`, 'Report this.');

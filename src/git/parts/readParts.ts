@@ -1,10 +1,8 @@
-import { SallyportError } from '../../base/errors.ts';
-import { Sha } from '../../protocol/grammar.ts';
 import type { FileId, ReviewFile, ReviewPart } from '../../protocol/review.ts';
 import { safeLine } from '../../protocol/safeText.ts';
+import { object, rawChanges } from '../diff.ts';
 import { gateReasons, type GateChange } from '../gate.ts';
-import { parseRawNumstat, rawNumstatArgs, type RawChange } from '../log.ts';
-import { git } from '../process.ts';
+import type { RawChange } from '../log.ts';
 import type { Quarantine } from '../quarantine.ts';
 import { fileId, fingerprint, PartIds } from './ids.ts';
 import { addNeeds } from './needs.ts';
@@ -52,7 +50,7 @@ export async function readParts(
   options: PartsOptions = {},
 ): Promise<PartsDiff> {
   const { signal, edits, compare = textDiffs } = options;
-  const all = await rawChanges(quarantine, object(from), object(to), signal);
+  const all = await rawChanges(quarantine, from, to, { signal, timeoutMs, renameLimit });
   const changes = all.slice(0, maxFiles).map((change) => edited(change, edits));
   const diffs = await compare(quarantine, changes.map(pairOf), signal);
   const gateChanges = changes.map((change, index): GateChange => {
@@ -63,19 +61,6 @@ export async function readParts(
   const files = changes.map((change, index) => partsFile(change, diffs[index], gates[index] ?? []));
   addNeeds(files);
   return { from, to, files, further: all.length - changes.length };
-}
-
-/** Without counts of lines: comparing everything a second time for them would take twice as long. */
-async function rawChanges(
-  quarantine: Quarantine,
-  from: string,
-  to: string,
-  signal: AbortSignal | undefined,
-): Promise<RawChange[]> {
-  const raw = rawNumstatArgs.filter((argument) => argument !== '--numstat');
-  const args = ['diff-tree', '-r', ...raw, `-l${renameLimit}`, from, to];
-  const { stdout } = await git(args, { ...quarantine.options(signal), bounded: true, timeoutMs });
-  return parseRawNumstat(stdout);
 }
 
 function edited(change: RawChange, edits: Edits | undefined): RawChange {
@@ -196,10 +181,4 @@ function isExecutable(mode: string): boolean {
 
 function typeName(mode: string): string {
   return isLink(mode) ? 'Symbolic link' : isSubmodule(mode) ? 'Submodule' : 'File';
-}
-
-function object(name: string): string {
-  const parsed = Sha.safeParse(name);
-  if (parsed.success) return parsed.data;
-  throw new SallyportError('invalid_input', `Not an object name: ${JSON.stringify(name)}.`, 'Report this.');
 }

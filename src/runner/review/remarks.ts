@@ -1,7 +1,7 @@
 import type { BlobReader } from '../../git/parts/blobReader.ts';
 import { hunkText } from '../../git/parts/content.ts';
-import { parseRawNumstat, rawNumstatArgs, type RawChange } from '../../git/log.ts';
-import { git } from '../../git/process.ts';
+import { rawChanges } from '../../git/diff.ts';
+import type { RawChange } from '../../git/log.ts';
 import type { Quarantine } from '../../git/quarantine.ts';
 import { Sha } from '../../protocol/grammar.ts';
 import type { Remark, RemarkState, ReviewFile, ReviewState } from '../../protocol/review.ts';
@@ -10,6 +10,8 @@ import type { PlacedRemark } from './agentMessage.ts';
 import { followLines, lineChanges, type Followed, type LineChange } from './lineMap.ts';
 import type { LineRange } from './taskReview.ts';
 
+/** For what differs between two commits, in milliseconds. */
+const timeoutMs = 60_000;
 /** How many comparisons of two contents are kept. */
 const keptComparisons = 200;
 /** Longest content that is read for the code beside a remark, and longest code, in bytes. */
@@ -60,7 +62,7 @@ export class RemarkPlaces {
     const found: string[] = [];
     const readings = new Map<string, Promise<RawChange[]>>();
     const changeOf = async ({ path }: Remark, base: string): Promise<RawChange | undefined> => {
-      const reading = readings.get(base) ?? rawChanges(this.quarantine, base, newest, signal);
+      const reading = readings.get(base) ?? rawChanges(this.quarantine, base, newest, { signal, timeoutMs });
       readings.set(base, reading);
       return (await reading).find((change) => (change.from ?? change.path) === path);
     };
@@ -86,17 +88,6 @@ export class RemarkPlaces {
     const lines = then.lines ?? { line: Math.max(1, then.near - 1), endLine: then.near };
     return (await this.follow({ blob: oldBlob, ...lines }, newBlob))?.changed ?? true;
   }
-}
-
-async function rawChanges(
-  quarantine: Quarantine,
-  from: string,
-  to: string,
-  signal: AbortSignal | undefined,
-): Promise<RawChange[]> {
-  const raw = rawNumstatArgs.filter((argument) => argument !== '--numstat');
-  const options = { ...quarantine.options(signal), bounded: true, timeoutMs: 60_000 };
-  return parseRawNumstat((await git(['diff-tree', '-r', ...raw, from, to], options)).stdout);
 }
 
 /** A remark with its place in the agent's newest version, and the code around it. */
