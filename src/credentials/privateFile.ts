@@ -12,6 +12,7 @@ import {
 } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { isErrno } from '../base/errors.ts';
+import { syncFolder } from '../base/syncFolder.ts';
 
 export type PrivateText = { text: string } | { absent: true } | { unreadable: string };
 
@@ -94,7 +95,8 @@ export async function prepareReplacement(path: string): Promise<Replacement> {
         await writeFile(target, text, { flush: true });
         await rm(aside, { force: true });
       }
-      await syncFolder(folder);
+      // So that the new name is on the disk too, where that can be had.
+      await syncFolder(folder).catch(() => undefined);
     },
     discard,
   };
@@ -109,11 +111,4 @@ async function write(handle: FileHandle, text: string): Promise<void> {
   }
   await handle.truncate(bytes.length);
   await handle.sync();
-}
-
-/** So that the new name is on the disk too; not every system can do that for a folder. */
-async function syncFolder(folder: string): Promise<void> {
-  const handle = await open(folder, 'r').catch(() => undefined);
-  await handle?.sync().catch(() => undefined);
-  await handle?.close();
 }

@@ -1,11 +1,12 @@
 import { lstat, rename, rm, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { SallyportError, asSallyportError, isErrno } from '../../base/errors.ts';
+import { syncFolder } from '../../base/syncFolder.ts';
 import { git } from '../process.ts';
 import { asideName, putLink, putNew, putOver, sameState, stagedPath, stateOf } from './files.ts';
 import { inParallel } from './inParallel.ts';
 import { IndexLock, type Hold } from './hold.ts';
-import { sha256Of, syncFolder, type Journal, type Plan } from './journal.ts';
+import { sha256Of, type Journal, type Plan } from './journal.ts';
 import { shownPath, type GitPath } from './paths.ts';
 import { takeBack } from './takeBack.ts';
 import { Blocked, WorkTree, foundAt, sameStamp, stampOf, type Found, type Place } from './workTree.ts';

@@ -1,8 +1,9 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { mkdir, open, readFile, readdir, rename, rm, stat, type FileHandle } from 'node:fs/promises';
+import { mkdir, open, readFile, readdir, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as z from 'zod/mini';
 import { SallyportError, isErrno } from '../../base/errors.ts';
+import { syncFolder } from '../../base/syncFolder.ts';
 import { isHeld, newClaim } from '../../base/ownership.ts';
 import { Sha } from '../../protocol/grammar.ts';
 
@@ -229,19 +230,6 @@ export async function syncFile(path: string): Promise<void> {
     await handle.sync();
   } finally {
     await handle.close();
-  }
-}
-
-/** Windows has no such thing, and needs none. */
-export async function syncFolder(path: string | Buffer): Promise<void> {
-  let handle: FileHandle | undefined;
-  try {
-    handle = await open(path, 'r');
-    await handle.sync();
-  } catch (thrown) {
-    if (!isErrno(thrown, 'EISDIR', 'EPERM', 'EACCES', 'EINVAL', 'ENOENT', 'ENOTSUP')) throw thrown;
-  } finally {
-    await handle?.close();
   }
 }
 

@@ -1,21 +1,14 @@
 import { chmod, copyFile, lstat, open, rename, rm, rmdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isErrno } from '../../base/errors.ts';
+import { syncFolder } from '../../base/syncFolder.ts';
 import { git, type GitOptions } from '../process.ts';
 import { same } from './entries.ts';
 import { inParallel } from './inParallel.ts';
 import { asideName, likeOld, putLink, putNew, putOver, sameState, stagedPath, stateOf } from './files.ts';
 import { IndexLock, type Hold } from './hold.ts';
 import { indexEntries, indexWith } from './indexFile.ts';
-import {
-  sha256Of,
-  syncFile,
-  syncFolder,
-  type FileRecord,
-  type Journal,
-  type Plan,
-  type RefRecord,
-} from './journal.ts';
+import { sha256Of, syncFile, type FileRecord, type Journal, type Plan, type RefRecord } from './journal.ts';
 import { shownPath, type GitPath } from './paths.ts';
 import { Blocked, WorkTree, foundAt, type Found, type Place } from './workTree.ts';
 

@@ -4,6 +4,7 @@ import { open, rename, rm, stat, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Emitter, type Event } from '../../base/event.ts';
 import { isErrno, SallyportError } from '../../base/errors.ts';
+import { syncFolder } from '../../base/syncFolder.ts';
 import type { Disposable } from '../../base/disposable.ts';
 import { LineSplitter } from '../../base/lines.ts';
 import {
@@ -129,7 +130,7 @@ export class ReviewLog implements Disposable {
     } finally {
       await file.close();
     }
-    if (this.place.offset === 0) await syncFolder(this.folder);
+    if (this.place.offset === 0) await this.nameIsKept();
     await this.catchUp();
     await this.shorten();
   }
@@ -161,7 +162,7 @@ export class ReviewLog implements Disposable {
       if (!isErrno(thrown, 'ENOSPC', 'EDQUOT')) throw thrown;
       return;
     }
-    await syncFolder(this.folder);
+    await this.nameIsKept();
     const { ino, size: offset } = await stat(this.path);
     this.condensedTo = offset;
     this.place = { ino, first: this.folded.lastEvent - bodies.length + 1, offset };
@@ -226,6 +227,11 @@ export class ReviewLog implements Disposable {
     return result;
   }
 
+  /** A new name is on the disk when its folder is. What is in the file is what counts. */
+  private async nameIsKept(): Promise<void> {
+    await syncFolder(this.folder).catch(() => undefined);
+  }
+
   dispose(): void {
     this.disposed = true;
     this.stopWatching?.();
@@ -283,20 +289,6 @@ async function firstNumber(file: FileHandle): Promise<number> {
   const head = Buffer.alloc(32);
   const { bytesRead } = await file.read(head, 0, head.length, 0);
   return Number(/^\{"n":(\d+),/.exec(head.toString('latin1', 0, bytesRead))?.[1] ?? 0);
-}
-
-/** A new name is on the disk when its folder is. Not every system can say so. */
-async function syncFolder(folder: string): Promise<void> {
-  try {
-    const handle = await open(folder, 'r');
-    try {
-      await handle.sync();
-    } finally {
-      await handle.close();
-    }
-  } catch {
-    // What is in the file is what counts.
-  }
 }
 
 function full(path: string, cause: unknown): SallyportError {
