@@ -162,6 +162,9 @@ async function startEngines() {
   return 0;
 }
 
+/** The outcome of a stage that counts no tests of its own. */
+const nothing = { passed: 0, failed: 0, broken: [], skipped: [], again: [] };
+
 /** Runs one stage; never throws. */
 async function perform(stage) {
   const counts = join(results, `${stage.name}.json`);
@@ -178,23 +181,22 @@ async function perform(stage) {
   }
   const time = Date.now() - start;
   if (stage.count === undefined)
-    return { stage, time, passed: code === 0 ? 1 : 0, failed: code === 0 ? 0 : 1, skipped: [], again: [] };
+    return { stage, time, ...nothing, passed: code === 0 ? 1 : 0, failed: code === 0 ? 0 : 1 };
   return { stage, time, ...readCounts(counts, code) };
 }
 
-/** What mocha wrote down. A run that wrote nothing, ran nothing, or failed without a failed test counts as one failure. */
+/** What mocha wrote down, with the names of what failed. A run that wrote nothing, ran nothing, or failed without a failed test counts as one failure. */
 function readCounts(path, code) {
-  if (!existsSync(path))
-    return { passed: 0, failed: 1, skipped: [], again: [], note: 'did not come to its end' };
+  if (!existsSync(path)) return { ...nothing, failed: 1, note: 'did not come to its end' };
   const counts = JSON.parse(readFileSync(path, 'utf8'));
   const reasons = JSON.parse(readFileSync(join(root, 'test', 'skips.json'), 'utf8'));
-  const { again } = counts;
+  const { again, passed, failed: broken } = counts;
   const skipped = counts.pending.map((test) => ({ test, reason: reasons[test] }));
-  const failed = counts.failed.length + skipped.filter(({ reason }) => reason === undefined).length;
-  if (counts.passed + failed === 0) return { passed: 0, failed: 1, skipped, again, note: 'ran no test' };
-  if (code !== 0 && failed === 0)
-    return { passed: counts.passed, failed: 1, skipped, again, note: `ended with exit code ${code}` };
-  return { passed: counts.passed, failed, skipped, again };
+  const failed = broken.length + skipped.filter(({ reason }) => reason === undefined).length;
+  const found = { passed, failed, broken, skipped, again };
+  if (passed + failed === 0) return { ...found, failed: 1, note: 'ran no test' };
+  if (code !== 0 && failed === 0) return { ...found, failed: 1, note: `ended with exit code ${code}` };
+  return found;
 }
 
 /** The named stages with all that they need, in order. */
@@ -226,20 +228,12 @@ await main(async () => {
   const outcomes = [];
   for (const stage of chosen) {
     headline(stage.title);
-    const broken = (stage.needs ?? []).filter((need) =>
+    const missing = (stage.needs ?? []).filter((need) =>
       outcomes.some((one) => one.stage.name === need && one.failed > 0),
     );
     const outcome =
-      broken.length > 0
-        ? {
-            stage,
-            time: 0,
-            passed: 0,
-            failed: 1,
-            skipped: [],
-            again: [],
-            note: `not run, because ${broken.join(' and ')} failed`,
-          }
+      missing.length > 0
+        ? { stage, time: 0, ...nothing, failed: 1, note: `not run, because ${missing.join(' and ')} failed` }
         : await perform(stage);
     outcomes.push(outcome);
     const verdict =
@@ -267,6 +261,12 @@ function report(outcomes) {
   }
   for (const { test, error } of outcomes.flatMap((outcome) => outcome.again)) {
     console.log(`  ${red('needed a second attempt')}: ${test}: ${error.split('\n', 1)[0]}`);
+  }
+  // Last, and with all that was said, so that the end of a long log is enough to go on from.
+  for (const { test, error } of outcomes.flatMap((outcome) => outcome.broken)) {
+    console.log(
+      `  ${red('failed')}: ${test}\n${error.trimEnd().split('\n').slice(0, 40).join('\n').replace(/^/gm, '      ')}`,
+    );
   }
   const sum = (key) => outcomes.reduce((total, outcome) => total + outcome[key], 0);
   const passed = sum('passed');

@@ -10,11 +10,10 @@ export default class CountingReporter extends Mocha.reporters.Spec {
     if (output === undefined) return;
     const counts = { passed: 0, failed: [], pending: [], again: [] };
     runner.on('pass', () => counts.passed++);
-    runner.on('fail', (test) => counts.failed.push(test.fullTitle()));
+    const told = (test, error) => ({ test: test.fullTitle(), error: String(error?.message ?? error) });
+    runner.on('fail', (test, error) => counts.failed.push(told(test, error)));
     // What failed and is tried once more, with why: a second attempt hides nothing.
-    runner.on('retry', (test, error) =>
-      counts.again.push({ test: test.fullTitle(), error: String(error?.message ?? error) }),
-    );
+    runner.on('retry', (test, error) => counts.again.push(told(test, error)));
     runner.on('pending', (test) => counts.pending.push(test.fullTitle()));
     runner.once('end', () => writeFileSync(output, JSON.stringify(counts)));
   }

@@ -13,6 +13,7 @@ import {
 } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { openRepository } from '../../src/git/repository.ts';
 import { Quarantine, snapshotRef } from '../../src/git/quarantine.ts';
 import { takeSnapshot } from '../../src/git/snapshot.ts';
@@ -373,18 +374,31 @@ describe('git snapshot', () => {
   it('can be cancelled, and leaves no temporary file', async () => {
     user.write('a', '1\n');
     user.commit('one');
-    user.git('config', 'filter.slow.clean', 'sleep 30; cat');
+    const begun = join(folder.path, 'begun');
+    user.git('config', 'filter.slow.clean', `touch '${begun}'; sleep 300; cat`);
     user.write('.gitattributes', 'b filter=slow\n');
     user.write('b', '1\n');
     const repository = await openRepository(user.path);
     quarantine = Quarantine.open(join(folder.path, 'q'), repository.ref.id);
     await quarantine.adopt(repository);
+    const left = (name: string): string[] => {
+      const path = join(quarantine.gitDir, name);
+      return existsSync(path) ? readdirSync(path) : [];
+    };
+
     const controller = new AbortController();
     const taking = takeSnapshot(repository, quarantine, 'untracked', controller.signal);
-    setTimeout(() => controller.abort(), 300);
-    await assert.rejects(taking, { code: 'cancelled' });
-    assert.deepEqual(readdirSync(join(quarantine.gitDir, 'sallyport-tmp')), []);
-    assert.deepEqual(readdirSync(join(quarantine.gitDir, 'sallyport-usage')), []);
+    const cancelled = assert.rejects(taking, { code: 'cancelled' });
+    while (!existsSync(begun)) await delay(5);
+    assert.equal(left('sallyport-tmp').length, 1);
+    controller.abort();
+    await cancelled;
+    assert.deepEqual(left('sallyport-tmp'), []);
+    assert.deepEqual(left('sallyport-usage'), []);
+
+    const before = takeSnapshot(repository, quarantine, 'untracked', AbortSignal.abort());
+    await assert.rejects(before, { code: 'cancelled' });
+    assert.deepEqual([...left('sallyport-tmp'), ...left('sallyport-usage')], []);
   });
 });
 
