@@ -54,6 +54,19 @@ const strictTerminal = {
   },
 };
 
+/** Of the manifest a program needs the version only; the rest of it would change the image whenever a command is renamed. */
+const onlyVersion = {
+  name: 'only-version',
+  setup(b) {
+    const manifest = resolve('package.json');
+    b.onLoad({ filter: /\/package\.json$/ }, async ({ path }) => {
+      if (path !== manifest) return undefined;
+      const { version } = JSON.parse(await readFile(path, 'utf8'));
+      return { contents: JSON.stringify({ version }), loader: 'json' };
+    });
+  },
+};
+
 const shared = {
   bundle: true,
   minify: production,
@@ -61,7 +74,7 @@ const shared = {
   legalComments: 'none',
   // In watch mode it says when a build begins and ends: the debugger waits for it (.vscode/tasks.json).
   logLevel: watch ? 'info' : 'warning',
-  plugins: [importLaw, noNative],
+  plugins: [importLaw, noNative, onlyVersion],
 };
 const node = { ...shared, platform: 'node', format: 'cjs' };
 

@@ -5,6 +5,7 @@ import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { asSallyportError, SallyportError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
+import { version } from '../base/version.ts';
 import { EgressMode } from '../protocol/egress.ts';
 import { SnapshotMode } from '../protocol/task.ts';
 import { defaultDataRoot } from '../runner/dataFolder.ts';
@@ -15,8 +16,6 @@ import { type ChosenSource, createModelSources } from '../runner/modelSources.ts
 import { credentialTable } from '../runner/modelSourcesTable.ts';
 import type { TaskService } from '../runner/taskService.ts';
 import { defaultPolicy } from '../runner/userPolicy.ts';
-
-const version = '0.1.0';
 
 const usage = `sallyport-runner headless --task PROMPT | --task-file FILE [options]
 sallyport-runner doctor [--call-model]

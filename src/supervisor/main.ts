@@ -1,5 +1,6 @@
 import { adapters } from '../agent/adapters.ts';
 import { carryControl, listenControl } from '../base/controlSocket.ts';
+import { version } from '../base/version.ts';
 import { paths } from '../protocol/control.ts';
 import { proveEgressClosed } from './egress.ts';
 import { EventLog } from './eventLog.ts';
@@ -7,7 +8,6 @@ import { Supervisor } from './supervisor.ts';
 
 /** In the container's own /tmp, which nobody else sees. */
 const controlSocket = '/tmp/sallyport-supervisor.sock';
-const version = '0.1.0';
 const defaultPath = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
 /** `supervisor.js` is the sandbox's main process; `supervisor.js control` carries one request to it. */
