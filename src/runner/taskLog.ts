@@ -3,7 +3,7 @@ import { watch } from 'node:fs';
 import { join } from 'node:path';
 import { Emitter } from '../base/event.ts';
 import { isErrno, SallyportError } from '../base/errors.ts';
-import { LineSplitter } from '../base/lines.ts';
+import { fileLines } from '../base/fileLines.ts';
 import { parseTaskEvent, type TaskEvent, type TaskEventBody } from '../protocol/taskEvent.ts';
 import { numberAtHead, offsetBefore } from './logSearch.ts';
 
@@ -260,43 +260,34 @@ async function* readEvents(path: string, offset: number, after = 0): AsyncGenera
     const { size } = await file.stat();
     if (size <= offset) return;
     const from = after === 0 ? offset : await offsetBefore(file, { from: offset, to: size }, after + 1);
-    yield* linesOf(file, path, from, size, after);
+    yield* eventsOf(file, path, from, size, after);
   } finally {
     await file.close();
   }
 }
 
-async function* linesOf(
+async function* eventsOf(
   file: FileHandle,
   path: string,
   from: number,
   size: number,
   after: number,
 ): AsyncGenerator<Placed, void> {
-  const lines: Uint8Array[] = [];
-  const splitter = new LineSplitter((line) => lines.push(line), maxLineBytes);
-  let lineStart = from;
   let last: number | undefined;
-  for (let at = from; at < size;) {
-    const buffer = Buffer.allocUnsafe(Math.min(readBytes, size - at));
-    const { bytesRead } = await file.read(buffer, 0, buffer.length, at);
-    if (bytesRead === 0) return;
-    at += bytesRead;
-    splitter.push(buffer.subarray(0, bytesRead));
-    for (const line of lines.splice(0)) {
-      const offset = lineStart;
-      lineStart += line.length + 1;
-      const number = numberAtHead(line);
+  for await (const lines of fileLines(file, { from, to: size, readBytes, maxLineBytes })) {
+    for (const { bytes, offset, end, whole } of lines) {
+      if (!whole) throw damaged(path, offset);
+      const number = numberAtHead(bytes);
       // What comes before is not what was asked for: its number is all that is read of it.
       if (number !== undefined && number <= after) {
         if (last !== undefined && number !== last + 1) throw damaged(path, offset);
         last = number;
         continue;
       }
-      const event = decode(line, path, offset);
+      const event = decode(bytes, path, offset);
       if (last !== undefined && event.n !== last + 1) throw damaged(path, offset);
       last = event.n;
-      if (event.n > after) yield { event, offset, end: lineStart };
+      if (event.n > after) yield { event, offset, end };
     }
   }
 }

@@ -4,9 +4,9 @@ import { open, rename, rm, stat, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Emitter, type Event } from '../../base/event.ts';
 import { isErrno, SallyportError } from '../../base/errors.ts';
+import { fileLines } from '../../base/fileLines.ts';
 import { syncFolder } from '../../base/syncFolder.ts';
 import type { Disposable } from '../../base/disposable.ts';
-import { LineSplitter } from '../../base/lines.ts';
 import {
   emptyReview,
   parseReviewEvent,
@@ -253,26 +253,17 @@ async function* eventsOf(
   size: number,
   lastNumber: number,
 ): AsyncGenerator<Batch> {
-  const lines: { line: Uint8Array; whole: boolean }[] = [];
-  const splitter = new LineSplitter((line, whole) => lines.push({ line, whole }), maxLineBytes);
   let last = lastNumber;
-  let end = from;
-  for (let at = from; at < size;) {
-    const buffer = Buffer.allocUnsafe(Math.min(readBytes, size - at));
-    const { bytesRead } = await file.read(buffer, 0, buffer.length, at);
-    if (bytesRead === 0) return;
-    at += bytesRead;
-    splitter.push(buffer.subarray(0, bytesRead));
+  for await (const lines of fileLines(file, { from, to: size, readBytes, maxLineBytes })) {
     const events: Batch['events'] = [];
-    for (const { line, whole } of lines.splice(0)) {
-      if (!whole) throw damaged(path, end);
-      const event = decode(line, path, end);
-      if (last !== 0 && event.n !== last + 1) throw damaged(path, end);
+    for (const { bytes, offset, whole } of lines) {
+      if (!whole) throw damaged(path, offset);
+      const event = decode(bytes, path, offset);
+      if (last !== 0 && event.n !== last + 1) throw damaged(path, offset);
       last = event.n;
-      end += line.length + 1;
       events.push(event);
     }
-    if (events.length > 0) yield { events, end };
+    yield { events, end: lines.at(-1)?.end ?? from };
   }
 }
 
