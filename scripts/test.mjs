@@ -50,7 +50,7 @@ const stages = [
         why: 'Commits are pushed to a server of its own',
         log: say,
       });
-      await ensurePackages(['gnupg'], { why: 'Commits are signed with it', log: say });
+      await ensurePackages(['gnupg', 'gpgsm'], { why: 'Commits are signed with it', log: say });
     },
   }),
   { name: 'engines', title: 'Container engines: Docker and Podman', go: startEngines },

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { execFileSync, spawnSync } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { undoAccept } from '../../src/git/accept/undo.ts';
@@ -253,45 +253,70 @@ describe('git accept as commits', () => {
     assert.deepEqual(seen(bench.user.path), before);
   });
 
-  it('signs them with the key of a user who signs, by OpenPGP', async function () {
-    this.timeout(60_000);
-    if (spawnSync('gpg', ['--version']).status !== 0) this.skip();
-    const home = join(bench.folder.path, 'gnupg');
-    mkdirSync(home, { mode: 0o700 });
-    const previous = process.env.GNUPGHOME;
-    process.env.GNUPGHOME = home;
-    try {
-      execFileSync(
-        'gpg',
-        [
-          '--batch',
-          '--quiet',
-          '--passphrase',
-          '',
-          '--quick-gen-key',
-          'Ada Example <ada@example.org>',
-          'ed25519',
-          'sign',
-          'never',
-        ],
-        { stdio: 'pipe' },
-      );
-      bench.user.git('config', 'commit.gpgSign', 'true');
-      bench.sandbox.write('text', lines({ 3: 'THREE' }));
-      agentCommits('First');
-      await bench.accept(commits, await bench.end());
-      assert.equal(
-        bench.user.raw(['log', '-1', '--format=%G? %s'], '', { GNUPGHOME: home }).toString(),
-        'G First\n',
-      );
-    } finally {
+  for (const { format, makeKey } of [
+    { format: 'OpenPGP', makeKey: openPgpKey },
+    { format: 'X.509', makeKey: x509Key },
+  ])
+    it(`signs them with the key of a user who signs, by ${format}`, async function () {
+      this.timeout(120_000);
+      const home = join(bench.folder.path, 'gnupg');
+      mkdirSync(home, { mode: 0o700 });
+      const previous = process.env.GNUPGHOME;
+      process.env.GNUPGHOME = home;
       try {
-        execFileSync('gpgconf', ['--kill', 'all'], { stdio: 'pipe' });
-      } catch {
-        // It ends by itself when its folder is gone.
+        for (const [name, value] of makeKey(home)) bench.user.git('config', name, value);
+        bench.user.git('config', 'commit.gpgSign', 'true');
+        bench.sandbox.write('text', lines({ 3: 'THREE' }));
+        agentCommits('First');
+        await bench.accept(commits, await bench.end());
+        assert.equal(
+          bench.user.raw(['log', '-1', '--format=%G? %s'], '', { GNUPGHOME: home }).toString(),
+          'G First\n',
+        );
+      } finally {
+        try {
+          execFileSync('gpgconf', ['--kill', 'all'], { stdio: 'pipe' });
+        } catch {
+          // It ends by itself when its folder is gone.
+        }
+        if (previous === undefined) delete process.env.GNUPGHOME;
+        else process.env.GNUPGHOME = previous;
       }
-      if (previous === undefined) delete process.env.GNUPGHOME;
-      else process.env.GNUPGHOME = previous;
-    }
-  });
+    });
 });
+
+/** Makes a key for Ada in a GnuPG home; returns what git has to be told of it. */
+type MakeKey = (home: string) => [string, string][];
+
+function openPgpKey(): ReturnType<MakeKey> {
+  const args = ['--batch', '--quiet', '--passphrase', '', '--quick-gen-key', 'Ada Example <ada@example.org>'];
+  execFileSync('gpg', [...args, 'ed25519', 'sign', 'never'], { stdio: 'pipe' });
+  return [];
+}
+
+/** A certificate that signs itself and that this home trusts, with no list of revoked ones to ask a network for. */
+function x509Key(home: string): ReturnType<MakeKey> {
+  const certificate = join(home, 'ada.pem');
+  const wanted = [
+    'Key-Type: RSA',
+    'Key-Length: 2048',
+    'Key-Usage: sign, cert',
+    'Serial: random',
+    'Name-DN: CN=Ada Example',
+    'Name-Email: ada@example.org',
+  ];
+  writeFileSync(join(home, 'wanted'), `${wanted.join('\n')}\n`);
+  writeFileSync(join(home, 'gpgsm.conf'), 'disable-crl-checks\n');
+  const gpgsm = (...args: string[]): string =>
+    execFileSync('gpgsm', ['--batch', '--quiet', ...args], { input: '', stdio: 'pipe', encoding: 'utf8' });
+  const unattended = ['--pinentry-mode', 'loopback', '--passphrase-fd', '0'];
+  gpgsm(...unattended, '--output', certificate, '--gen-key', join(home, 'wanted'));
+  gpgsm('--import', certificate);
+  const [, fingerprint = ''] = /^fpr:+([0-9A-F]{40}):/m.exec(gpgsm('--with-colons', '--list-keys')) ?? [];
+  writeFileSync(join(home, 'trustlist.txt'), `${fingerprint} S relax\n`);
+  execFileSync('gpgconf', ['--kill', 'all'], { stdio: 'pipe' });
+  return [
+    ['gpg.format', 'x509'],
+    ['user.signingKey', `0x${fingerprint}`],
+  ];
+}
