@@ -12,7 +12,7 @@ import type { Commit, TaskEvent } from '../protocol/taskEvent.ts';
 import { isAtRest, type TaskState } from '../protocol/taskState.ts';
 import { readFinalState, writeFinalState } from '../runner/finalState.ts';
 import { claim } from '../runner/ownership.ts';
-import { foldAll } from '../runner/taskLife.ts';
+import { foldAll } from '../protocol/foldTask.ts';
 import { TaskLog } from '../runner/taskLog.ts';
 import { CommitImport } from './commitImport.ts';
 import { backoffDelay, type Backoff } from './backoff.ts';

@@ -2,7 +2,8 @@ import { readFile, rename, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as z from 'zod/mini';
 import { TaskSpec } from '../protocol/task.ts';
-import { stateVersion, type TaskState } from '../protocol/taskState.ts';
+import { stateVersion } from '../protocol/foldTask.ts';
+import type { TaskState } from '../protocol/taskState.ts';
 
 /**
  * The state of a task that is over, kept beside its log, so that a window that opens need not fold every old log again.

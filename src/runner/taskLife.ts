@@ -15,17 +15,8 @@ import { standing } from '../protocol/ranges.ts';
 import type { ByteStream } from '../protocol/runner.ts';
 import { defaultIdleMs, hasOwnImage, type TaskSpec } from '../protocol/task.ts';
 import type { Again } from '../protocol/control.ts';
-import type { FailureKind, RunnerBody, Stage, TaskEvent } from '../protocol/taskEvent.ts';
-import {
-  hasEnded,
-  initialState,
-  isAtRest,
-  reduce,
-  turnsOf,
-  type TaskState,
-  isAsking,
-  isInTurn,
-} from '../protocol/taskState.ts';
+import type { FailureKind, RunnerBody, Stage } from '../protocol/taskEvent.ts';
+import { hasEnded, isAtRest, turnsOf, type TaskState, isAsking, isInTurn } from '../protocol/taskState.ts';
 import { WireDecoder, type WireItem } from '../protocol/wire.ts';
 import type { Admission } from './admission.ts';
 import { takeAsks, type Ask } from './asks.ts';
@@ -1088,15 +1079,6 @@ export class TaskLife {
     if (this.idle?.said !== state.conversation?.said.at(-1)) this.idle?.renew();
     this.idle?.timer.setRunning(state.phase === 'waiting');
   }
-}
-
-/** The state that a log's events give, from the first. */
-export function foldAll(events: readonly TaskEvent[], state?: TaskState): TaskState | undefined {
-  for (const event of events) {
-    if (event.type === 'submitted') state ??= initialState(event.spec, event.t);
-    if (state !== undefined) state = reduce(state, event);
-  }
-  return state;
 }
 
 /** True for a sandbox of before the task went on. */

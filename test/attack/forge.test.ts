@@ -11,7 +11,8 @@ import { pushBranch } from '../../src/git/pushUrl.ts';
 import { Quarantine } from '../../src/git/quarantine.ts';
 import type { TaskView } from '../../src/protocol/runnerApi.ts';
 import type { TaskEvent } from '../../src/protocol/taskEvent.ts';
-import { initialState, reduce } from '../../src/protocol/taskState.ts';
+import { reduce } from '../../src/protocol/foldTask.ts';
+import { initialState } from '../../src/protocol/taskState.ts';
 import { forgeKinds } from '../../src/forge/names.ts';
 import {
   markOf,

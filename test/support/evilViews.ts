@@ -1,5 +1,6 @@
 import type { TaskEvent, TaskEventBody } from '../../src/protocol/taskEvent.ts';
-import { initialState, reduce, type TaskState } from '../../src/protocol/taskState.ts';
+import { reduce } from '../../src/protocol/foldTask.ts';
+import { initialState, type TaskState } from '../../src/protocol/taskState.ts';
 import { noUsage } from '../../src/protocol/usage.ts';
 import { aSpec, shaOf } from './specs.ts';
 

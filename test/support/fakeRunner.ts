@@ -17,7 +17,7 @@ import {
 } from '../../src/protocol/runnerApi.ts';
 import { defaultLimits, type TaskSpec } from '../../src/protocol/task.ts';
 import type { TaskEvent } from '../../src/protocol/taskEvent.ts';
-import { foldAll } from '../../src/runner/taskLife.ts';
+import { foldAll } from '../../src/protocol/foldTask.ts';
 import type { UnnumberedEvent } from '../../src/runner/taskLog.ts';
 import { collect, pieces } from './gitRepo.ts';
 

@@ -16,7 +16,8 @@ import {
 } from '../../src/protocol/runnerApi.ts';
 import { newTaskId, titleOf } from '../../src/protocol/task.ts';
 import type { TaskEvent } from '../../src/protocol/taskEvent.ts';
-import { initialState, reduce, type TaskState } from '../../src/protocol/taskState.ts';
+import { reduce } from '../../src/protocol/foldTask.ts';
+import { initialState, type TaskState } from '../../src/protocol/taskState.ts';
 import type { Terminal, TerminalSize } from '../../src/protocol/terminal.ts';
 import { TaskLog, type UnnumberedEvent } from '../../src/runner/taskLog.ts';
 import type { Range } from '../../src/runner/taskService.ts';

@@ -5,7 +5,8 @@ import { newTaskId, titleOf, type TaskSpec } from '../../src/protocol/task.ts';
 import type { QuestionAnswer } from '../../src/protocol/question.ts';
 import { checkMayAnswer } from '../../src/runner/talk.ts';
 import type { TaskEvent, TaskEventBody } from '../../src/protocol/taskEvent.ts';
-import { hasEnded, initialState, reduce, type TaskState } from '../../src/protocol/taskState.ts';
+import { reduce } from '../../src/protocol/foldTask.ts';
+import { hasEnded, initialState, type TaskState } from '../../src/protocol/taskState.ts';
 import type { Terminal } from '../../src/protocol/terminal.ts';
 import type { TaskPublishing } from '../../src/runner/publishing/taskPublishing.ts';
 import type {

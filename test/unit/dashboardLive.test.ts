@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { decodeEvents, type PanelMessage } from '../../src/protocol/panelMessages.ts';
-import { readFiles, readText } from '../../src/protocol/reviewMessages.ts';
+import { readFiles, readText } from '../../src/protocol/panelFiles.ts';
 import { closeCodes } from '../../src/protocol/runnerApi.ts';
 import type { TaskEvent } from '../../src/protocol/taskEvent.ts';
-import { initialState, reduce } from '../../src/protocol/taskState.ts';
+import { reduce } from '../../src/protocol/foldTask.ts';
+import { initialState } from '../../src/protocol/taskState.ts';
 import { type Follower, Live, type Socket } from '../../webview/dashboard/live.ts';
 import { TaskHost, type TaskSurroundings } from '../../webview/dashboard/taskHost.ts';
 import { aCommit, aSpec } from '../support/specs.ts';

@@ -7,7 +7,8 @@ import {
   pullRequestTitle,
 } from '../../src/forge/pullRequestText.ts';
 import type { TaskEventBody } from '../../src/protocol/taskEvent.ts';
-import { initialState, reduce, type TaskState } from '../../src/protocol/taskState.ts';
+import { reduce } from '../../src/protocol/foldTask.ts';
+import { initialState, type TaskState } from '../../src/protocol/taskState.ts';
 import { aCommit, aSpec } from '../support/specs.ts';
 
 function stateOf(...bodies: TaskEventBody[]): TaskState {

@@ -1,14 +1,8 @@
 import assert from 'node:assert/strict';
 import type { TaskEventBody } from '../../src/protocol/taskEvent.ts';
 import { standing } from '../../src/protocol/ranges.ts';
-import {
-  hasEnded,
-  initialState,
-  isAtRest,
-  reduce,
-  type TaskState,
-  turnsOf,
-} from '../../src/protocol/taskState.ts';
+import { reduce } from '../../src/protocol/foldTask.ts';
+import { hasEnded, initialState, isAtRest, type TaskState, turnsOf } from '../../src/protocol/taskState.ts';
 import { elapsed } from '../../src/protocol/words.ts';
 import { budgetGoingOn } from '../../src/runner/budget.ts';
 import { checkCommitMessage, checkLeftovers, checkMayGoOn } from '../../src/runner/goingOn.ts';

@@ -7,7 +7,8 @@ import {
   type TaskEvent,
   type TaskEventBody,
 } from '../../src/protocol/taskEvent.ts';
-import { hasEnded, initialState, reduce, type TaskState } from '../../src/protocol/taskState.ts';
+import { reduce } from '../../src/protocol/foldTask.ts';
+import { hasEnded, initialState, type TaskState } from '../../src/protocol/taskState.ts';
 import { aCommit, aSpec, shaOf } from '../support/specs.ts';
 
 function fold(

@@ -10,7 +10,8 @@ import {
   passes,
 } from '../../src/protocol/ledger.ts';
 import type { TaskEventBody } from '../../src/protocol/taskEvent.ts';
-import { initialState, reduce, type TaskState } from '../../src/protocol/taskState.ts';
+import { reduce } from '../../src/protocol/foldTask.ts';
+import { initialState, type TaskState } from '../../src/protocol/taskState.ts';
 import { aSpec } from '../support/specs.ts';
 
 type Request = Extract<TaskEventBody, { type: 'request' }>;

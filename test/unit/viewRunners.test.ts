@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { SallyportError } from '../../src/base/errors.ts';
-import { initialState, reduce } from '../../src/protocol/taskState.ts';
+import { reduce } from '../../src/protocol/foldTask.ts';
+import { initialState } from '../../src/protocol/taskState.ts';
 import {
   consentPage,
   newHandshake,
