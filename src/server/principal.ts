@@ -1,3 +1,4 @@
+import { SallyportError } from '../base/errors.ts';
 import type { Role, Scope } from '../protocol/runnerApi.ts';
 
 export interface User {
@@ -15,4 +16,10 @@ export interface Principal {
   via: 'session' | 'token';
   /** Id of the session or the token. */
   credential: string;
+}
+
+/** The one who asks; behind a route whose access is not public there always is one. Throws `unauthorized` where nobody is signed in. */
+export function asking(principal: Principal | undefined): Principal {
+  if (principal !== undefined) return principal;
+  throw new SallyportError('unauthorized', 'This needs a credential.', 'Sign in, or send an API token.');
 }

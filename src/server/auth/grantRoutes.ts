@@ -2,7 +2,8 @@ import { SallyportError } from '../../base/errors.ts';
 import { ExchangeRequest, Grant, GrantRequest, NewToken } from '../../protocol/accounts.ts';
 import type { ServerContext } from '../context.ts';
 import type { Router } from '../http/router.ts';
-import { asking, bodyLimit, ownAuth } from './routeTools.ts';
+import { asking } from '../principal.ts';
+import { bodyLimit, ownAuth } from './routeTools.ts';
 import { viewOfToken } from './tokens.ts';
 import { viewOfUser } from './users.ts';
 

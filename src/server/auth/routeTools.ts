@@ -2,7 +2,6 @@ import type { FastifyReply } from 'fastify';
 import * as z from 'zod/mini';
 import { SallyportError } from '../../base/errors.ts';
 import type { ServerContext } from '../context.ts';
-import type { Principal } from '../principal.ts';
 import { ServerAuth } from './auth.ts';
 import type { UserRow } from './users.ts';
 
@@ -21,12 +20,6 @@ export function ownAuth({ auth }: ServerContext): ServerAuth {
 export async function nothing(reply: FastifyReply): Promise<undefined> {
   await reply.status(204).send();
   return undefined;
-}
-
-/** The one who asks. Throws `unauthorized` where nobody is signed in. */
-export function asking(principal: Principal | undefined): Principal {
-  if (principal !== undefined) return principal;
-  throw new SallyportError('unauthorized', 'This needs a credential.', 'Sign in.');
 }
 
 /** A user for a way of signing in that brings its own proof. Throws `forbidden` for one who is disabled. */

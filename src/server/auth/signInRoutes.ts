@@ -2,9 +2,10 @@ import { SallyportError } from '../../base/errors.ts';
 import { AuthState, PasswordChange, SetUpRequest, SignedIn, SignInRequest } from '../../protocol/accounts.ts';
 import type { ServerContext } from '../context.ts';
 import type { Router } from '../http/router.ts';
+import { asking } from '../principal.ts';
 import { meOf } from './accountRoutes.ts';
 import { refused } from './answers.ts';
-import { asking, bodyLimit, nothing, Nothing, ownAuth } from './routeTools.ts';
+import { bodyLimit, nothing, Nothing, ownAuth } from './routeTools.ts';
 import { viewOfUser } from './users.ts';
 
 /** A session that is younger may set a password where there was none, in milliseconds. */

@@ -1,7 +1,8 @@
 import * as z from 'zod/mini';
 import type { ServerContext } from '../context.ts';
 import type { Router } from '../http/router.ts';
-import { asking, bodyLimit, ownAuth } from './routeTools.ts';
+import { asking } from '../principal.ts';
+import { bodyLimit, ownAuth } from './routeTools.ts';
 import type { TokenRow } from './tokens.ts';
 
 const Status = z.object({

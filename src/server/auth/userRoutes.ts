@@ -3,9 +3,10 @@ import { AuditPage, UserChange, UserRequest } from '../../protocol/accounts.ts';
 import { UserView } from '../../protocol/runnerApi.ts';
 import type { ServerContext } from '../context.ts';
 import type { Router } from '../http/router.ts';
+import { asking } from '../principal.ts';
 import { refused } from './answers.ts';
 import { createAudit } from './audit.ts';
-import { asking, bodyLimit, IdParams, nothing, Nothing, ownAuth } from './routeTools.ts';
+import { bodyLimit, IdParams, nothing, Nothing, ownAuth } from './routeTools.ts';
 import { viewOfUser } from './users.ts';
 
 /** Users, for administrators, and what everybody has done. */

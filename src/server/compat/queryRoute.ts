@@ -3,7 +3,7 @@ import { asSallyportError, SallyportError } from '../../base/errors.ts';
 import type { ServerContext } from '../context.ts';
 import { problemOf } from '../http/problem.ts';
 import type { Router } from '../http/router.ts';
-import { required } from '../streams/socketClient.ts';
+import { asking } from '../principal.ts';
 import { emptySource } from './emptyRepository.ts';
 import { PromptBody, promptOf } from './prompt.ts';
 import { answerOf, type TurnAnswer } from './turn.ts';
@@ -30,7 +30,7 @@ export function queryRoute(router: Router, { tasks, log, now }: ServerContext, w
     answer: { schema: QueryAnswer },
     alsoError: true,
     handle: async ({ principal, body, signal, reply }) => {
-      const { user } = required(principal);
+      const { user } = asking(principal);
       const prompt = promptOf(body.prompt);
       const model = body.options?.model;
       const view = await tasks.submit(user, {

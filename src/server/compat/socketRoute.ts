@@ -5,9 +5,9 @@ import type { TaskId } from '../../protocol/grammar.ts';
 import type { ServerContext } from '../context.ts';
 import { problemOf } from '../http/problem.ts';
 import type { Router } from '../http/router.ts';
-import type { Principal, User } from '../principal.ts';
+import { asking, type Principal, type User } from '../principal.ts';
 import { streamsOf } from '../streams/hub.ts';
-import { required, SocketClient } from '../streams/socketClient.ts';
+import { SocketClient } from '../streams/socketClient.ts';
 import { emptySource } from './emptyRepository.ts';
 import { PromptBody, promptOf } from './prompt.ts';
 import { readTurn, type TurnAnswer } from './turn.ts';
@@ -30,7 +30,7 @@ export function compatSocketRoute(router: Router, context: ServerContext): void 
     tag: 'compatibility',
     access: 'tasks:write',
     handle: (socket, { principal }) => {
-      new Conversation(context, socket, required(principal));
+      new Conversation(context, socket, asking(principal));
       return Promise.resolve();
     },
   });

@@ -7,7 +7,7 @@ import { notFound } from '../http/problem.ts';
 import type { Router } from '../http/router.ts';
 import { streamsOf } from '../streams/hub.ts';
 import { logAnswer, textType } from '../streams/logRoutes.ts';
-import { required } from '../streams/socketClient.ts';
+import { asking } from '../principal.ts';
 import { promptOf } from './prompt.ts';
 
 const tag = 'compatibility';
@@ -52,7 +52,7 @@ export function compatTaskRoutes(router: Router, context: ServerContext): void {
     alsoError: true,
     handle: async ({ principal, body }) => {
       const prompt = promptOf(body.prompt);
-      const view = await tasks.submit(required(principal).user, {
+      const view = await tasks.submit(asking(principal).user, {
         prompt,
         source: { kind: 'find', confirm: false },
         priority: 0,
@@ -73,7 +73,7 @@ export function compatTaskRoutes(router: Router, context: ServerContext): void {
     answer: { schema: CompatTask },
     alsoError: true,
     handle: ({ principal, params }) =>
-      Promise.resolve(compatTask(tasks.get(required(principal).user, idOf(params.id)))),
+      Promise.resolve(compatTask(tasks.get(asking(principal).user, idOf(params.id)))),
   });
   router.add({
     method: 'GET',
@@ -95,7 +95,7 @@ export function compatTaskRoutes(router: Router, context: ServerContext): void {
     answer: { schema: z.array(CompatTask) },
     alsoError: true,
     handle: ({ principal }) => {
-      const { user } = required(principal);
+      const { user } = asking(principal);
       const newest = tasks.all(user).slice(-mostListed).reverse();
       return Promise.resolve(
         newest.map((view) => compatTask(view.summary?.phase === 'failed' ? tasks.get(user, view.id) : view)),

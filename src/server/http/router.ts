@@ -8,7 +8,8 @@ import type { Principal } from '../principal.ts';
 import { problemOf } from './problem.ts';
 
 type Schema = z.ZodMiniType;
-type Read<S extends Schema | undefined> = S extends Schema ? z.output<S> : undefined;
+/** What a schema reads; undefined where there is none. */
+export type Read<S extends Schema | undefined> = S extends Schema ? z.output<S> : undefined;
 
 /** Who may call a route: everybody, or whoever's credential has the scope. */
 export type Access = 'public' | Scope;

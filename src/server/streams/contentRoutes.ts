@@ -7,11 +7,11 @@ import type { TaskState } from '../../protocol/taskState.ts';
 import type { Range } from '../../runner/taskService.ts';
 import type { ServerContext } from '../context.ts';
 import type { Call, Router } from '../http/router.ts';
+import { asking } from '../principal.ts';
 import { TaskPath } from './eventRoutes.ts';
 import { HttpStream } from './httpStream.ts';
 import type { StreamHub } from './hub.ts';
 import { ledgerRoute } from './ledgerRoute.ts';
-import { required } from './socketClient.ts';
 
 /** Most commits that are named as known in a query; in a body it is more. */
 const maxHaveInQuery = 300;
@@ -84,7 +84,7 @@ export function contentRoutes(router: Router, context: ServerContext, hub: Strea
     query: RangeQuery,
     answer: { type: 'text/x-diff; charset=utf-8' },
     handle: async ({ principal, params, query, reply }) => {
-      const { user } = required(principal);
+      const { user } = asking(principal);
       const range = rangeOf(query, () => tasks.state(user, params.id));
       const { text, truncated } = await tasks.patch(user, params.id, range);
       if (truncated) void reply.header('x-sallyport-truncated', 'true');
@@ -104,7 +104,7 @@ export function contentRoutes(router: Router, context: ServerContext, hub: Strea
       schema: z.object({ from: z.optional(Sha), to: z.optional(Sha), changes: z.array(ChangeView) }),
     },
     handle: async ({ principal, params, query }) => {
-      const { user } = required(principal);
+      const { user } = asking(principal);
       const range = rangeOf(query, () => tasks.state(user, params.id)) ?? tasks.result(user, params.id);
       const changes = range === undefined ? [] : await tasks.changes(user, params.id, range);
       return { ...range, changes: changes.map(changeView) };
@@ -120,7 +120,7 @@ export function contentRoutes(router: Router, context: ServerContext, hub: Strea
     params: z.object({ ...TaskPath.shape, oid: Sha }),
     answer: { type: 'application/octet-stream' },
     handle: async ({ principal, params, reply }) => {
-      const bytes = await tasks.blob(required(principal).user, params.id, params.oid);
+      const bytes = await tasks.blob(asking(principal).user, params.id, params.oid);
       void reply
         .header('x-content-type-options', 'nosniff')
         .header('content-disposition', `attachment; filename="${params.oid}"`)

@@ -4,13 +4,13 @@ import { SallyportError } from '../../base/errors.ts';
 import { TaskId } from '../../protocol/grammar.ts';
 import { problemOf } from '../http/problem.ts';
 import type { Call, Router } from '../http/router.ts';
-import type { Principal } from '../principal.ts';
+import { asking, type Principal } from '../principal.ts';
 import type { Batch } from './batch.ts';
 import type { Follow } from './follow.ts';
 import { HttpStream } from './httpStream.ts';
 import { closeCodes } from '../../protocol/runnerApi.ts';
 import { type Farewell, farewells, type StreamHub } from './hub.ts';
-import { required, SocketClient } from './socketClient.ts';
+import { SocketClient } from './socketClient.ts';
 import { StreamSocket } from './streamSocket.ts';
 
 export const TaskPath = z.object({ id: TaskId });
@@ -78,7 +78,7 @@ export function eventRoutes(router: Router, hub: StreamHub): void {
     tag: 'events',
     access: 'tasks:read',
     handle: (socket, { principal }) => {
-      new StreamSocket(hub, socket, required(principal));
+      new StreamSocket(hub, socket, asking(principal));
       return Promise.resolve();
     },
   });
@@ -86,7 +86,7 @@ export function eventRoutes(router: Router, hub: StreamHub): void {
 
 function answer(hub: StreamHub, call: EventsCall): AsyncIterable<Uint8Array> | undefined {
   const { id } = call.params;
-  const { user } = required(call.principal);
+  const { user } = asking(call.principal);
   const writing = call.request.headers.accept?.includes('text/event-stream') === true ? sse : ndjson;
   const after = call.query.after ?? lastSeen(call);
   // An EventSource that has seen all comes again until it is told that there is nothing.
@@ -189,7 +189,7 @@ export function farewellError({ code, reason }: Farewell): SallyportError {
 }
 
 async function tellSocket(hub: StreamHub, socket: WebSocket, call: EventsCall): Promise<void> {
-  const principal = required(call.principal);
+  const principal = asking(call.principal);
   const { id } = call.params;
   const client = new SocketClient(hub, socket, principal);
   const until = call.query.follow === 'false' ? lastEventOf(hub, principal.user, id) : undefined;

@@ -1,7 +1,7 @@
 import type { TaskView } from '../../protocol/runnerApi.ts';
 import type { Call } from '../http/router.ts';
+import { asking } from '../principal.ts';
 import { type Connection, type Farewell, farewells, type StreamClient, type StreamHub } from './hub.ts';
-import { required } from './socketClient.ts';
 import { pieceBytes } from './socketSink.ts';
 
 /**
@@ -31,7 +31,7 @@ export class HttpStream implements StreamClient {
     this.hub = hub;
     this.call = call;
     this.signal = this.gone.signal;
-    this.connection = hub.connect(required(call.principal), this);
+    this.connection = hub.connect(asking(call.principal), this);
     const left = (): void => {
       this.connection.dispose();
       this.gone.abort();

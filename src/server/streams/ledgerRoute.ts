@@ -3,8 +3,8 @@ import { Ledger, ledgerCsv, ledgerJson, passes } from '../../protocol/ledger.ts'
 import type { TaskEvent } from '../../protocol/taskEvent.ts';
 import type { ServerContext } from '../context.ts';
 import type { Router } from '../http/router.ts';
+import { asking } from '../principal.ts';
 import { Flag, TaskPath } from './eventRoutes.ts';
-import { required } from './socketClient.ts';
 
 /** So many requests are told of one task at most, the first ones; of the others there is the log. */
 const maxRows = 100_000;
@@ -29,7 +29,7 @@ export function ledgerRoute(router: Router, { tasks }: ServerContext): void {
     query: LedgerQuery,
     answer: { schema: z.array(z.record(z.string(), z.union([z.string(), z.number()]))) },
     handle: async ({ principal, params, query, request, reply, signal }) => {
-      const { user } = required(principal);
+      const { user } = asking(principal);
       const last = Number(tasks.get(user, params.id).state?.['lastEvent'] ?? 0);
       const { ledger, truncated } = await ledgerOf(
         (leave) => tasks.events(user, params.id, 0, leave),

@@ -1,5 +1,4 @@
 import type { WebSocket } from '@fastify/websocket';
-import { SallyportError } from '../../base/errors.ts';
 import type { TaskView } from '../../protocol/runnerApi.ts';
 import type { Principal } from '../principal.ts';
 import { type Connection, type Farewell, farewells, type StreamClient, type StreamHub } from './hub.ts';
@@ -93,10 +92,4 @@ export class SocketClient implements StreamClient {
     this.leaving = setTimeout(() => this.socket.terminate(), this.hub.limits.graceMs);
     this.socket.close(code, reason);
   }
-}
-
-/** A socket of a route whose access is not public always has somebody behind it. */
-export function required(principal: Principal | undefined): Principal {
-  if (principal !== undefined) return principal;
-  throw new SallyportError('unauthorized', 'This needs a credential.', 'Sign in, or send an API token.');
 }
