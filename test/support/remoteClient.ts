@@ -11,7 +11,7 @@ import {
 import { defaultPolicy } from '../../src/runner/userPolicy.ts';
 
 /** Patience of a test, in milliseconds. */
-const patience = 15_000;
+const patience = 45_000;
 
 /** A user's machine with a client of a runner, and a data folder of its own. */
 export class RemoteClient {

@@ -5,6 +5,7 @@ import { closeCodes } from '../../src/protocol/runnerApi.ts';
 import { SharedTerminal } from '../../src/runner/sharedTerminal.ts';
 import { terminalLimits, type TerminalLimits } from '../../src/server/terminal/terminalSocket.ts';
 import { terminalRoutes } from '../../src/server/terminal/terminalRoutes.ts';
+import { AheadOfTime } from '../support/aheadOfTime.ts';
 import { FakeTerminal } from '../support/fakeTerminal.ts';
 import { ada, aUser, StreamServer } from '../support/streamServer.ts';
 
@@ -117,7 +118,7 @@ describe('terminals of the server', () => {
   });
 
   it('closes a viewer that stalls, while another one reads on', async () => {
-    await start({ slowMs: 200, graceMs: 100 });
+    await start({ graceMs: 100 });
     const stalled = connect();
     await stalled.text();
     stalled.socket.pause();
@@ -126,6 +127,11 @@ describe('terminals of the server', () => {
     const total = 64 << 20;
     for (let sent = 0; sent < total; sent += 64 << 10) program.print(Buffer.alloc(64 << 10, 'x'));
     await reader.until((bytes) => bytes.length === total);
+    const time = new AheadOfTime();
+    time.pass(terminalLimits.slowMs + 1);
+    // So that it is looked at.
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    time.dispose();
     // Its end is heard when it reads again, if not lost with what was on the way.
     stalled.socket.resume();
     const code = await stalled.closed;

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { appendFile, mkdir } from 'node:fs/promises';
+import { appendFile, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Commit } from '../../src/protocol/taskEvent.ts';
 import { CommitWatch, withBranches } from '../../src/supervisor/commitWatch.ts';
@@ -155,7 +155,12 @@ of it'`,
   });
 
   it('outlives an agent that removes the repository', async () => {
-    const events = await sandbox.run(`${commit('lost')}; sleep 0.5; rm -rf .git; ${result}`);
+    await sandbox.listen();
+    await sandbox.start(`${commit('lost')}; until [ -e ../go ]; do sleep 0.05; done; rm -rf .git; ${result}`);
+    await sandbox.until((events) => ofType(events, 'commit')[0]);
+    await writeFile(join(sandbox.workspace.path, '..', 'go'), '');
+    await sandbox.supervisor.over;
+    const events = sandbox.events();
     assert.deepEqual(
       ofType(events, 'commit').map((event) => event.commit.subject),
       ['lost'],

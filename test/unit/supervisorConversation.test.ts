@@ -4,9 +4,11 @@ import { join } from 'node:path';
 import { claudeCode } from '../../src/agent/claudeCode.ts';
 import { defaultLimits, newTaskId } from '../../src/protocol/task.ts';
 import type { SandboxEvent } from '../../src/protocol/taskEvent.ts';
+import { AheadOfTime } from '../support/aheadOfTime.ts';
 import { aSpec } from '../support/specs.ts';
 import { ofType, Sandbox } from '../support/sandbox.ts';
 
+const minute = 60_000;
 const result = 'echo "$OK"';
 const say = (text: string, id = newTaskId(Date.now())): object => ({ op: 'say', id, text });
 
@@ -16,11 +18,22 @@ const turns = (sandbox: Sandbox, count: number): Promise<SandboxEvent[]> =>
 
 describe('supervisorConversation', () => {
   let sandbox: Sandbox;
+  let time: AheadOfTime;
   beforeEach(async () => {
+    time = new AheadOfTime();
     sandbox = new Sandbox();
     await sandbox.listen();
   });
-  afterEach(() => sandbox.dispose());
+  afterEach(() => {
+    sandbox.dispose();
+    time.dispose();
+  });
+
+  /** The agent's clock stands still and runs on: it looks how much of its time is left. */
+  const lookAtClock = async (): Promise<void> => {
+    await sandbox.ask({ op: 'clock', running: false });
+    await sandbox.ask({ op: 'clock', running: true });
+  };
 
   const converse = (script: string, limits: object = {}): Promise<unknown> =>
     sandbox.start(script, { conversation: true, limits: { ...defaultLimits, ...limits } });
@@ -68,11 +81,12 @@ describe('supervisorConversation', () => {
   });
 
   it('keeps one message until the end of the turn, knows it when it comes twice, and refuses another', async () => {
-    await converse(`echo up; read -r -t 20 < <(sleep 0.4; echo) ; ${result}`);
+    await converse(`echo up; until [ -e ../go ]; do sleep 0.05; done; ${result}`);
     await sandbox.until((events) => ofType(events, 'output')[0]);
     await sandbox.ask(say(`echo next; ${result}`, 'message0001'));
     await sandbox.ask(say(`echo next; ${result}`, 'message0001'));
     await assert.rejects(sandbox.ask(say('echo more')), { code: 'busy' });
+    await writeFile(join(sandbox.workspace.path, '..', 'go'), '');
     await turns(sandbox, 2);
     await sandbox.ask(say(`echo next; ${result}`, 'message0001'));
     await sandbox.ask({ op: 'stop' });
@@ -98,12 +112,16 @@ describe('supervisorConversation', () => {
   });
 
   it('does not count the time in which it waits as time of work', async () => {
-    await converse(result, { timeMs: 1500 });
+    await converse(result, { timeMs: 10 * minute });
     await turns(sandbox, 1);
-    await new Promise((resolve) => setTimeout(resolve, 1800));
+    time.pass(11 * minute);
+    await lookAtClock();
     await sandbox.ask(say(result));
     await turns(sandbox, 2);
-    await sandbox.ask(say('sleep 60'));
+    await sandbox.ask(say('echo up; sleep 60'));
+    await sandbox.until((events) => ofType(events, 'output')[0]);
+    time.pass(11 * minute);
+    await lookAtClock();
     await sandbox.supervisor.over;
     assert.equal(ofType(sandbox.events(), 'ended')[0]?.outcome, 'timed_out');
   });
@@ -127,9 +145,12 @@ describe('supervisorConversation', () => {
   const answer = (kind: string): object => ({ op: 'answer', id: 'q1', answer: { kind } });
 
   it('has the agent wait for an answer, hands it over once, and does not count that time', async () => {
-    await converse(`answered() { echo "heard $ANSWER"; ${result}; }; echo '${ask}'`, { timeMs: 1200 });
+    await converse(`answered() { echo "heard $ANSWER"; ${result}; }; echo '${ask}'`, {
+      timeMs: 10 * minute,
+    });
     await sandbox.until((events) => ofType(events, 'asked')[0]);
-    await new Promise((resolve) => setTimeout(resolve, 1500));
+    time.pass(11 * minute);
+    await lookAtClock();
     await assert.rejects(
       sandbox.ask({ op: 'answer', id: 'q1', answer: { kind: 'choose', answers: [['x']] } }),
       { code: 'invalid_input' },
@@ -158,7 +179,8 @@ describe('supervisorConversation', () => {
     const events = await turns(sandbox, 1);
     assert.match(ofType(events, 'output')[0]?.text ?? '', /"refuse".*did not answer in time/);
     assert.equal(ofType(events, 'settled')[0]?.by, 'time');
-    await sandbox.ask(say(`echo '${ask}'; echo '{"type":"settled","id":"q1"}'; ${result}`));
+    // In one piece, so that no time passes between the two.
+    await sandbox.ask(say(`printf '%s\\n' '${ask}' '{"type":"settled","id":"q1"}'; ${result}`));
     assert.equal(ofType(await turns(sandbox, 2), 'settled')[1]?.by, 'agent');
   });
 

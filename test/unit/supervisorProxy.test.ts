@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { proxyEnvironment, writeProxyFiles } from '../../src/supervisor/proxyEnvironment.ts';
+import { AheadOfTime } from '../support/aheadOfTime.ts';
 import { temporaryFolder } from '../support/gitRepo.ts';
 import { ofType, Sandbox } from '../support/sandbox.ts';
 
@@ -71,14 +72,27 @@ describe('supervisorProxy', () => {
 
     it('the time limit does not run while the clock is stopped, and then runs on', async () => {
       await sandbox.listen();
-      const limits = { ...sandbox.spec('').limits, timeMs: 400 };
-      await sandbox.ask({ op: 'clock', running: false });
-      await sandbox.start('sleep 60', { limits });
-      await new Promise((passed) => setTimeout(passed, 900));
-      assert.deepEqual(ofType(sandbox.events(), 'ended'), []);
-      await sandbox.ask({ op: 'clock', running: true });
-      await sandbox.supervisor.over;
-      assert.equal(ofType(sandbox.events(), 'ended')[0]?.outcome, 'timed_out');
+      const limits = { ...sandbox.spec('').limits, timeMs: 600_000 };
+      const time = new AheadOfTime();
+      try {
+        await sandbox.ask({ op: 'clock', running: false });
+        await sandbox.start('echo up; until [ -e ../go ]; do sleep 0.05; done; echo on; sleep 60', {
+          limits,
+        });
+        await sandbox.until((events) => ofType(events, 'output')[0]);
+        time.pass(700_000);
+        await sandbox.ask({ op: 'clock', running: false });
+        await sandbox.ask({ op: 'clock', running: true });
+        writeFileSync(join(sandbox.workspace.path, '..', 'go'), '');
+        await sandbox.until((events) => ofType(events, 'output')[1]);
+        time.pass(700_000);
+        await sandbox.ask({ op: 'clock', running: false });
+        await sandbox.ask({ op: 'clock', running: true });
+        await sandbox.supervisor.over;
+        assert.equal(ofType(sandbox.events(), 'ended')[0]?.outcome, 'timed_out');
+      } finally {
+        time.dispose();
+      }
     });
 
     it('a task whose clock is stopped can be stopped', async () => {
