@@ -51,7 +51,8 @@ import {
   type Known,
 } from './taskViews.ts';
 import { TaskWatch } from './taskWatch.ts';
-import { Uploads, type UploadLimits } from './uploads.ts';
+import type { UploadLimits } from './uploadLimits.ts';
+import { Uploads } from './uploads.ts';
 
 export interface ServerTaskOptions {
   config: Pick<

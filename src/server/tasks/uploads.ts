@@ -1,56 +1,17 @@
-import { createHash, randomBytes } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { mkdir, open, readdir, rm, stat, statfs, type FileHandle } from 'node:fs/promises';
+import { mkdir, readdir, rm, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { DatabaseSync } from 'node:sqlite';
-import * as z from 'zod/mini';
-import { asSallyportError, isErrno, SallyportError } from '../../base/errors.ts';
+import { asSallyportError, SallyportError } from '../../base/errors.ts';
 import type { Logger } from '../../base/logger.ts';
 import type { Quarantine } from '../../git/quarantine.ts';
 import type { ByteStream } from '../../protocol/runner.ts';
 import type { UploadRequest, UploadState } from '../../protocol/runnerApi.ts';
 import { notFound } from '../http/problem.ts';
-
-export interface UploadLimits {
-  /** Of one bundle. */
-  bytes: number;
-  /** Of all bundles together that one user has begun and not finished. */
-  bytesOfUser: number;
-  /** How many a user may have begun and not finished. */
-  open: number;
-  /** How long a bundle may take to be taken in, in milliseconds. */
-  importMs: number;
-  /** How long a client may send nothing, in milliseconds. */
-  silenceMs: number;
-  /** What nobody has gone on with for so long is removed, in milliseconds. */
-  abandonedMs: number;
-}
-
-export const uploadLimits: UploadLimits = {
-  bytes: 4 * 2 ** 30,
-  bytesOfUser: 8 * 2 ** 30,
-  open: 16,
-  importMs: 15 * 60_000,
-  silenceMs: 60_000,
-  abandonedMs: 24 * 60 * 60_000,
-};
-
-/** How long a finished upload is answered for, in milliseconds: a task on its commit may come at any time after. */
-export const finishedMs = 7 * 24 * 60 * 60_000;
-/** Left free on the volume, in bytes: the tasks' logs are written there too. */
-const reserveBytes = 256 << 20;
-
-const Stored = z.object({
-  id: z.string(),
-  user: z.string(),
-  repository: z.string(),
-  sha: z.string(),
-  bytes: z.number(),
-  sha256: z.string(),
-  complete: z.number(),
-  touched_at: z.number(),
-});
-type Upload = z.infer<typeof Stored>;
+import { appendPiece, busy, hashOfFile, sizeOf } from './uploadFile.ts';
+import { checkBundle, checkDisk, finishedMs, uploadLimits, type UploadLimits } from './uploadLimits.ts';
+import { type Upload, UploadRows } from './uploadRows.ts';
 
 /** Who writes to an upload, or takes it in. */
 interface Writer {
@@ -65,7 +26,7 @@ interface Writer {
  * brought is not known of.
  */
 export class Uploads {
-  private readonly store: DatabaseSync;
+  private readonly rows: UploadRows;
   private readonly folder: string;
   private readonly quarantine: (user: string, repository: string) => Quarantine;
   private readonly limits: UploadLimits;
@@ -83,7 +44,7 @@ export class Uploads {
     now: () => number;
     limits?: Partial<UploadLimits> | undefined;
   }) {
-    this.store = options.store;
+    this.rows = new UploadRows(options.store, options.now);
     this.folder = options.folder;
     this.quarantine = options.quarantine;
     this.log = options.log;
@@ -100,7 +61,7 @@ export class Uploads {
   async begin(user: string, request: UploadRequest): Promise<UploadState> {
     this.checkOpen();
     const { repository, commit, bytes, sha256 } = request;
-    const same = this.select('user = ? AND repository = ? AND sha = ?', user, repository.id, commit);
+    const same = this.rows.ofCommit(user, repository.id, commit);
     const isHere = (await this.known(user, repository.id, [commit])).length > 0;
     const known = same.find((one) =>
       isHere ? one.complete !== 0 : one.complete === 0 && one.bytes === bytes && one.sha256 === sha256,
@@ -112,7 +73,7 @@ export class Uploads {
       await this.forget(id);
     }
     if (known !== undefined) {
-      this.touch(known.id);
+      this.rows.touch(known.id);
       const state = await this.stateOf(known);
       if (state.complete || state.offset < bytes) return state;
       const writer = this.writers.get(known.id);
@@ -125,21 +86,10 @@ export class Uploads {
     if (isHere) await this.quarantine(user, repository.id).keepKnown(commit);
     else await this.checkRoom(user, bytes);
     const id = randomBytes(16).toString('hex');
-    const row: Upload = {
-      id,
-      user,
-      repository: repository.id,
-      sha: commit,
-      bytes,
-      sha256,
-      complete: Number(isHere),
-      touched_at: this.now(),
-    };
-    this.store
-      .prepare(
-        'INSERT INTO uploads (id, user, repository, name, sha, bytes, sha256, complete, touched_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)',
-      )
-      .run(id, user, repository.id, repository.name, commit, bytes, sha256, Number(isHere), this.now());
+    const row = this.rows.insert(
+      { id, user, repository: repository.id, sha: commit, bytes, sha256, complete: Number(isHere) },
+      repository.name,
+    );
     return await this.stateOf(row);
   }
 
@@ -178,7 +128,7 @@ export class Uploads {
   async sweep(): Promise<string[]> {
     const now = this.now();
     const removed: string[] = [];
-    for (const upload of this.select('1 = 1')) {
+    for (const upload of this.rows.all()) {
       const age = now - upload.touched_at;
       if (this.writers.has(upload.id)) continue;
       if (age < (upload.complete === 0 ? this.limits.abandonedMs : finishedMs)) continue;
@@ -186,7 +136,7 @@ export class Uploads {
       removed.push(upload.id);
     }
     for (const name of await readdir(this.folder).catch(() => [])) {
-      const [found] = this.select('id = ?', name);
+      const found = this.rows.get(name);
       if (found === undefined || found.complete !== 0) await rm(this.path(name), { force: true });
     }
     return removed;
@@ -194,7 +144,7 @@ export class Uploads {
 
   /** Commits of a repository, by the name that its quarantine has, that were brought and may be waited for by a task. */
   recent(): { user: string; repository: string; commit: string }[] {
-    return this.select('complete = 1').map(({ user, repository, sha }) => ({
+    return this.rows.complete().map(({ user, repository, sha }) => ({
       user,
       repository,
       commit: sha,
@@ -217,75 +167,21 @@ export class Uploads {
   }
 
   private async checkRoom(user: string, bytes: number): Promise<void> {
-    const { limits } = this;
-    if (bytes === 0)
-      throw new SallyportError(
-        'invalid_input',
-        'The commit is not here, and a bundle of 0 bytes does not bring it.',
-        'Announce the bundle with its size.',
-      );
-    if (bytes > limits.bytes)
-      throw new SallyportError(
-        'too_large',
-        `The bundle has ${mebibytes(bytes)}, and at most ${mebibytes(limits.bytes)} are taken.`,
-        'Leave out what the runner has already (/api/v1/uploads/known), or let it fetch the repository by its URL.',
-      );
-    const begun = this.select('user = ? AND complete = 0', user);
-    const announced = begun.reduce((sum, one) => sum + one.bytes, bytes);
-    if (begun.length >= limits.open || announced > limits.bytesOfUser)
-      throw new SallyportError(
-        'too_many_requests',
-        `You have begun ${begun.length} uploads that are not finished.`,
-        'Finish them first, or wait until those that were abandoned are removed.',
-      );
+    checkBundle(bytes, this.rows.begun(user), this.limits);
     await mkdir(this.folder, { recursive: true, mode: 0o700 });
     const { bavail, bsize } = await statfs(this.folder);
-    // The bundle, and what is made of it.
-    if (2 * bytes + reserveBytes > bavail * bsize)
-      throw new SallyportError(
-        'disk_full',
-        'The disk of the runner has no room for this upload.',
-        'Have its administrator free some space.',
-      );
+    checkDisk(bytes, bavail * bsize);
   }
 
-  /** Appends to the file; a piece that is not taken to its end stays as far as it came. */
+  /** Takes bytes in; what came of a piece that breaks off stays. */
   private async take(upload: Upload, offset: number, data: ByteStream, signal: AbortSignal): Promise<void> {
-    const { id, bytes } = upload;
+    const { id, bytes: total } = upload;
     await mkdir(this.folder, { recursive: true, mode: 0o700 });
-    const file = await open(this.path(id), 'a', 0o600);
     try {
-      const { size } = await file.stat();
-      if (offset !== size)
-        throw new SallyportError(
-          'conflict',
-          `The upload stands at ${size} bytes, and what came begins at ${offset}.`,
-          'Ask where it stands (GET), and go on from there.',
-        );
-      let at = size;
-      for await (const chunk of unlessSilent(data, this.limits.silenceMs, signal)) {
-        if (at + chunk.length > bytes) {
-          // Of a piece that is too long nothing can be trusted.
-          await file.truncate(size);
-          throw new SallyportError(
-            'too_large',
-            `More came than the ${bytes} bytes that were announced.`,
-            'Begin a new upload with the right size.',
-          );
-        }
-        await writeAll(file, chunk);
-        at += chunk.length;
-      }
-    } catch (thrown) {
-      if (isErrno(thrown, 'ENOSPC', 'EDQUOT'))
-        throw new SallyportError('disk_full', 'The disk of the runner is full.', 'Go on when it has room.', {
-          cause: thrown,
-        });
-      throw thrown;
+      await appendPiece(this.path(id), { offset, total, data }, this.limits.silenceMs, signal);
     } finally {
-      // First what cannot fail: of a full disk the store says so as well.
-      await file.close();
-      this.touch(id);
+      // After what cannot fail: of a full disk the store says so as well.
+      this.rows.touch(id);
     }
   }
 
@@ -316,7 +212,7 @@ export class Uploads {
       if (error.code === 'import_refused') await this.forget(id);
       throw error;
     }
-    this.store.prepare('UPDATE uploads SET complete = 1, touched_at = ? WHERE id = ?').run(this.now(), id);
+    this.rows.finish(id);
     await rm(path, { force: true });
     return { id, offset: bytes, complete: true };
   }
@@ -334,25 +230,14 @@ export class Uploads {
   }
 
   private row(user: string, id: string): Upload {
-    const [found] = this.select('id = ? AND user = ?', id, user);
-    if (found === undefined) throw notFound('such upload');
+    const found = this.rows.get(id);
+    if (found?.user !== user) throw notFound('such upload');
     return found;
-  }
-
-  private select(where: string, ...values: string[]): Upload[] {
-    const rows = this.store
-      .prepare(`SELECT * FROM uploads WHERE ${where} ORDER BY touched_at`)
-      .all(...values);
-    return rows.map((row) => Stored.parse(row));
-  }
-
-  private touch(id: string): void {
-    this.store.prepare('UPDATE uploads SET touched_at = ? WHERE id = ?').run(this.now(), id);
   }
 
   private async forget(id: string): Promise<void> {
     await rm(this.path(id), { force: true });
-    this.store.prepare('DELETE FROM uploads WHERE id = ?').run(id);
+    this.rows.delete(id);
   }
 
   private path(id: string): string {
@@ -360,84 +245,7 @@ export class Uploads {
   }
 }
 
-function busy(): SallyportError {
-  return new SallyportError(
-    'conflict',
-    'Another connection goes on with this upload.',
-    'Let one connection at a time send it.',
-  );
-}
-
-/** The same bytes. Ends the source when nothing comes for too long, or when `signal` aborts. */
-async function* unlessSilent(
-  data: ByteStream,
-  silenceMs: number,
-  signal: AbortSignal,
-): AsyncGenerator<Uint8Array> {
-  const iterator = data[Symbol.asyncIterator]();
-  let finished = false;
-  try {
-    for (;;) {
-      const { promise: interrupted, reject } = Promise.withResolvers<never>();
-      interrupted.catch(() => undefined);
-      const leave = (): void => reject(busy());
-      const timer = setTimeout(
-        () =>
-          reject(
-            new SallyportError('cancelled', 'Nothing came for too long.', 'Go on with the upload later.'),
-          ),
-        silenceMs,
-      );
-      if (signal.aborted) leave();
-      signal.addEventListener('abort', leave, { once: true });
-      try {
-        const next = await Promise.race([iterator.next().catch(brokenOff), interrupted]);
-        if (next.done === true) {
-          finished = true;
-          return;
-        }
-        yield next.value;
-      } finally {
-        clearTimeout(timer);
-        signal.removeEventListener('abort', leave);
-      }
-    }
-  } finally {
-    // A source that gives nothing may not end either.
-    if (!finished) void iterator.return?.().catch(() => undefined);
-  }
-}
-
 // eslint-disable-next-line @typescript-eslint/require-await
 async function* nothing(): ByteStream {
   yield* [];
-}
-
-function brokenOff(thrown: unknown): never {
-  throw new SallyportError('cancelled', 'The connection broke off.', 'Go on with the upload.', {
-    cause: thrown,
-  });
-}
-
-async function writeAll(file: FileHandle, bytes: Uint8Array): Promise<void> {
-  for (let done = 0; done < bytes.length;) done += (await file.write(bytes, done)).bytesWritten;
-}
-
-async function sizeOf(path: string): Promise<number> {
-  try {
-    return (await stat(path)).size;
-  } catch (thrown) {
-    if (isErrno(thrown, 'ENOENT')) return 0;
-    throw thrown;
-  }
-}
-
-async function hashOfFile(path: string): Promise<string> {
-  const hash = createHash('sha256');
-  for await (const chunk of createReadStream(path)) hash.update(chunk as Uint8Array);
-  return hash.digest('hex');
-}
-
-function mebibytes(bytes: number): string {
-  return `${Math.ceil(bytes / 2 ** 20).toLocaleString('en')} MiB`;
 }
