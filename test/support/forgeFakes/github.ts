@@ -26,7 +26,8 @@ export class GitHubContract extends ContractForge {
 
   protected override aside({ method, path, body, headers }: ContractRequest): Answer | undefined {
     if (headers['x-github-api-version'] !== '2022-11-28') return this.refusal(400, 'No version');
-    if (method !== 'POST' || path !== '/api/graphql') return undefined;
+    const operation = `${method.toLowerCase()} ${path}`;
+    if (!this.document.isGap(operation, 'operation', 'markPullRequestReadyForReview')) return undefined;
     const { query, variables } = body as { query: string; variables: { id: string } };
     const pull = this.pulls.find((one) => nodeOf(one) === variables.id);
     const wanted =
@@ -157,6 +158,10 @@ function nodeOf({ number }: HeldPull): string {
 function invalid(message: string): Answer {
   return {
     status: 422,
-    values: { message: 'Validation Failed', errors: [{ resource: 'PullRequest', code: 'custom', message }] },
+    values: {
+      message: 'Validation Failed',
+      documentation_url: 'https://example.com/rest',
+      errors: [{ resource: 'PullRequest', code: 'custom', message }],
+    },
   };
 }

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Ajv, type ValidateFunction } from 'ajv';
+import { gaps, type Gap } from './gaps.ts';
 
 type Json = Record<string, unknown>;
 
@@ -59,23 +60,19 @@ export interface Matched {
   query: URLSearchParams;
 }
 
-/** What a forge takes beyond its document, by operation (or `*`): parameters of the query, and fields of the body. */
-export interface Beyond {
-  query?: readonly string[];
-  body?: readonly string[];
-}
-
 /** A forge's published document: says what is wrong with a request, and what an answer has to look like. */
 export class OpenApi {
+  /** What was asked for beyond the document. */
+  readonly needed = new Set<Gap>();
+  private readonly name: string;
   private readonly document: Document;
   private readonly ajv: Ajv;
-  private readonly beyond: Record<string, Beyond>;
   private readonly compiled = new Map<string, ValidateFunction>();
 
-  constructor(name: string, beyond: Record<string, Beyond> = {}) {
+  constructor(name: string) {
+    this.name = name;
     const path = join(import.meta.dirname, '..', '..', 'fixtures', 'openapi', `${name}.json`);
     this.document = withNulls(JSON.parse(readFileSync(path, 'utf8'))) as Document;
-    this.beyond = beyond;
     // The documents have words of their own among the schemas'; of the formats only people know all.
     this.ajv = new Ajv({ strict: false, validateFormats: false, allErrors: true });
     this.ajv.addSchema({ $id: 'forge', ...this.document });
@@ -92,33 +89,47 @@ export class OpenApi {
     const all = [...(this.document.paths[path]?.parameters ?? []), ...(operation.parameters ?? [])].map(
       (one) => this.resolved(one),
     );
-    const beyond = [this.beyond['*'], this.beyond[`${method} ${path}`]];
-    const matched = { operation: `${method} ${path}`, parameters: values, query: url.searchParams };
+    const name = `${method} ${path}`;
     return (
       this.wrongPath(all, values) ??
-      this.wrongQuery(
-        all,
-        url.searchParams,
-        beyond.flatMap((one) => one?.query ?? []),
-      ) ??
+      this.wrongQuery(name, all, url.searchParams) ??
       this.wrongHeaders(all, request) ??
-      this.wrongBody(
-        operation,
-        request,
-        beyond.flatMap((one) => one?.body ?? []),
-      ) ??
-      matched
+      this.wrongBody(name, operation, request) ?? {
+        operation: name,
+        parameters: values,
+        query: url.searchParams,
+      }
     );
+  }
+
+  /** Whether that is asked for beyond the document, with a reason. */
+  isGap(operation: string, what: Gap['what'], name: string): boolean {
+    const gap = gaps.find(
+      (one) =>
+        one.document === this.name && one.operation === operation && one.what === what && one.name === name,
+    );
+    if (gap !== undefined) this.needed.add(gap);
+    return gap !== undefined;
   }
 
   /** The values, with all that the document demands of such an answer beside them. Throws where they break it. */
   answer(operation: string, status: number, values: unknown): unknown {
     const schema = this.schemaOf(operation, status);
-    if (schema === undefined) return values;
+    if (schema === undefined) throw new Error(`The document has no answer ${status} of ${operation}`);
     const whole = this.whole(schema, values);
-    const check = this.validator(`${operation} ${status}`, schema);
-    if (!check(whole)) throw new Error(`An answer of the test's forge breaks ${operation}: ${said(check)}`);
+    this.check(operation, status, schema, whole);
     return whole;
+  }
+
+  /** Throws where a refusal breaks the document, as far as that knows such a one. */
+  refusal(operation: string, status: number, values: unknown): void {
+    const schema = this.schemaOf(operation, status);
+    if (schema !== undefined) this.check(operation, status, schema, values);
+  }
+
+  private check(operation: string, status: number, schema: Schema, values: unknown): void {
+    const check = this.validator(`${operation} ${status}`, schema);
+    if (!check(values)) throw new Error(`An answer of the test's forge breaks ${operation}: ${said(check)}`);
   }
 
   private match(
@@ -154,14 +165,16 @@ export class OpenApi {
   }
 
   private wrongQuery(
+    operation: string,
     all: readonly Parameter[],
     query: URLSearchParams,
-    beyond: readonly string[],
   ): string | undefined {
     for (const [name, value] of query) {
       const parameter = all.find((one) => one.in === 'query' && one.name === name);
-      if (parameter === undefined && beyond.includes(name)) continue;
-      if (parameter === undefined) return `the query has ${name}, which the document has not`;
+      if (parameter === undefined) {
+        if (this.isGap(operation, 'query', name)) continue;
+        return `the query has ${name}, which the document has not`;
+      }
       const wrong = this.wrongText(`query ${name}`, parameter.schema, value);
       if (wrong !== undefined) return wrong;
     }
@@ -169,40 +182,53 @@ export class OpenApi {
     return missing && `the query has no ${missing.name}`;
   }
 
-  private wrongHeaders(all: readonly Parameter[], { headers, body }: ContractRequest): string | undefined {
+  private wrongHeaders(all: readonly Parameter[], { headers }: ContractRequest): string | undefined {
     const missing = all.find(
       (one) => one.in === 'header' && one.required === true && headers[one.name.toLowerCase()] === undefined,
     );
     if (missing !== undefined) return `the header ${missing.name} is missing`;
     if (!/json|\*\/\*/.test(String(headers.accept))) return `accept is ${String(headers.accept)}`;
     if (!headers['user-agent']) return 'there is no user agent';
-    if (body !== undefined && headers['content-type'] !== 'application/json')
-      return `content-type is ${String(headers['content-type'])}`;
     return undefined;
   }
 
   private wrongBody(
+    name: string,
     operation: Operation,
-    { body, method, path }: ContractRequest,
-    beyond: readonly string[],
+    { body, headers }: ContractRequest,
   ): string | undefined {
     const wanted = operation.requestBody && this.resolved(operation.requestBody);
-    const schema = wanted?.content?.['application/json']?.schema;
     if (body === undefined) return wanted?.required === true ? 'there is no body' : undefined;
-    if (schema === undefined) return 'there is a body, which the document has not';
-    const check = this.validator(`${method} ${path.split('?')[0] ?? ''} body`, schema);
+    if (wanted === undefined) return 'there is a body, which the document has not';
+    const type = String(headers['content-type']);
+    const schema = wanted.content?.[type]?.schema;
+    if (schema === undefined) return `the document has no body that is ${type}`;
+    const check = this.validator(`${name} body`, schema);
     if (!check(body)) return `the body breaks the document: ${said(check)}`;
     // Schemas let anything pass that they do not name; a forge leaves it out without a word.
-    const known = new Set([...this.propertiesOf(schema).keys(), ...beyond]);
-    const unknown = Object.keys(body as Json).find((name) => !known.has(name));
+    const unknown = this.unknownIn(schema, body, '').find((one) => !this.isGap(name, 'body', one));
     return unknown === undefined ? undefined : `the body has ${unknown}, which the document has not`;
+  }
+
+  /** Names that a schema has not, at any depth: `source.branch.name`. */
+  private unknownIn(given: Schema, value: unknown, at: string): string[] {
+    const schema = this.resolved(given);
+    const { items } = schema;
+    if (Array.isArray(value))
+      return items === undefined ? [] : value.flatMap((one) => this.unknownIn(items, one, at));
+    const properties = this.propertiesOf(schema);
+    if (!isObject(value) || properties.size === 0) return [];
+    return Object.entries(value).flatMap(([name, inner]) => {
+      const property = properties.get(name);
+      return property === undefined ? [`${at}${name}`] : this.unknownIn(property, inner, `${at}${name}.`);
+    });
   }
 
   private wrongText(what: string, schema: Schema | undefined, text: string): string | undefined {
     if (schema === undefined) return undefined;
     const { type } = this.resolved(schema);
     const value =
-      type === 'integer' && /^-?\d+$/.test(text)
+      (type === 'integer' || type === 'number') && /^-?\d+$/.test(text)
         ? Number(text)
         : type === 'boolean' && /^(true|false)$/.test(text)
           ? text === 'true'
@@ -215,12 +241,8 @@ export class OpenApi {
 
   private schemaOf(operation: string, status: number): Schema | undefined {
     const [method = '', path = ''] = operation.split(' ');
-    const responses = (this.document.paths[path]?.[method] as Operation).responses;
-    const response = responses[status];
-    // Gitea says 201 for a change, and so it is.
-    if (response === undefined) throw new Error(`The document has no answer ${status} of ${operation}`);
-    const content = this.resolved(response).content;
-    return Object.values(content ?? {})[0]?.schema;
+    const response = (this.document.paths[path]?.[method] as Operation).responses[status];
+    return response && Object.values(this.resolved(response).content ?? {})[0]?.schema;
   }
 
   private validator(key: string, schema: Schema): ValidateFunction {
@@ -243,8 +265,8 @@ export class OpenApi {
 
   private propertiesOf(schema: Schema): Map<string, Schema> {
     const { properties = {}, allOf = [], anyOf = [], oneOf = [] } = this.resolved(schema);
-    const inner = [...allOf, ...anyOf.slice(0, 1), ...oneOf.slice(0, 1)];
-    return new Map([...Object.entries(properties), ...inner.flatMap((one) => [...this.propertiesOf(one)])]);
+    const inner = [...allOf, ...anyOf, ...oneOf].flatMap((one) => [...this.propertiesOf(one)]);
+    return new Map([...Object.entries(properties), ...inner]);
   }
 
   /** Values over the least that fits a schema, wherever they have objects. */
