@@ -59,7 +59,7 @@ export class RunnerProcess {
 
   /** Makes the administrator with the link from its log, and a token of his. */
   async token(): Promise<string> {
-    const end = Date.now() + 10_000;
+    const end = Date.now() + 60_000;
     let secret: string | undefined;
     while ((secret = /\/setup#(\S+)/.exec(this.printed)?.[1]) === undefined) {
       if (Date.now() > end) throw new Error(`No link to set it up:\n${this.printed}`);
@@ -101,7 +101,7 @@ export class RunnerProcess {
     if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
     const gone = once(child, 'exit');
     child.kill(signal);
-    const late = setTimeout(() => child.kill('SIGKILL'), 10_000);
+    const late = setTimeout(() => child.kill('SIGKILL'), 60_000);
     await gone;
     clearTimeout(late);
   }

@@ -52,7 +52,7 @@ export class SshServer {
     const child = spawn(sshd, ['-D', '-e', '-f', at('sshd_config')], { stdio: ['ignore', 'ignore', 'pipe'] });
     const server = new SshServer(folder, port, child);
     for (let tries = 0; !(await answers(port)); tries++) {
-      if (tries > 100 || child.exitCode !== null) throw new Error(`sshd does not answer: ${server.log}`);
+      if (tries > 1000 || child.exitCode !== null) throw new Error(`sshd does not answer: ${server.log}`);
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
     writeFileSync(at('known_hosts'), `[127.0.0.1]:${port} ${readFileSync(at('host.pub'), 'utf8')}`);

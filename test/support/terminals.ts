@@ -21,9 +21,9 @@ export class Screen {
     return this.shown;
   }
 
-  /** Resolves when that was shown; what is shown before it is not looked at again. Throws after half a minute. */
+  /** Resolves when that was shown; what is shown before it is not looked at again. Throws after two minutes. */
   async until(pattern: RegExp): Promise<RegExpExecArray> {
-    const late = Date.now() + 30_000;
+    const late = Date.now() + 120_000;
     for (;;) {
       const found = pattern.exec(this.shown);
       if (found !== null) {

@@ -272,12 +272,13 @@ describe('gatewaySpend', () => {
     });
 
     it('counts what an agent left behind by leaving', async () => {
-      gateway.answer = (request) => request.resume();
+      const arrived = Promise.withResolvers<undefined>();
+      gateway.answer = (request) => request.resume().once('end', () => arrived.resolve(undefined));
       await gateway.listen(upstream());
       const left = new AbortController();
       const body = JSON.stringify({ model: 'claude-opus-4-5', system: 'x'.repeat(40_000) });
       const held = gateway.ask('/v1/messages', { body, signal: left.signal });
-      await new Promise((resolve) => setTimeout(resolve, 50));
+      await arrived.promise;
       left.abort();
       await assert.rejects(held);
       await gateway.until('spend');

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
-import { chmodSync, existsSync, mkdirSync } from 'node:fs';
+import { chmodSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { git, gitEnvironment, gitStream } from '../../src/git/process.ts';
 import { GitRepo, collect, pieces, temporaryFolder } from '../support/gitRepo.ts';
+import { processesWith } from '../support/sandbox.ts';
 
 describe('git process', () => {
   let folder: ReturnType<typeof temporaryFolder>;
@@ -57,8 +58,9 @@ describe('git process', () => {
   });
 
   it('ends a process, and what it started, when it is cancelled or takes too long', async () => {
-    const witness = join(folder.path, 'witness');
-    const slow = program(`sh -c 'sleep 2; touch ${witness}' & echo started; wait`);
+    // A number that no other process bears.
+    const mark = `1000.${process.pid}`;
+    const slow = program(`sleep ${mark} & echo started; wait`);
     const controller = new AbortController();
     const stream = gitStream(['x'], { program: slow, signal: controller.signal });
     const reading = (async () => {
@@ -68,8 +70,7 @@ describe('git process', () => {
     await assert.rejects(stream.done, { code: 'cancelled' });
     await assert.rejects(git(['x'], { program: slow, timeoutMs: 100 }), { message: /took longer/ });
     await assert.rejects(git(['x'], { signal: AbortSignal.abort() }), { code: 'cancelled' });
-    await new Promise((resolve) => setTimeout(resolve, 2300));
-    assert.equal(existsSync(witness), false);
+    while (processesWith(mark).length > 0) await new Promise((resolve) => setTimeout(resolve, 20));
   });
 
   it('ends when its reader leaves, and fails at the end of a stream that was cut', async () => {

@@ -205,7 +205,7 @@ describe('model sources', () => {
     );
     await chmod(script, 0o755);
     const env = { PATH: process.env['PATH'], VARIABLE: 'set' };
-    const done = await execProgram(script, ['$(id)', '3'], { env, input: 'typed\n', timeoutMs: 5000 });
+    const done = await execProgram(script, ['$(id)', '3'], { env, input: 'typed\n', timeoutMs: 60_000 });
     assert.deepEqual(done, { code: 3, stdout: '$(id)/typed/set\n' });
     const slow = execProgram('/bin/sh', ['-c', 'echo marker; echo marker >&2; sleep 60'], {
       env,

@@ -17,7 +17,7 @@ const hour = 3_600_000;
 
 async function until(condition: () => boolean, what = 'that'): Promise<void> {
   for (let tries = 0; !condition(); tries++) {
-    if (tries > 500) throw new Error(`Waited too long for ${what}`);
+    if (tries > 4000) throw new Error(`Waited too long for ${what}`);
     await delay(10);
   }
 }
@@ -342,7 +342,7 @@ describe('tasks of the server', () => {
       bench.fetch = () =>
         Promise.reject(new SallyportError('repository_not_found', 'There is none.', 'Look again.'));
       const { id } = await bench.tasks.submit(ada, aSubmission());
-      for await (const _ of bench.tasks.events(ada, id, 0, AbortSignal.timeout(5000)))
+      for await (const _ of bench.tasks.events(ada, id, 0, AbortSignal.timeout(45_000)))
         assert.fail('It has no event');
       const failed = bench.tasks.get(ada, id);
       assert.equal(failed.stage, 'failed');
@@ -361,10 +361,12 @@ describe('tasks of the server', () => {
     it('are fetched a few at a time, and can be cancelled while they wait', async () => {
       let running = 0;
       let most = 0;
-      bench.fetch = async ({ signal }) => {
+      const go = Promise.withResolvers<undefined>();
+      bench.fetch = async () => {
         running += 1;
         most = Math.max(most, running);
-        await delay(30, undefined, { signal }).finally(() => (running -= 1));
+        await go.promise;
+        running -= 1;
         throw new SallyportError('repository_not_found', 'None.', 'None.');
       };
       const views = await Promise.all(
@@ -372,6 +374,8 @@ describe('tasks of the server', () => {
       );
       const cancelled = await bench.tasks.cancel(ada, views[11]!.id);
       assert.equal(cancelled.stage, 'cancelled');
+      await until(() => running === 4, 'four fetches');
+      go.resolve(undefined);
       await until(() => views.slice(0, 11).every(({ id }) => bench.tasks.get(ada, id).stage === 'failed'));
       assert.equal(most, 4);
       assert.equal(bench.tasks.get(ada, views[11]!.id).stage, 'cancelled');
@@ -543,9 +547,15 @@ describe('tasks of the server', () => {
 
   it('tell of several changes at once as of one, with the newest', async () => {
     const { id } = await submitted();
-    await delay(150);
     const views: TaskView[] = [];
     bench.tasks.onDidChange((view) => views.push(view));
+    // Until nothing is told any more of its beginning.
+    let told = -1;
+    while (told !== views.length) {
+      told = views.length;
+      await delay(150);
+    }
+    views.length = 0;
     for (let n = 0; n < 500; n++) bench.service.say(id, { type: 'text', text: `Line ${n}` });
     bench.tasks.change(ada, id, { title: 'New' });
     await until(() => views.length > 0, 'a change');

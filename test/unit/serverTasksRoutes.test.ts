@@ -25,7 +25,7 @@ describe('routes of the tasks', () => {
     });
 
   async function failed(id: string): Promise<TaskView> {
-    for (let tries = 0; tries < 400; tries++) {
+    for (let tries = 0; tries < 4000; tries++) {
       const view = await server.ask<TaskView>(`/api/v1/tasks/${id}`, { token });
       if (view.stage === 'failed') return view;
       await new Promise((resolve) => setTimeout(resolve, 25));

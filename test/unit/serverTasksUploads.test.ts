@@ -17,7 +17,7 @@ describe('uploads of the server', () => {
 
   beforeEach(async () => {
     bench = await TasksBench.open((one) => {
-      one.uploadLimits = { bytes: 1 << 20, bytesOfUser: 2 << 20, open: 3, silenceMs: 500 };
+      one.uploadLimits = { bytes: 1 << 20, bytesOfUser: 2 << 20, open: 3 };
     });
     ada = bench.user('ada');
     ({ repo, commit } = bench.repository());
@@ -127,6 +127,8 @@ describe('uploads of the server', () => {
   });
 
   it('end a connection on which nothing comes', async () => {
+    bench.uploadLimits = { ...bench.uploadLimits, silenceMs: 500 };
+    await bench.restart();
     const { id } = await bench.tasks.beginUpload(ada, announce());
     const silent = async function* (): AsyncGenerator<Uint8Array> {
       yield bytes.subarray(0, 10);

@@ -148,6 +148,6 @@ describe('the review that a window shows', () => {
 });
 
 async function soon(ask: () => boolean): Promise<void> {
-  for (let tries = 0; tries < 200 && !ask(); tries++) await new Promise((done) => setTimeout(done, 10));
+  for (let tries = 0; tries < 4000 && !ask(); tries++) await new Promise((done) => setTimeout(done, 10));
   assert.ok(ask());
 }
