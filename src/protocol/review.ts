@@ -83,6 +83,21 @@ export interface ReviewFile {
   gate: GateReason[];
   /** Of both sides, with modes and names: what a *reviewed* mark holds on to. */
   fingerprint: string;
+  /** Where the user has written another content for it. */
+  edit?: FileEdit;
+}
+
+/** How the user's edit of a file stands to what the task has made of the file by now. */
+export interface FileEdit {
+  /**
+   * `own`: it was written for this version, and stands in its place. `carried`: it was written for an earlier one, and git has
+   * merged it with this one. `conflict`: it cannot be, so the file is as the task has it until the user decides.
+   */
+  kind: 'own' | 'carried' | 'conflict';
+  /** The file that it was written in: another one where the task has renamed it since. */
+  by: FileId;
+  /** Of a conflict: the same lines were changed, it is no text, the task deleted the file, or made something else of it. */
+  why?: 'lines' | 'noText' | 'deleted' | 'noFile';
 }
 
 export interface ReviewDiff {
@@ -181,8 +196,18 @@ export const ReviewBody = z.discriminatedUnion('type', [
     fingerprints: z.array(z.string().check(z.maxLength(64))),
     on: z.boolean(),
   }),
-  /** The user wrote another content in place of `original`, which is the task's; both are blobs. Null takes it back. */
-  z.object({ type: z.literal('edited'), file: FileId, path: Path, original: Sha, content: z.nullable(Sha) }),
+  /**
+   * The user wrote another content in place of `original`, which is the task's; both are blobs. Null takes it back. All zeros
+   * are where the task has deleted the file. `commit` is where the task's version was seen.
+   */
+  z.object({
+    type: z.literal('edited'),
+    file: FileId,
+    path: Path,
+    original: Sha,
+    content: z.nullable(Sha),
+    commit: z.optional(Sha),
+  }),
   z.object({ type: z.literal('remark'), remark: Remark }),
   z.object({ type: z.literal('remark_changed'), id: shortId, text: Text }),
   z.object({ type: z.literal('remark_removed'), id: shortId }),
@@ -259,6 +284,14 @@ export interface AcceptRecord {
   undone: boolean;
 }
 
+/** A content of the user's in place of `original`, both blobs. */
+export interface UserEdit {
+  path: string;
+  original: string;
+  content: string;
+  commit?: string;
+}
+
 /** The fold of a review's events, and nothing else. Plain data, so that it can be posted to a webview. */
 export interface ReviewState {
   lastEvent: number;
@@ -267,7 +300,7 @@ export interface ReviewState {
   rejected: Record<PartId, RejectedPart & { sent: boolean; sentCommit?: string }>;
   /** Fingerprints. */
   reviewed: Record<string, true>;
-  edits: Record<FileId, { path: string; original: string; content: string }>;
+  edits: Record<FileId, UserEdit>;
   remarks: RemarkState[];
   accepts: AcceptRecord[];
   /** Parts that are taken over, with the ids of the accepts that did it and were not undone. */

@@ -63,9 +63,10 @@ function fold(draft: Draft, event: AnyEvent): void {
       return;
     }
     case 'edited': {
-      const { file, path, original, content } = event;
+      const { file, path, original, content, commit } = event;
       if (content === null) remove(draft.get('edits'), file);
-      else draft.get('edits')[file] = { path, original, content };
+      else
+        draft.get('edits')[file] = { path, original, content, ...(commit === undefined ? {} : { commit }) };
       return;
     }
     case 'remark':

@@ -20,6 +20,7 @@ import type {
   AcceptRequest,
   AgentMessage,
   Choice,
+  EditConflict,
   LineRange,
   OutsideRecord,
   ScopeChoice,
@@ -67,7 +68,14 @@ export class FakeTaskReview implements TaskReview {
 
   diff(scope: ReviewScope): Promise<ReviewDiff> {
     const none: ReviewDiff = { scope, from: shaOfNothing, to: shaOfNothing, files: [] };
-    return Promise.resolve(this.diffs.get(keyOf(scope)) ?? none);
+    const diff = this.diffs.get(keyOf(scope)) ?? none;
+    const isEdited = ({ id, edit }: ReviewFile): boolean =>
+      edit === undefined && Object.hasOwn(this.now.edits, id);
+    if (!diff.files.some(isEdited)) return Promise.resolve(diff);
+    const files = diff.files.map((file): ReviewFile =>
+      isEdited(file) ? { ...file, edit: { kind: 'own', by: file.id } } : file,
+    );
+    return Promise.resolve({ ...diff, files });
   }
 
   returned(diff: ReviewDiff): Promise<PartId[]> {
@@ -97,6 +105,16 @@ export class FakeTaskReview implements TaskReview {
     const { path = '', newBlob = shaOfNothing } = found ?? {};
     const blob = content === undefined ? null : '1'.repeat(40);
     return this.say({ type: 'edited', file, path, original: newBlob, content: blob });
+  }
+
+  /** None: whoever needs one has a review of a real task. */
+  editConflict(): Promise<EditConflict> {
+    return Promise.reject(new SallyportError('not_found', 'There is no conflict.', 'Look again.'));
+  }
+
+  settleEdit({ file, path, original }: EditConflict, content: Uint8Array | undefined): Promise<ReviewState> {
+    const blob = content === undefined ? null : '2'.repeat(40);
+    return Promise.resolve(this.say({ type: 'edited', file, path, original, content: blob }));
   }
 
   async accept(request: AcceptRequest): Promise<AcceptOutcome> {

@@ -261,7 +261,8 @@ describe('the parts of a diff', function () {
     const plain = await readParts(quarantine, from, to);
     const file = plain.files[0]?.file ?? assert.fail();
     const written = await writeForReview(quarantine, task, Buffer.from('a\nB, edited\n'));
-    const edits = new Map([[file.id, { original: file.newBlob, content: written }]]);
+    const edit = { kind: 'own' as const, by: file.id };
+    const edits = new Map([[file.id, [{ original: file.newBlob, content: written, edit }]]]);
     const diff = await readParts(quarantine, from, to, { edits });
     assert.equal(diff.files[0]?.file.newBlob, written);
     assert.notEqual(diff.files[0].file.fingerprint, file.fingerprint);
@@ -271,7 +272,7 @@ describe('the parts of a diff', function () {
       await composeTree(quarantine, from, to, all, { edits }),
       write({ f: 'a\nB, edited\n', g: 'y\n' }),
     );
-    const stale = new Map([[file.id, { original: file.oldBlob, content: written }]]);
+    const stale = new Map([[file.id, [{ original: file.oldBlob, content: written, edit }]]]);
     assert.deepEqual((await readParts(quarantine, from, to, { edits: stale })).files, plain.files);
   });
 

@@ -1,5 +1,5 @@
-import { rm, writeFile } from 'node:fs/promises';
 import { SallyportError } from '../../base/errors.ts';
+import { mergeLines, type MergedLines } from '../mergeLines.ts';
 import { readObjects } from '../objects.ts';
 import { git } from '../process.ts';
 import type { MergeConflict } from './conflict.ts';
@@ -7,6 +7,7 @@ import { decide, isRegular, modes, type Side } from './entries.ts';
 import { shownPath, type GitPath } from './paths.ts';
 import type { Scratch } from './scratch.ts';
 
+const names = { ours: 'Current (yours)', base: 'Before', theirs: 'Incoming (the task)' };
 /** Longer contents are not merged, and not shown side by side, in bytes. */
 const maxText = 16 << 20;
 /** Of all conflicts that are told at once, in bytes. */
@@ -39,9 +40,8 @@ export class Merger {
     if (decision.kind === 'merge' && base !== undefined && ours !== undefined && theirs !== undefined) {
       const key = `${base.oid} ${ours.oid} ${theirs.oid}`;
       if (!this.known.has(key)) {
-        const { code, text } = await this.lines(path, base.oid, ours.oid, theirs.oid);
-        const clean = code === 0 && text !== undefined;
-        this.known.set(key, clean ? await this.scratch.writeBlob(text) : undefined);
+        const { clean, text } = await this.lines(path, base.oid, ours.oid, theirs.oid);
+        this.known.set(key, clean && text !== undefined ? await this.scratch.writeBlob(text) : undefined);
       }
       const oid = this.known.get(key);
       if (oid !== undefined) return { kind: 'clean', side: { mode: decision.mode, oid } };
@@ -73,30 +73,15 @@ export class Merger {
     return told;
   }
 
-  /** Exit code 0 is clean. Without text one of them is binary. */
   private async lines(
     path: GitPath,
     base: string | undefined,
     ours: string,
     theirs: string,
-  ): Promise<{ code: number; text: Buffer | undefined }> {
-    const contents = await this.contents(path, [ours, base, theirs]);
-    if (contents.some((bytes) => bytes !== undefined && isBinary(bytes)))
-      return { code: -1, text: undefined };
-    const files = contents.map(() => this.scratch.file());
-    try {
-      for (const [index, file] of files.entries()) await writeFile(file, contents[index] ?? '');
-      const labels = ['-L', 'Current (yours)', '-L', 'Before', '-L', 'Incoming (the task)'];
-      const { code, stdout } = await git(['merge-file', '-p', '-q', ...labels, ...files], {
-        ...this.scratch.options,
-        cwd: this.scratch.folder,
-        // The number of conflicts.
-        okCodes: Array.from({ length: 128 }, (_, each) => each),
-      });
-      return { code, text: stdout };
-    } finally {
-      for (const file of files) await rm(file, { force: true });
-    }
+  ): Promise<MergedLines> {
+    const [mine, before, others] = await this.contents(path, [ours, base, theirs]);
+    const versions = { base: before, ours: mine ?? new Uint8Array(), theirs: others ?? new Uint8Array() };
+    return await mergeLines(versions, names, this.scratch.folder, this.scratch.options);
   }
 
   /** Undefined stays undefined. Fails with `too_large`. */
@@ -124,9 +109,4 @@ export class Merger {
 
 function blobOf(side: Side): string | undefined {
   return side === undefined || side.mode === modes.submodule ? undefined : side.oid;
-}
-
-/** As git takes it: a zero byte near the beginning. */
-function isBinary(content: Buffer): boolean {
-  return content.subarray(0, 8000).includes(0);
 }

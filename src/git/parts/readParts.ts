@@ -1,4 +1,4 @@
-import type { FileId, ReviewFile, ReviewPart } from '../../protocol/review.ts';
+import type { FileEdit, FileId, ReviewFile, ReviewPart } from '../../protocol/review.ts';
 import { safeLine } from '../../protocol/safeText.ts';
 import { object, rawChanges } from '../diff.ts';
 import { gateReasons, type GateChange } from '../gate.ts';
@@ -9,8 +9,23 @@ import { addNeeds } from './needs.ts';
 import type { Hunk } from './patchReader.ts';
 import { textDiffs, type PairDiff } from './textDiffs.ts';
 
-/** Contents of the user's in place of those of a task, both blobs. One whose `original` is not the task's any more counts for nothing. */
-export type Edits = ReadonlyMap<FileId, { original: string; content: string }>;
+/**
+ * A content of the user's in place of `original`, which is the task's, both blobs. Of a file whose content is another one it
+ * counts for nothing; all zeros are for a file that the task has deleted.
+ */
+export interface StandIn {
+  original: string;
+  content: string;
+  /** The user's edit that it comes of. One in conflict is told of the file, which stays as the task has it. */
+  edit: FileEdit;
+  /** Where the file is to be among the changes although neither side has it. */
+  revived?: Uint8Array;
+}
+
+/** By the file that they are of. */
+export type Edits = ReadonlyMap<FileId, readonly StandIn[]>;
+
+type EditedChange = RawChange & { edit?: FileEdit };
 
 export interface PartsOptions {
   signal?: AbortSignal | undefined;
@@ -50,8 +65,8 @@ export async function readParts(
   options: PartsOptions = {},
 ): Promise<PartsDiff> {
   const { signal, edits, compare = textDiffs } = options;
-  const all = await rawChanges(quarantine, from, to, { signal, timeoutMs, renameLimit });
-  const changes = all.slice(0, maxFiles).map((change) => edited(change, edits));
+  const all = withEdits(await rawChanges(quarantine, from, to, { signal, timeoutMs, renameLimit }), edits);
+  const changes = all.slice(0, maxFiles);
   const diffs = await compare(quarantine, changes.map(pairOf), signal);
   const gateChanges = changes.map((change, index): GateChange => {
     const diff = diffs[index];
@@ -63,10 +78,47 @@ export async function readParts(
   return { from, to, files, further: all.length - changes.length };
 }
 
-function edited(change: RawChange, edits: Edits | undefined): RawChange {
-  const edit = edits?.get(fileId(change.rawPath));
-  if (edit?.original !== change.newBlob || !isText(change.newMode)) return change;
-  return { ...change, newBlob: object(edit.content) };
+function withEdits(changes: readonly RawChange[], edits: Edits = new Map()): EditedChange[] {
+  const there = new Set<FileId>();
+  const all = changes.map((change): EditedChange => {
+    const id = fileId(change.rawPath);
+    there.add(id);
+    const found = edits.get(id)?.find(({ original }) => original === change.newBlob);
+    if (found === undefined) return change;
+    const { edit, content } = found;
+    return { ...(edit.kind === 'conflict' ? change : inPlace(change, content)), edit };
+  });
+  const revived = [...edits]
+    .filter(([id]) => !there.has(id))
+    .flatMap(([, some]) => some.flatMap((one) => revive(one) ?? []));
+  if (revived.length === 0) return all;
+  return [...all, ...revived].sort((a, b) => Buffer.compare(a.rawPath, b.rawPath));
+}
+
+/** The change with another content; what is no file on the newer side is one then. */
+function inPlace(change: RawChange, content: string): RawChange {
+  const { oldMode, newMode, oldBlob } = change;
+  const newBlob = object(content);
+  if (isText(newMode)) return { ...change, newBlob };
+  const mode = isText(oldMode) ? oldMode : '100644';
+  const status = isText(oldMode) ? 'modified' : /^0+$/.test(oldBlob) ? 'added' : 'type-changed';
+  return { ...change, status, newMode: mode, newBlob };
+}
+
+function revive({ content, edit, revived }: StandIn): EditedChange | undefined {
+  if (revived === undefined) return undefined;
+  const newBlob = object(content);
+  return {
+    path: Buffer.from(revived).toString(),
+    rawPath: revived,
+    status: 'added',
+    oldMode: '000000',
+    newMode: '100644',
+    oldBlob: '0'.repeat(newBlob.length),
+    newBlob,
+    binary: false,
+    edit,
+  };
 }
 
 function pairOf(change: RawChange): { old: string | undefined; new: string | undefined } {
@@ -76,8 +128,8 @@ function pairOf(change: RawChange): { old: string | undefined; new: string | und
   };
 }
 
-function partsFile(change: RawChange, diff: PairDiff | undefined, gate: ReviewFile['gate']): PartsFile {
-  const { path, from, status, oldMode, newMode, oldBlob, newBlob, rawPath, rawFrom } = change;
+function partsFile(change: EditedChange, diff: PairDiff | undefined, gate: ReviewFile['gate']): PartsFile {
+  const { path, from, status, oldMode, newMode, oldBlob, newBlob, rawPath, rawFrom, edit } = change;
   const text = diff !== undefined && (isText(oldMode) || isText(newMode));
   const binary = text && diff.binary;
   const counts = text && !binary ? { added: diff.added, removed: diff.removed } : {};
@@ -95,6 +147,7 @@ function partsFile(change: RawChange, diff: PairDiff | undefined, gate: ReviewFi
     parts: partsOfChange(change, diff, counts),
     gate,
     fingerprint: fingerprint([rawFrom ?? '', rawPath, oldMode, newMode, oldBlob, newBlob]),
+    ...(edit === undefined ? {} : { edit }),
   };
   return { file, rawPath, rawFrom };
 }

@@ -10,7 +10,7 @@ const named = 5;
 /**
  * The parts that a decision is about, with those that must go the same way: what an accepted part needs is accepted
  * with it, and what needs a rejected one is rejected with it. What is on the gate's list is only accepted when the choice
- * is of that file alone. Throws `conflict` for parts that are not in the diff, unless they are decided and that is taken back.
+ * is of that file alone. A file whose edit is in conflict is not accepted at all. Throws `conflict` for parts that are not in the diff, unless they are decided and that is taken back.
  */
 export function partsToDecide(
   diff: ReviewDiff,
@@ -23,7 +23,8 @@ export function partsToDecide(
   const chosen = new Set<PartId>();
   const wanted = 'parts' in choice ? new Set(choice.parts) : undefined;
   for (const file of files) {
-    if (verdict === 'accepted' && !byHand && file.gate.length > 0) continue;
+    if (verdict === 'accepted' && !byHand && (file.gate.length > 0 || isInConflict(file))) continue;
+    if (verdict === 'accepted' && isInConflict(file)) throw unsettled(file.path);
     for (const { id } of file.parts) if (wanted === undefined || wanted.has(id)) chosen.add(id);
   }
   if (wanted !== undefined) {
@@ -48,14 +49,14 @@ function chosenFiles(diff: ReviewDiff, choice: Choice): ReviewFile[] {
   return diff.files.filter(({ parts }) => parts.some(({ id }) => wanted.has(id)));
 }
 
-/** Adds what the chosen parts need; but nothing of the gate's list, which nobody looked at for that. */
+/** Adds what the chosen parts need; but nothing of the gate's list, which nobody looked at for that, and nothing in conflict. */
 function addNeeded(diff: ReviewDiff, chosen: Set<PartId>): void {
   const guarded = new Set<PartId>();
   const needs = new Map<PartId, readonly PartId[]>();
-  for (const { gate, parts } of diff.files)
-    for (const part of parts) {
+  for (const file of diff.files)
+    for (const part of file.parts) {
       needs.set(part.id, part.needs);
-      if (gate.length > 0) guarded.add(part.id);
+      if (file.gate.length > 0 || isInConflict(file)) guarded.add(part.id);
     }
   const queue = [...chosen];
   for (let id = queue.pop(); id !== undefined; id = queue.pop())
@@ -82,7 +83,8 @@ function addDependent(diff: ReviewDiff, chosen: Set<PartId>): void {
 
 /**
  * The parts that an accept takes. Throws `gate_open` when that would take something of the gate's list that was not
- * accepted by itself, `nothing_to_accept`, and `conflict` for parts that are not there, or that need others that are not taken.
+ * accepted by itself, `nothing_to_accept`, and `conflict` for parts that are not there, that need others that are not taken, or of a
+ * file whose edit is in conflict.
  */
 export function partsToAccept(
   diff: ReviewDiff,
@@ -100,7 +102,21 @@ export function partsToAccept(
     );
   }
   checkNeeds(diff, chosen);
+  for (const file of diff.files)
+    if (isInConflict(file) && file.parts.some(({ id }) => chosen.has(id))) throw unsettled(file.path);
   return chosen;
+}
+
+function isInConflict({ edit }: ReviewFile): boolean {
+  return edit?.kind === 'conflict';
+}
+
+export function unsettled(path: string): SallyportError {
+  return new SallyportError(
+    'conflict',
+    `Your edit of ${quoted(path)} and the new version of the task are in conflict.`,
+    'Merge your edit with it or discard your edit, then do this again; or leave the file out.',
+  );
 }
 
 function wantedParts(

@@ -3,7 +3,7 @@ import { readParts, type Edits, type PartsDiff } from '../../git/parts/readParts
 import { inOrder } from '../../git/parts/reviewFiles.ts';
 import type { Quarantine } from '../../git/quarantine.ts';
 import type { CommitRange } from '../../protocol/ranges.ts';
-import type { ReviewDiff, ReviewScope, ReviewState } from '../../protocol/review.ts';
+import type { ReviewDiff, ReviewScope } from '../../protocol/review.ts';
 import { SharedWork } from '../sharedWork.ts';
 import { PairCache } from './pairCache.ts';
 
@@ -27,10 +27,9 @@ export class ReviewDiffs {
 
   async parts(
     range: CommitRange,
-    state: Pick<ReviewState, 'edits'>,
+    edits: Edits,
     signal: AbortSignal = new AbortController().signal,
   ): Promise<PartsDiff> {
-    const edits = editsOf(state);
     const key = `${range.from} ${range.to} ${fingerprintOf(edits)}`;
     const entry = this.entries.get(key) ?? this.begin(range, edits);
     // The newest stand last.
@@ -71,14 +70,13 @@ export function diffOf(scope: ReviewScope, { from, to, files, further }: PartsDi
   return { scope, from, to, files: all, ...(further > 0 ? { further } : {}) };
 }
 
-function editsOf({ edits }: Pick<ReviewState, 'edits'>): Edits {
-  return new Map(Object.entries(edits));
-}
-
 function fingerprintOf(edits: Edits): string {
   if (edits.size === 0) return '';
   const hash = createHash('sha256');
-  for (const [file, { original, content }] of [...edits].sort(([a], [b]) => (a < b ? -1 : 1)))
-    hash.update(`${file} ${original} ${content}\n`);
+  for (const [file, some] of [...edits].sort(([a], [b]) => (a < b ? -1 : 1)))
+    for (const { original, content, edit, revived } of some) {
+      const { kind, by, why = '' } = edit;
+      hash.update(`${file} ${original} ${content} ${kind} ${by} ${why} ${revived !== undefined}\n`);
+    }
   return hash.digest('hex');
 }

@@ -52,7 +52,11 @@ function missingOf(
   return missingParts(base, original, content, parts);
 }
 
-function checkEditable({ newMode, binary }: ReviewFile, content: Uint8Array): void {
+/** Throws `invalid_input` for what is no text, and `too_large`. */
+export function checkEditable(
+  { newMode, binary }: Pick<ReviewFile, 'newMode' | 'binary'>,
+  content: Uint8Array,
+): void {
   if (!newMode.startsWith('100') || binary) {
     throw new SallyportError(
       'invalid_input',
@@ -60,11 +64,14 @@ function checkEditable({ newMode, binary }: ReviewFile, content: Uint8Array): vo
       'Accept or reject it as it is; in your own tree it can be changed afterwards.',
     );
   }
-  if (content.length > maxBytes) {
-    throw new SallyportError(
-      'too_large',
-      'The content is longer than the 16 MiB that can be reviewed as text.',
-      'Accept the file, and edit it in your own tree.',
-    );
-  }
+  checkLength(content);
+}
+
+export function checkLength(content: Uint8Array): void {
+  if (content.length <= maxBytes) return;
+  throw new SallyportError(
+    'too_large',
+    'The content is longer than the 16 MiB that can be reviewed as text.',
+    'Accept the file, and edit it in your own tree.',
+  );
 }

@@ -28,6 +28,7 @@ import type {
   AcceptRequest,
   AgentMessage,
   Choice,
+  EditConflict,
   LineRange,
   OutsideRecord,
   ScopeChoice,
@@ -98,6 +99,14 @@ export class Review implements TaskReview {
 
   edit(scope: ReviewScope, file: FileId, content: Uint8Array | undefined): Promise<ReviewState> {
     return this.edits.edit(scope, file, content);
+  }
+
+  editConflict(scope: ReviewScope, file: FileId): Promise<EditConflict> {
+    return this.edits.conflict(scope, file);
+  }
+
+  settleEdit(told: EditConflict, content: Uint8Array | undefined): Promise<ReviewState> {
+    return this.edits.settle(told, content);
   }
 
   async accept(request: AcceptRequest): Promise<AcceptOutcome> {

@@ -16,6 +16,7 @@ import type {
 } from '../../protocol/review.ts';
 import type { TaskEvent } from '../../protocol/taskEvent.ts';
 import type { TaskState } from '../../protocol/taskState.ts';
+import { CarriedEdits } from './carriedEdits.ts';
 import { partsPerEvent, pieces, rejectedPerEvent } from './condense.ts';
 import { diffOf, ReviewDiffs } from './diffs.ts';
 import { describeRejected } from './rejectedTexts.ts';
@@ -40,12 +41,14 @@ export class ReviewSource {
   readonly task: ReviewedTask;
   readonly reader: BlobReader;
   private readonly diffs: ReviewDiffs;
+  private readonly carried: CarriedEdits;
   private readonly turnIndex = new TurnIndex();
 
   constructor(task: ReviewedTask) {
     this.task = task;
     this.reader = new BlobReader(task.quarantine);
     this.diffs = new ReviewDiffs(task.quarantine);
+    this.carried = new CarriedEdits(task.quarantine, this.reader);
   }
 
   /** The diff of a scope with the edits of a state; without any, what the task itself made. */
@@ -54,7 +57,9 @@ export class ReviewSource {
     state: Pick<ReviewState, 'edits'> = { edits: {} },
     signal?: AbortSignal,
   ): Promise<PartsDiff> {
-    return await this.diffs.parts(await this.range(scope, signal), state, signal);
+    const range = await this.range(scope, signal);
+    const edits = await this.carried.standIns(state.edits, this.task.state(), { scope, range }, signal);
+    return await this.diffs.parts(range, edits, signal);
   }
 
   /** As `parts`, for those who look. */
@@ -80,11 +85,12 @@ export class ReviewSource {
   /** Gives back memory; it is read again when it is needed. */
   rest(): void {
     this.diffs.clear();
+    this.carried.clear();
   }
 
   dispose(): void {
     this.reader.dispose();
-    this.diffs.clear();
+    this.rest();
   }
 }
 

@@ -46,6 +46,17 @@ export interface AcceptRequest {
 export type AcceptOutcome =
   { kind: 'done'; record: AcceptRecord } | { kind: 'conflicts'; conflicts: MergeConflict[] };
 
+/** An edit of the user's and a newer version of the task's that do not go together; `current` is the edit. */
+export interface EditConflict extends MergeConflict {
+  file: FileId;
+  /** The task's version, a blob, or all zeros where it has deleted the file; and the commit that has it. */
+  original: string;
+  commit: string;
+  /** The edit: the file that it was written in, and its blob. */
+  by: FileId;
+  content: string;
+}
+
 /** What would go to the agent. */
 export interface AgentMessage {
   text: string;
@@ -75,7 +86,14 @@ export interface TaskReview {
    * instead; undefined takes the edit back.
    */
   edit(scope: ReviewScope, file: FileId, content: Uint8Array | undefined): Promise<ReviewState>;
-  /** Throws `gate_open`, `nothing_to_accept`, `operation_in_progress`, `branch_exists`. */
+  /** The three versions of a file whose edit is in conflict. Throws `not_found` where that is no longer so. */
+  editConflict(scope: ReviewScope, file: FileId): Promise<EditConflict>;
+  /**
+   * What the user made of a conflict: the new edit, as long as the task's version is the one that was shown, and carried over
+   * again from there. Undefined leaves the file as the task has it. Throws `conflict` when the edit is another one by now.
+   */
+  settleEdit(told: EditConflict, content: Uint8Array | undefined): Promise<ReviewState>;
+  /** Throws `gate_open`, `nothing_to_accept`, `operation_in_progress`, `branch_exists`, `conflict` for an edit in conflict. */
   accept(request: AcceptRequest): Promise<AcceptOutcome>;
   /** Throws `conflict` when what was accepted was changed since. */
   undo(id: string): Promise<void>;
