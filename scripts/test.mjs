@@ -40,7 +40,7 @@ const stages = [
     ['build'],
   ),
   mocha('unit', 'Unit tests', {
-    timeout: '60s',
+    timeout: '240s',
     attempts: 2,
     limit: 40 * minute,
     before: async () => {

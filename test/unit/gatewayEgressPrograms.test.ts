@@ -16,7 +16,6 @@ const run = promisify(execFile);
 
 /** Programs as a sandbox has them, with their own ways to use a proxy. */
 describe('gatewayEgressPrograms', function () {
-  this.timeout(60_000);
   let bench: EgressBench;
   let relay: Relay;
   let folder: ReturnType<typeof temporaryFolder>;

@@ -13,7 +13,7 @@ const cases = Number(process.env.SALLYPORT_CASES ?? '4');
 const first = Number(process.env.SALLYPORT_FIRST ?? '1');
 
 describe('git accept, by chance', function () {
-  this.timeout(20_000 + cases * 15_000);
+  this.timeout(cases * 60_000);
   let bench: AcceptBench;
   beforeEach(() => {
     bench = new AcceptBench();

@@ -258,7 +258,6 @@ describe('git accept as commits', () => {
     { format: 'X.509', makeKey: x509Key },
   ])
     it(`signs them with the key of a user who signs, by ${format}`, async function () {
-      this.timeout(120_000);
       const home = join(bench.folder.path, 'gnupg');
       mkdirSync(home, { mode: 0o700 });
       const previous = process.env.GNUPGHOME;

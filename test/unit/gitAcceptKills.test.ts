@@ -14,7 +14,7 @@ const moments = process.env.SALLYPORT_MOMENTS ?? '5';
 const child = join(import.meta.dirname, '../support/acceptChild.ts');
 
 describe('git accept, killed', function () {
-  this.timeout(moments === 'all' ? 3_600_000 : 60_000);
+  this.timeout(moments === 'all' ? 3_600_000 : 240_000);
   let bench: AcceptBench;
   let commits: string[];
 

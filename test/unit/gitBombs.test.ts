@@ -44,7 +44,6 @@ class Objects {
 }
 
 describe('git bombs', function () {
-  this.timeout(120_000);
   let folder: ReturnType<typeof temporaryFolder>;
   let user: GitRepo;
   let quarantine: Quarantine;

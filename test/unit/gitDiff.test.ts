@@ -129,7 +129,6 @@ describe('git log and diff', () => {
   });
 
   it('reads file names of any bytes', async function () {
-    this.timeout(60_000);
     const name = fc
       .uint8Array({ minLength: 1, maxLength: 12 })
       .map((bytes) => bytes.map((byte) => (byte === 0 || byte === 0x2f ? 0x0a : byte)))

@@ -22,7 +22,7 @@ import {
 const runs = { numRuns: Number(process.env.SALLYPORT_PROPERTY_RUNS ?? 25) };
 
 describe('the parts of a diff', function () {
-  this.timeout(60_000 * Math.max(1, runs.numRuns / 25));
+  this.timeout(240_000 * Math.max(1, runs.numRuns / 25));
   let folder: ReturnType<typeof temporaryFolder>;
   let quarantine: Quarantine;
   const task = 'aaaaaaaaaaaa';

@@ -220,7 +220,6 @@ describe('a push from the host over HTTP', () => {
 });
 
 describe('a push from the host over ssh', function () {
-  this.timeout('60s');
   let server: SshServer;
   let bench: PushBench;
   let bare: GitRepo;

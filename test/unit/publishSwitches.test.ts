@@ -8,7 +8,6 @@ import { AutoPublisher } from '../../src/runner/publishing/autoPublish.ts';
 import { PublishBench } from '../support/publishBench.ts';
 
 describe('switches of a task on this machine', function () {
-  this.timeout('60s');
   let bench: PublishBench;
   const signal = new AbortController().signal;
 

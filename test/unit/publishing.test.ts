@@ -3,7 +3,6 @@ import { pushFlow, type PushSaid } from '../../src/vscode/view/publishFlow.ts';
 import { PublishBench, ScriptedAsker } from '../support/publishBench.ts';
 
 describe('publishing a task', function () {
-  this.timeout('60s');
   let bench: PublishBench;
 
   beforeEach(async () => {

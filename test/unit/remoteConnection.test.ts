@@ -28,7 +28,6 @@ function failing(code: string, words: RegExp): (thrown: unknown) => boolean {
 }
 
 describe('connection to a remote runner', function () {
-  this.timeout('60s');
   let runner: FakeRunner;
   let client: RemoteClient | undefined;
 

@@ -17,7 +17,6 @@ function upTo(n: number): number[] {
 }
 
 describe('mirror of a remote runner', function () {
-  this.timeout('60s');
   let runner: FakeRunner;
   let client: RemoteClient;
 

@@ -12,7 +12,6 @@ import { freePort, startTestServer, type TestServer } from '../support/server.ts
 
 /** The real server, without an engine: its tasks begin, and end because there is nothing to run them. */
 describe('remote client and a real server', function () {
-  this.timeout('60s');
   let server: TestServer;
   let proxy: CuttingProxy;
   let client: RemoteClient;

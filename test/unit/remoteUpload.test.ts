@@ -13,7 +13,6 @@ import { GitRepo, temporaryFolder } from '../support/gitRepo.ts';
 import { RemoteClient, until } from '../support/remoteClient.ts';
 
 describe('submission to a remote runner', function () {
-  this.timeout('60s');
   let runner: FakeRunner;
   let proxy: CuttingProxy;
   let client: RemoteClient;

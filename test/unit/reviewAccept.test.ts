@@ -249,7 +249,6 @@ describe('accept from a review', () => {
   });
 
   it('is whole or not at all, and the log says which, whenever its process is killed', async function () {
-    this.timeout('90s');
     const names = Array.from({ length: 40 }, (_, i) => `f${i}`);
     const files = (content: string): Record<string, string> =>
       Object.fromEntries(names.map((name) => [name, content]));

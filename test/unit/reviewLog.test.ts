@@ -110,7 +110,6 @@ describe('log of a review', () => {
   });
 
   it('loses nothing that was said when processes are killed while they append', async function () {
-    this.timeout(60_000);
     const below = chance(3);
     const said: string[] = [];
     for (let round = 0; round < 6; round++) {
@@ -162,7 +161,6 @@ describe('log of a review', () => {
   });
 
   it('becomes shorter when it is long, and stays the same to everybody', async function () {
-    this.timeout(30_000);
     const log = open();
     const other = open();
     await mark(other, 'before');
@@ -189,7 +187,6 @@ describe('log of a review', () => {
   });
 
   it('keeps what a later version wrote', async function () {
-    this.timeout(30_000);
     const log = open();
     await mark(log, 'a');
     const later = '{"n":2,"t":1,"type":"praised","stars":5}\n';
@@ -224,7 +221,6 @@ describe('log of a review', () => {
   });
 
   it('takes the decision on 100,000 parts at once', async function () {
-    this.timeout(30_000);
     const log = open();
     const parts = Array.from({ length: 100_000 }, (_, i) => idOf(i));
     const state = await log.append(() => [{ type: 'decided', parts, verdict: 'accepted' }]);

@@ -11,7 +11,6 @@ const all: ReviewScope = { kind: 'all' };
 const rest = { scope: all, what: 'rest', target: { kind: 'tree', staged: false } } as const;
 
 describe('review of a task of a remote runner', function () {
-  this.timeout('60s');
   let runner: FakeRunner;
   let client: RemoteClient;
   let repository: GitRepo;

@@ -205,7 +205,6 @@ const negatives: [what: string, path: string, text: string][] = [
 ];
 
 describe('secrets scan', function () {
-  this.timeout(60_000);
   let folder: ReturnType<typeof temporaryFolder>;
   let user: GitRepo;
   let quarantine: Quarantine;
