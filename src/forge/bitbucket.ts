@@ -1,6 +1,5 @@
 import * as z from 'zod/mini';
-import type { GitCredential } from '../git/smartHttp.ts';
-import { onceOnly, unless } from './asking.ts';
+import { unless } from './asking.ts';
 import { BranchingModel, guards, Restriction } from './bitbucketRules.ts';
 import { stateOf, summary } from './checks.ts';
 import type {
@@ -14,9 +13,9 @@ import type {
 import type { ForgeOptions } from './forgeOptions.ts';
 import { isRepositoryName, named, sameRepository } from './names.ts';
 import { pagesOf } from './pages.ts';
-import { RestClient, type RestAnswer } from './restClient.ts';
+import type { RestAnswer } from './restClient.ts';
+import { RestForge } from './restForge.ts';
 import { segmentOf } from './segments.ts';
-import { WebAddress } from './webAddress.ts';
 
 const Name = z.string().check(z.refine((name) => isRepositoryName(name), 'not a name of a repository'));
 
@@ -55,38 +54,23 @@ const maxStatuses = 1000;
 const maxRules = 1000;
 
 /** bitbucket.org. Bitbucket Data Center has another API, and is none of this. */
-export class Bitbucket implements Forge {
+export class Bitbucket extends RestForge<typeof Pull> implements Forge {
   readonly kind = 'bitbucket';
-  readonly name = 'Bitbucket';
-  readonly credential: GitCredential;
-  private readonly web: WebAddress;
-  private readonly rest: RestClient;
 
   /** With a user the token is an API token of that account's, without one an access token of a repository, project or workspace. */
-  constructor({ apiUrl, webUrl, token, user, owner = 'runner' }: ForgeOptions) {
-    this.web = new WebAddress(this.kind, webUrl);
-    this.credential = {
-      origin: this.web.origin,
-      user: user === undefined ? 'x-token-auth' : 'x-bitbucket-api-token-auth',
-      password: token,
-    };
-    const authorization =
-      user === undefined ? `Bearer ${token}` : `Basic ${Buffer.from(`${user}:${token}`).toString('base64')}`;
-    this.rest = new RestClient({
-      forge: this.name,
-      owner,
+  constructor(options: ForgeOptions) {
+    const { token, user } = options;
+    const basic = (name: string): string => Buffer.from(`${name}:${token}`).toString('base64');
+    super(options, {
+      kind: 'bitbucket',
+      gitUser: user === undefined ? 'x-token-auth' : 'x-bitbucket-api-token-auth',
       rights: 'the right to read and write repositories and pull requests',
-      base: apiUrl,
-      headers: { authorization },
+      headers: { authorization: user === undefined ? `Bearer ${token}` : `Basic ${basic(user)}` },
+      schema: Pull,
+      read: pullRequestOf,
+      noun: 'pull request',
+      changing: 'PUT',
     });
-  }
-
-  repositoryAt(url: string): string | undefined {
-    return this.web.repositoryAt(url);
-  }
-
-  urlOf(repository: string): string {
-    return this.web.urlOf(repository);
   }
 
   async repository(name: string, signal: AbortSignal): Promise<ForgeRepository> {
@@ -136,7 +120,7 @@ export class Bitbucket implements Forge {
     });
     const found = await this.all(
       Pull,
-      `${repositoryPath(repository)}/pullrequests?${query.toString()}`,
+      `${this.pullsOf(repository)}?${query.toString()}`,
       `pull requests in ${repository}`,
       maxSameName,
       signal,
@@ -149,38 +133,6 @@ export class Bitbucket implements Forge {
         sameRepository(source.repository?.full_name ?? '', wanted),
     );
     return mine && pullRequestOf(mine);
-  }
-
-  async openPullRequest(wish: PullRequestWish, signal: AbortSignal): Promise<PullRequest> {
-    return await onceOnly(
-      () => this.findPullRequest(wish, signal),
-      async () => {
-        const { repository, branch, base, title, body, draft, headRepository = repository } = wish;
-        const { value } = await this.rest.ask(Pull, {
-          method: 'POST',
-          path: `${repositoryPath(repository)}/pullrequests`,
-          body: {
-            type: 'pullrequest',
-            title,
-            description: body,
-            draft,
-            source: {
-              branch: { name: branch },
-              repository: { type: 'repository', full_name: named(headRepository, this.kind) },
-            },
-            destination: { branch: { name: base } },
-            close_source_branch: false,
-          },
-          what: `pull request in ${repository} from ${branch}`,
-          signal,
-        });
-        return pullRequestOf(value);
-      },
-    );
-  }
-
-  async pullRequest(repository: string, number: number, signal: AbortSignal): Promise<PullRequest> {
-    return pullRequestOf(await this.pull(repository, number, signal));
   }
 
   async changePullRequest(
@@ -206,7 +158,7 @@ export class Bitbucket implements Forge {
   ): Promise<Checks> {
     const found = await this.all(
       Status,
-      `${repositoryPath(repository)}/pullrequests/${number}/statuses?pagelen=100`,
+      `${this.pullsOf(repository)}/${number}/statuses?pagelen=100`,
       `checks in ${repository}`,
       maxStatuses,
       signal,
@@ -214,34 +166,48 @@ export class Bitbucket implements Forge {
     return summary(found.map(({ state }) => stateOf(state)));
   }
 
-  private async pull(repository: string, number: number, signal: AbortSignal): Promise<Pull> {
-    const path = `${repositoryPath(repository)}/pullrequests/${number}`;
-    return (await this.rest.ask(Pull, { path, what: `pull request ${number} in ${repository}`, signal }))
-      .value;
+  protected override pullsOf(repository: string): string {
+    return `${repositoryPath(repository)}/pullrequests`;
+  }
+
+  protected override opening(wish: PullRequestWish): { body: object } {
+    const { repository, branch, base, title, body, draft, headRepository = repository } = wish;
+    return {
+      body: {
+        type: 'pullrequest',
+        title,
+        description: body,
+        draft,
+        source: {
+          branch: { name: branch },
+          repository: { type: 'repository', full_name: named(headRepository, this.kind) },
+        },
+        destination: { branch: { name: base } },
+        close_source_branch: false,
+      },
+    };
   }
 
   /** It takes the whole pull request: what is not sent along is taken away, such as the reviewers. */
   private async put(
     repository: string,
     there: Pull,
-    { title = there.title, body = bodyOf(there), draft }: { title?: string; body?: string; draft: boolean },
+    {
+      title = there.title,
+      body: text = bodyOf(there),
+      draft,
+    }: { title?: string; body?: string; draft: boolean },
     signal: AbortSignal,
   ): Promise<PullRequest> {
-    const { value } = await this.rest.ask(Pull, {
-      method: 'PUT',
-      path: `${repositoryPath(repository)}/pullrequests/${there.id}`,
-      body: {
-        type: 'pullrequest',
-        title,
-        description: body,
-        draft,
-        destination: { branch: { name: there.destination.branch.name } },
-        reviewers: there.reviewers.map(({ uuid }) => ({ type: 'account', uuid })),
-      },
-      what: `pull request ${there.id} in ${repository}`,
-      signal,
-    });
-    return pullRequestOf(value);
+    const body = {
+      type: 'pullrequest',
+      title,
+      description: text,
+      draft,
+      destination: { branch: { name: there.destination.branch.name } },
+      reviewers: there.reviewers.map(({ uuid }) => ({ type: 'account', uuid })),
+    };
+    return pullRequestOf(await this.change(repository, there.id, body, signal));
   }
 
   /** A list, whose next page its answer names. */

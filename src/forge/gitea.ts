@@ -1,6 +1,5 @@
 import * as z from 'zod/mini';
-import type { GitCredential } from '../git/smartHttp.ts';
-import { onceOnly, orAbsent } from './asking.ts';
+import { orAbsent } from './asking.ts';
 import { stateOf } from './checks.ts';
 import { isMarked, stillDraft, titleFor, unmarked } from './draftTitle.ts';
 import type {
@@ -13,10 +12,8 @@ import type {
 } from './forge.ts';
 import type { ForgeOptions } from './forgeOptions.ts';
 import { isRepositoryName, named, sameRepository } from './names.ts';
-import { pagesOf } from './pages.ts';
-import { RestClient } from './restClient.ts';
+import { RestForge } from './restForge.ts';
 import { segmentOf } from './segments.ts';
-import { WebAddress } from './webAddress.ts';
 
 const Name = z
   .string()
@@ -60,33 +57,22 @@ const perPage = 50;
 const maxLooked = 2000;
 
 /** Gitea or Forgejo: codeberg.org, gitea.com, or one of somebody's own. */
-export class Gitea implements Forge {
+export class Gitea extends RestForge<typeof Pull> implements Forge {
   readonly kind = 'gitea';
-  readonly name = 'Gitea';
-  readonly credential: GitCredential;
-  private readonly web: WebAddress;
-  private readonly rest: RestClient;
 
-  constructor({ apiUrl, webUrl, token, owner = 'runner' }: ForgeOptions) {
-    this.web = new WebAddress(this.kind, webUrl);
-    // It takes the token for the password, and asks for no user.
-    this.credential = { origin: this.web.origin, user: 'oauth2', password: token };
-    this.rest = new RestClient({
-      forge: this.name,
-      owner,
+  constructor(options: ForgeOptions) {
+    super(options, {
+      kind: 'gitea',
+      // It takes the token for the password, and asks for no user.
+      gitUser: 'oauth2',
       rights:
         'the right to read and write repositories (write:repository), and its user that of writing to this one',
-      base: apiUrl,
-      headers: { authorization: `token ${token}` },
+      headers: { authorization: `token ${options.token}` },
+      schema: Pull,
+      read: pullRequestOf,
+      noun: 'pull request',
+      changing: 'PATCH',
     });
-  }
-
-  repositoryAt(url: string): string | undefined {
-    return this.web.repositoryAt(url);
-  }
-
-  urlOf(repository: string): string {
-    return this.web.urlOf(repository);
   }
 
   async repository(name: string, signal: AbortSignal): Promise<ForgeRepository> {
@@ -124,42 +110,13 @@ export class Gitea implements Forge {
     signal: AbortSignal,
   ): Promise<PullRequest | undefined> {
     const wanted = named(headRepository, this.kind);
-    const { items } = await pagesOf(
-      (path) => this.rest.ask(z.array(Pull), { path, what: `pull requests in ${repository}`, signal }),
-      `${repositoryPath(repository)}/pulls?state=open&limit=${perPage}`,
-      maxLooked,
-    );
+    const path = `${this.pullsOf(repository)}?state=open&limit=${perPage}`;
+    const what = `pull requests in ${repository}`;
+    const { items } = await this.list(Pull, path, { what, max: maxLooked, signal });
     const found = items.find(
       ({ head }) => head.ref === branch && sameRepository(head.repo?.full_name ?? '', wanted),
     );
     return found && pullRequestOf(found);
-  }
-
-  async openPullRequest(wish: PullRequestWish, signal: AbortSignal): Promise<PullRequest> {
-    return await onceOnly(
-      () => this.findPullRequest(wish, signal),
-      async () => {
-        const { repository, branch, base, title, body, draft, headRepository } = wish;
-        const fork = headRepository !== undefined && !sameRepository(headRepository, repository);
-        const { value } = await this.rest.ask(Pull, {
-          method: 'POST',
-          path: `${repositoryPath(repository)}/pulls`,
-          body: {
-            title: titleFor(this.kind, title, draft),
-            body,
-            base,
-            head: fork ? `${named(headRepository, this.kind).split('/')[0] ?? ''}:${branch}` : branch,
-          },
-          what: `pull request in ${repository} from ${branch}`,
-          signal,
-        });
-        return pullRequestOf(value);
-      },
-    );
-  }
-
-  async pullRequest(repository: string, number: number, signal: AbortSignal): Promise<PullRequest> {
-    return pullRequestOf(await this.pull(repository, number, signal));
   }
 
   async changePullRequest(
@@ -198,26 +155,15 @@ export class Gitea implements Forge {
     return value.total_count === 0 || value.state === '' ? 'none' : stateOf(value.state);
   }
 
-  private async pull(repository: string, number: number, signal: AbortSignal): Promise<Pull> {
-    const path = `${repositoryPath(repository)}/pulls/${number}`;
-    return (await this.rest.ask(Pull, { path, what: `pull request ${number} in ${repository}`, signal }))
-      .value;
+  protected override pullsOf(repository: string): string {
+    return `${repositoryPath(repository)}/pulls`;
   }
 
-  private async change(
-    repository: string,
-    number: number,
-    body: { title?: string; body?: string },
-    signal: AbortSignal,
-  ): Promise<Pull> {
-    const { value } = await this.rest.ask(Pull, {
-      method: 'PATCH',
-      path: `${repositoryPath(repository)}/pulls/${number}`,
-      body,
-      what: `pull request ${number} in ${repository}`,
-      signal,
-    });
-    return value;
+  protected override opening(wish: PullRequestWish): { body: object } {
+    const { repository, branch, base, title, body, draft, headRepository = repository } = wish;
+    const owner = named(headRepository, this.kind).split('/')[0] ?? '';
+    const head = sameRepository(headRepository, repository) ? branch : `${owner}:${branch}`;
+    return { body: { title: titleFor(this.kind, title, draft), body, base, head } };
   }
 }
 

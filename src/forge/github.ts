@@ -1,8 +1,7 @@
 import * as z from 'zod/mini';
 import { SallyportError } from '../base/errors.ts';
-import type { GitCredential } from '../git/smartHttp.ts';
 import { safeLine } from '../protocol/safeText.ts';
-
+import { orAbsent } from './asking.ts';
 import { stateOf, summary, type CheckState } from './checks.ts';
 import type {
   BrowsableForge,
@@ -14,11 +13,10 @@ import type {
 } from './forge.ts';
 import type { ForgeOptions } from './forgeOptions.ts';
 import { isRepositoryName, named, sameRepository } from './names.ts';
-import { onceOnly, orAbsent } from './asking.ts';
 import { pagesOf } from './pages.ts';
 import { RestClient } from './restClient.ts';
+import { RestForge } from './restForge.ts';
 import { segmentOf } from './segments.ts';
-import { WebAddress } from './webAddress.ts';
 
 const Name = z.string().check(z.refine((name) => isRepositoryName(name), 'not a name of a repository'));
 
@@ -60,39 +58,28 @@ const Statuses = z.object({ state: z.string(), total_count: z.int() });
 const perPage = 100;
 
 /** github.com, or a GitHub Enterprise server. */
-export class GitHub implements BrowsableForge {
+export class GitHub extends RestForge<typeof Pull> implements BrowsableForge {
   readonly kind = 'github';
-  readonly name = 'GitHub';
-  readonly credential: GitCredential;
-  private readonly web: WebAddress;
-  private readonly rest: RestClient;
   private readonly graphql: RestClient;
 
-  constructor({ apiUrl, webUrl, token, owner = 'runner' }: ForgeOptions) {
-    this.web = new WebAddress(this.kind, webUrl);
-    this.credential = { origin: this.web.origin, user: 'x-access-token', password: token };
-    const api = {
-      forge: this.name,
-      owner,
+  constructor(options: ForgeOptions) {
+    super(options, {
+      kind: 'github',
+      gitUser: 'x-access-token',
       rights: 'the right to read and write contents and pull requests of this repository',
-      base: apiUrl,
       headers: {
         accept: 'application/vnd.github+json',
-        authorization: `Bearer ${token}`,
+        authorization: `Bearer ${options.token}`,
         'x-github-api-version': '2022-11-28',
       },
-    };
-    this.rest = new RestClient(api);
+      schema: Pull,
+      read: pullRequestOf,
+      noun: 'pull request',
+      changing: 'PATCH',
+    });
     // An Enterprise server has it beside the REST API, github.com below it.
-    this.graphql = new RestClient({ ...api, base: apiUrl.replace(/\/+$/, '').replace(/\/api\/v3$/, '/api') });
-  }
-
-  repositoryAt(url: string): string | undefined {
-    return this.web.repositoryAt(url);
-  }
-
-  urlOf(repository: string): string {
-    return this.web.urlOf(repository);
+    const base = options.apiUrl.replace(/\/+$/, '').replace(/\/api\/v3$/, '/api');
+    this.graphql = new RestClient({ ...this.api, base });
   }
 
   async repositories(
@@ -100,12 +87,7 @@ export class GitHub implements BrowsableForge {
     signal: AbortSignal,
   ): Promise<{ repositories: ForgeRepository[]; more: boolean }> {
     const path = `/user/repos?per_page=${Math.min(perPage, max)}&sort=pushed`;
-    const what = 'list of repositories';
-    const { items, more } = await pagesOf(
-      (page) => this.rest.ask(z.array(Repository), { path: page, what, signal }),
-      path,
-      max,
-    );
+    const { items, more } = await this.list(Repository, path, { what: 'list of repositories', max, signal });
     return { repositories: items.map(repositoryOf), more };
   }
 
@@ -133,32 +115,11 @@ export class GitHub implements BrowsableForge {
     const from = ownerOf(headRepository ?? repository);
     const query = new URLSearchParams({ head: `${from}:${branch}`, state: 'open', per_page: '1' });
     const { value } = await this.rest.ask(z.array(Pull), {
-      path: `/repos/${named(repository, this.kind)}/pulls?${query.toString()}`,
+      path: `${this.pullsOf(repository)}?${query.toString()}`,
       what: `pull requests in ${repository}`,
       signal,
     });
     return value[0] && pullRequestOf(value[0]);
-  }
-
-  async openPullRequest(wish: PullRequestWish, signal: AbortSignal): Promise<PullRequest> {
-    return await onceOnly(
-      () => this.findPullRequest(wish, signal),
-      async () => {
-        const { repository, branch, base, title, body, draft } = wish;
-        const { value } = await this.rest.ask(Pull, {
-          method: 'POST',
-          path: `/repos/${named(repository, this.kind)}/pulls`,
-          body: { title, body, base, draft, ...headOf(wish), maintainer_can_modify: true },
-          what: `pull request in ${repository} from ${branch}`,
-          signal,
-        });
-        return pullRequestOf(value);
-      },
-    );
-  }
-
-  async pullRequest(repository: string, number: number, signal: AbortSignal): Promise<PullRequest> {
-    return pullRequestOf(await this.pull(repository, number, signal));
   }
 
   async changePullRequest(
@@ -167,14 +128,7 @@ export class GitHub implements BrowsableForge {
     change: { title?: string; body?: string },
     signal: AbortSignal,
   ): Promise<PullRequest> {
-    const { value } = await this.rest.ask(Pull, {
-      method: 'PATCH',
-      path: `/repos/${named(repository, this.kind)}/pulls/${number}`,
-      body: change,
-      what: `pull request ${number} in ${repository}`,
-      signal,
-    });
-    return pullRequestOf(value);
+    return pullRequestOf(await this.change(repository, number, change, signal));
   }
 
   async markReady(repository: string, number: number, signal: AbortSignal): Promise<PullRequest> {
@@ -235,10 +189,13 @@ export class GitHub implements BrowsableForge {
     return found;
   }
 
-  private async pull(repository: string, number: number, signal: AbortSignal): Promise<Pull> {
-    const path = `/repos/${named(repository, this.kind)}/pulls/${number}`;
-    return (await this.rest.ask(Pull, { path, what: `pull request ${number} in ${repository}`, signal }))
-      .value;
+  protected override pullsOf(repository: string): string {
+    return `/repos/${named(repository, this.kind)}/pulls`;
+  }
+
+  protected override opening(wish: PullRequestWish): { body: object } {
+    const { title, body, base, draft } = wish;
+    return { body: { title, body, base, draft, ...headOf(wish), maintainer_can_modify: true } };
   }
 }
 

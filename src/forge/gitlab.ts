@@ -1,6 +1,5 @@
 import * as z from 'zod/mini';
-import type { GitCredential } from '../git/smartHttp.ts';
-import { onceOnly, orAbsent, unless } from './asking.ts';
+import { orAbsent, unless } from './asking.ts';
 import { stateOf } from './checks.ts';
 import { stillDraft, titleFor, unmarked } from './draftTitle.ts';
 import type {
@@ -12,11 +11,9 @@ import type {
   PullRequestWish,
 } from './forge.ts';
 import type { ForgeOptions } from './forgeOptions.ts';
-import { isRepositoryName, named } from './names.ts';
-import { pagesOf } from './pages.ts';
-import { RestClient } from './restClient.ts';
+import { isRepositoryName, named, sameRepository } from './names.ts';
+import { RestForge } from './restForge.ts';
 import { fits, segmentOf } from './segments.ts';
-import { WebAddress } from './webAddress.ts';
 
 const Path = z
   .string()
@@ -58,31 +55,20 @@ const developer = 30;
 const maxProtected = 1000;
 
 /** gitlab.com, or a GitLab of somebody's own. Its pull requests are called merge requests. */
-export class GitLab implements Forge {
+export class GitLab extends RestForge<typeof MergeRequest> implements Forge {
   readonly kind = 'gitlab';
-  readonly name = 'GitLab';
-  readonly credential: GitCredential;
-  private readonly web: WebAddress;
-  private readonly rest: RestClient;
 
-  constructor({ apiUrl, webUrl, token, owner = 'runner' }: ForgeOptions) {
-    this.web = new WebAddress(this.kind, webUrl);
-    this.credential = { origin: this.web.origin, user: 'oauth2', password: token };
-    this.rest = new RestClient({
-      forge: this.name,
-      owner,
+  constructor(options: ForgeOptions) {
+    super(options, {
+      kind: 'gitlab',
+      gitUser: 'oauth2',
       rights: 'the scope "api", and its user the role of a developer in this project',
-      base: apiUrl,
-      headers: { authorization: `Bearer ${token}` },
+      headers: { authorization: `Bearer ${options.token}` },
+      schema: MergeRequest,
+      read: pullRequestOf,
+      noun: 'merge request',
+      changing: 'PUT',
     });
-  }
-
-  repositoryAt(url: string): string | undefined {
-    return this.web.repositoryAt(url);
-  }
-
-  urlOf(repository: string): string {
-    return this.web.urlOf(repository);
   }
 
   async repository(name: string, signal: AbortSignal): Promise<ForgeRepository> {
@@ -111,17 +97,10 @@ export class GitLab implements Forge {
     );
     if (found !== undefined) return found.value.protected;
     // One that is not there yet may be guarded by a pattern, which not every token is told.
+    const path = `${projectPath(repository)}/protected_branches?per_page=100`;
+    const what = `protected branches of ${repository}`;
     const guarded = await unless(
-      pagesOf(
-        (path) =>
-          this.rest.ask(z.array(ProtectedBranch), {
-            path,
-            what: `protected branches of ${repository}`,
-            signal,
-          }),
-        `${projectPath(repository)}/protected_branches?per_page=100`,
-        maxProtected,
-      ),
+      this.list(ProtectedBranch, path, { what, max: maxProtected, signal }),
       'forge_refused',
       'repository_not_found',
     );
@@ -129,39 +108,15 @@ export class GitLab implements Forge {
   }
 
   async findPullRequest(head: PullRequestHead, signal: AbortSignal): Promise<PullRequest | undefined> {
-    const source = (await this.project(head.headRepository ?? head.repository, signal)).id;
-    return await this.find(head, source, signal);
-  }
-
-  async openPullRequest(wish: PullRequestWish, signal: AbortSignal): Promise<PullRequest> {
-    const { repository, branch, base, title, body, draft, headRepository = repository } = wish;
+    const { repository, branch, headRepository = repository } = head;
     const source = (await this.project(headRepository, signal)).id;
-    const target = headRepository === repository ? source : (await this.project(repository, signal)).id;
-    return await onceOnly(
-      () => this.find(wish, source, signal),
-      async () => {
-        // It is made where its branch is.
-        const { value } = await this.rest.ask(MergeRequest, {
-          method: 'POST',
-          path: `${projectPath(headRepository)}/merge_requests`,
-          body: {
-            source_branch: branch,
-            target_branch: base,
-            target_project_id: target,
-            title: titleFor(this.kind, title, draft),
-            description: body,
-            ...(source === target ? {} : { allow_collaboration: true }),
-          },
-          what: `merge request in ${repository} from ${branch}`,
-          signal,
-        });
-        return pullRequestOf(value);
-      },
-    );
-  }
-
-  async pullRequest(repository: string, number: number, signal: AbortSignal): Promise<PullRequest> {
-    return pullRequestOf(await this.mergeRequest(repository, number, signal));
+    const query = new URLSearchParams({ state: 'opened', source_branch: branch, per_page: '100' });
+    const path = `${this.pullsOf(repository)}?${query.toString()}`;
+    const what = `merge requests in ${repository}`;
+    const { items } = await this.list(MergeRequest, path, { what, max: maxSameName, signal });
+    // Branches of forks have the same names.
+    const found = items.find((one) => one.source_branch === branch && one.source_project_id === source);
+    return found && pullRequestOf(found);
   }
 
   async changePullRequest(
@@ -173,17 +128,17 @@ export class GitLab implements Forge {
     const change: { title?: string; description?: string } = {};
     if (body !== undefined) change.description = body;
     if (title !== undefined) {
-      const { draft } = await this.mergeRequest(repository, number, signal);
+      const { draft } = await this.pull(repository, number, signal);
       change.title = titleFor(this.kind, title, draft);
     }
-    return await this.change(repository, number, change, signal);
+    return pullRequestOf(await this.change(repository, number, change, signal));
   }
 
   async markReady(repository: string, number: number, signal: AbortSignal): Promise<PullRequest> {
-    const there = await this.mergeRequest(repository, number, signal);
+    const there = await this.pull(repository, number, signal);
     if (there.state !== 'opened' || !there.draft) return pullRequestOf(there);
     const title = unmarked(this.kind, there.title);
-    const ready = await this.change(repository, number, { title }, signal);
+    const ready = pullRequestOf(await this.change(repository, number, { title }, signal));
     if (ready.state === 'draft') throw stillDraft(this.name, `merge request ${number} in ${repository}`);
     return ready;
   }
@@ -194,7 +149,7 @@ export class GitLab implements Forge {
     { number }: Pick<PullRequest, 'number'>,
     signal: AbortSignal,
   ): Promise<Checks> {
-    const { head_pipeline: pipeline } = await this.mergeRequest(repository, number, signal);
+    const { head_pipeline: pipeline } = await this.pull(repository, number, signal);
     return pipeline === null || pipeline === undefined ? 'none' : stateOf(pipeline.status);
   }
 
@@ -203,43 +158,29 @@ export class GitLab implements Forge {
     return (await this.rest.ask(Project, { path, what: `project ${name}`, signal })).value;
   }
 
-  private async mergeRequest(repository: string, number: number, signal: AbortSignal): Promise<MergeRequest> {
-    const path = `${projectPath(repository)}/merge_requests/${number}`;
-    const what = `merge request ${number} in ${repository}`;
-    return (await this.rest.ask(MergeRequest, { path, what, signal })).value;
+  protected override pullsOf(repository: string): string {
+    return `${projectPath(repository)}/merge_requests`;
   }
 
-  private async find(
-    { repository, branch }: PullRequestHead,
-    source: number,
+  /** It is made where its branch is. */
+  protected override async opening(
+    wish: PullRequestWish,
     signal: AbortSignal,
-  ): Promise<PullRequest | undefined> {
-    const query = new URLSearchParams({ state: 'opened', source_branch: branch, per_page: '100' });
-    const { items } = await pagesOf(
-      (path) =>
-        this.rest.ask(z.array(MergeRequest), { path, what: `merge requests in ${repository}`, signal }),
-      `${projectPath(repository)}/merge_requests?${query.toString()}`,
-      maxSameName,
-    );
-    // Branches of forks have the same names.
-    const found = items.find((one) => one.source_branch === branch && one.source_project_id === source);
-    return found && pullRequestOf(found);
-  }
-
-  private async change(
-    repository: string,
-    number: number,
-    body: { title?: string; description?: string },
-    signal: AbortSignal,
-  ): Promise<PullRequest> {
-    const { value } = await this.rest.ask(MergeRequest, {
-      method: 'PUT',
-      path: `${projectPath(repository)}/merge_requests/${number}`,
-      body,
-      what: `merge request ${number} in ${repository}`,
-      signal,
-    });
-    return pullRequestOf(value);
+  ): Promise<{ path: string; body: object }> {
+    const { repository, branch, base, title, body, draft, headRepository = repository } = wish;
+    const elsewhere = sameRepository(headRepository, repository)
+      ? {}
+      : { target_project_id: (await this.project(repository, signal)).id, allow_collaboration: true };
+    return {
+      path: this.pullsOf(headRepository),
+      body: {
+        source_branch: branch,
+        target_branch: base,
+        title: titleFor(this.kind, title, draft),
+        description: body,
+        ...elsewhere,
+      },
+    };
   }
 }
 
