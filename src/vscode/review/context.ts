@@ -1,6 +1,7 @@
 import * as vscode from 'vscode';
 import { DisposableStore } from '../../base/disposable.ts';
 import { unsent } from '../../protocol/reviewState.ts';
+import { inFront } from './front.ts';
 import type { Places } from './places.ts';
 import type { ReviewSession } from './session.ts';
 
@@ -17,6 +18,9 @@ export class ReviewContext implements vscode.Disposable {
     const update = (): void => this.update();
     this.store.add(session.onDidChange(update));
     this.store.add(vscode.window.onDidChangeActiveTextEditor(update));
+    // Images and other binary files are in no text editor.
+    this.store.add(vscode.window.tabGroups.onDidChangeTabs(update));
+    this.store.add(vscode.window.tabGroups.onDidChangeTabGroups(update));
     this.update();
   }
 
@@ -26,14 +30,14 @@ export class ReviewContext implements vscode.Disposable {
 
   private update(): void {
     const { subject, layout, filter, now } = this.session;
-    const editor = vscode.window.activeTextEditor;
+    const front = inFront();
     const waiting = now === undefined ? undefined : unsent(now.state);
     this.set('subject', subject?.scope.kind ?? 'none');
     this.set('layout', layout);
     this.set('filtered', filter !== undefined);
     this.set('unsent', waiting !== undefined && waiting.remarks.length + waiting.rejected.length > 0);
     this.set('canUndo', now?.state.accepts.some(({ undone }) => !undone) === true);
-    this.set('editor', editor !== undefined && this.places.isOfReview(editor.document.uri));
+    this.set('editor', front !== undefined && this.places.isOfReview(front));
   }
 
   private set(name: string, value: unknown): void {

@@ -6,6 +6,7 @@ import { isDone, standingOf } from '../view/reviewProgress.ts';
 import { shownPath } from '../view/reviewUri.ts';
 import type { Announcer } from './announcer.ts';
 import type { Decisions } from './decisions.ts';
+import { inFront } from './front.ts';
 import type { PartTarget } from './lenses.ts';
 import { openChange } from './openChanges.ts';
 import type { Place, Places } from './places.ts';
@@ -35,13 +36,17 @@ export class HunkActions {
       return;
     }
     const { editor, place } = await this.here();
-    const { start, end } = editor.selection;
-    const hunks = hunksIn(place.hunks, start.line + 1, end.line + 1);
-    if (hunks.length === 0) {
+    const { selection } = editor ?? {};
+    // What has no lines is decided about as a whole.
+    const chosen =
+      selection === undefined
+        ? place.file.parts
+        : hunksIn(place.hunks, selection.start.line + 1, selection.end.line + 1).map(({ part }) => part);
+    if (chosen.length === 0) {
       this.announcer.say('There is no change at the cursor.');
       return;
     }
-    const parts = hunks.map(({ part }) => part.id);
+    const parts = chosen.map(({ id }) => id);
     await this.decisions.decide(place.subject, { file: place.file, parts }, verdict);
   }
 
@@ -49,8 +54,11 @@ export class HunkActions {
   async goToHunk(step: 1 | -1): Promise<void> {
     const { editor, place } = await this.here();
     const open = (hunk: PlacedHunk): boolean => hunk.verdict === undefined;
-    const found = hunkBeside(place.hunks, editor.selection.active.line + 1, step, open);
-    if (found === undefined) {
+    const found =
+      editor === undefined
+        ? undefined
+        : hunkBeside(place.hunks, editor.selection.active.line + 1, step, open);
+    if (editor === undefined || found === undefined) {
       await this.goToFile(step, place);
       return;
     }
@@ -82,12 +90,16 @@ export class HunkActions {
     this.announcer.say(`${shownPath(next.path)}.`);
   }
 
-  /** The review's editor that is in front, with what was typed in it saved: its hunks are those of the review then. */
-  async here(): Promise<{ editor: vscode.TextEditor; place: Place }> {
-    const editor = vscode.window.activeTextEditor;
-    if (editor !== undefined && this.places.isOfReview(editor.document.uri)) {
-      if (editor.document.isDirty) await editor.document.save();
-      const place = await this.places.of(editor.document.uri);
+  /**
+   * What of the review is in front, with what was typed in it saved: its hunks are those of the review then. An image or
+   * another binary file is in no text editor.
+   */
+  async here(): Promise<{ editor: vscode.TextEditor | undefined; place: Place }> {
+    const uri = inFront();
+    if (uri !== undefined && this.places.isOfReview(uri)) {
+      const editor = vscode.window.activeTextEditor;
+      if (editor?.document.isDirty === true) await editor.document.save();
+      const place = await this.places.of(uri);
       if (place !== undefined) return { editor, place };
     }
     throw new SallyportError(

@@ -4,6 +4,7 @@ import { safeLine } from '../../protocol/safeText.ts';
 import { type PlacedHunk, linesOf } from '../view/reviewLines.ts';
 import { hasSide, reviewParts, reviewSides, shownPath } from '../view/reviewUri.ts';
 import { scopeName } from '../view/reviewWords.ts';
+import { rememberFront } from './front.ts';
 import type { Subject } from './session.ts';
 
 /** Opens one file: a diff, or the one side that there is of an image or another binary file. */
@@ -29,6 +30,7 @@ export async function openChange(
   else {
     const sides = [vscode.Uri.from(original), vscode.Uri.from(modified)];
     await vscode.commands.executeCommand('vscode.diff', ...sides, title, shown);
+    if (file.binary) rememberFront(vscode.Uri.from(modified));
   }
 }
 
