@@ -2,6 +2,7 @@ import { SallyportError } from '../../base/errors.ts';
 import { emptyTree, type DetailedChange } from '../../git/diff.ts';
 import type { TaskId } from '../../protocol/grammar.ts';
 import type { ByteStream } from '../../protocol/runner.ts';
+import type { TaskEvent } from '../../protocol/taskEvent.ts';
 import type { TaskState } from '../../protocol/taskState.ts';
 import type { ServedTasks } from '../../runner/servedTasks.ts';
 import type { Range } from '../../runner/taskService.ts';
@@ -9,20 +10,54 @@ import type { User } from '../principal.ts';
 import type { TaskAccess } from './taskAccess.ts';
 import type { TaskRows } from './taskRows.ts';
 import { commitsOf } from './taskViews.ts';
+import type { TaskWatch } from './taskWatch.ts';
 
 /**
- * What a task has made. A repository holds more than that: what other tasks have made in it, and what its owner has brought for
+ * What a task has told and made. A repository holds more than that: what other tasks have made in it, and what its owner has brought for
  * them; whoever may see one task gets nothing of that.
  */
 export class TaskContents {
   private readonly service: ServedTasks;
   private readonly rows: TaskRows;
   private readonly access: TaskAccess;
+  private readonly watch: TaskWatch;
 
-  constructor(service: ServedTasks, rows: TaskRows, access: TaskAccess) {
+  /** @param watch wakes when a log begins, or a task is removed */
+  constructor(service: ServedTasks, rows: TaskRows, access: TaskAccess, watch: TaskWatch) {
     this.service = service;
     this.rows = rows;
     this.access = access;
+    this.watch = watch;
+  }
+
+  /** Ends with the task's log, and when it is removed. */
+  async *events(
+    user: User,
+    id: string,
+    after: number,
+    signal: AbortSignal,
+  ): AsyncGenerator<TaskEvent[], void> {
+    const gone = new AbortController();
+    const either = AbortSignal.any([signal, gone.signal]);
+    const watching = this.watch.watch(id, () => {
+      if (this.rows.get(id) === undefined) gone.abort();
+    });
+    try {
+      for (;;) {
+        const { row, state } = this.access.readable(user, id);
+        if (row.stage === 'failed' || row.stage === 'cancelled') return;
+        if (row.stage === 'task' && state !== undefined) break;
+        await this.watch.next(id, either);
+        if (either.aborted) return;
+      }
+      for await (const batch of this.service.events(id, after, either)) {
+        // Shared is only what still is.
+        this.access.readable(user, id);
+        yield batch;
+      }
+    } finally {
+      watching.dispose();
+    }
   }
 
   async bundle(user: User, id: string, have: readonly string[]): Promise<ByteStream> {

@@ -74,6 +74,27 @@ const columns = [
   'created_at',
 ] as const;
 
+/** A row with what is known of a new task; the rest is as it is in the beginning. */
+export function newRow(
+  known: Pick<TaskRow, 'id' | 'owner' | 'stage' | 'submission' | 'createdAt'> & Partial<TaskRow>,
+): TaskRow {
+  return {
+    shared: false,
+    priority: 0,
+    finding: undefined,
+    problem: undefined,
+    pushedBranch: undefined,
+    pushedCommit: undefined,
+    pullRequest: undefined,
+    retryOf: undefined,
+    url: undefined,
+    fetched: undefined,
+    finds: undefined,
+    removing: false,
+    ...known,
+  };
+}
+
 /** The table of tasks. All rows are in memory, as the tasks' states are; what is changed is in the store before it is seen. */
 export class TaskRows {
   private readonly store: DatabaseSync;

@@ -67,6 +67,11 @@ export function kindOf({ row, state }: Known): Kind {
   return state.phase === 'stopped' ? 'over' : 'failed';
 }
 
+export function isOver({ row, state }: Known): boolean {
+  if (row.stage === 'failed' || row.stage === 'cancelled') return true;
+  return row.stage === 'task' && state !== undefined && hasEnded(state);
+}
+
 export function countsOf(all: readonly Known[]): TaskPage['counts'] {
   const counts = { all: all.length, queued: 0, running: 0, succeeded: 0, failed: 0 };
   for (const known of all) {
