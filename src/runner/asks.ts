@@ -39,6 +39,9 @@ export const Ask = z.discriminatedUnion('op', [
 ]);
 export type Ask = z.infer<typeof Ask>;
 
+/** Name of the folder in which other processes leave what they ask of a task. */
+export const asksFolder = 'asks';
+
 /** Between two looks where the system does not tell of a new file, in milliseconds. */
 const pollMs = 1000;
 

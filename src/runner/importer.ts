@@ -19,6 +19,13 @@ const diskRetry = 2000;
 /** How long bundles that are refused in the end may take until they are not parted any more to find the good ones, in milliseconds. */
 const patienceMs = 5 * 60_000;
 
+/** True while something may still come in by itself. */
+export function importsWait({ pendingImports, refusedImports, importFailure }: TaskState): boolean {
+  // A refusal is the last word on what was refused, and says nothing of the rest.
+  const broken = importFailure !== undefined && importFailure.code !== 'import_refused';
+  return pendingImports.length > refusedImports.length && !broken;
+}
+
 /**
  * Brings announced commits into the quarantine, one bundle at a time, as soon as they are announced. A bundle is taken whole
  * or refused whole, so one that is refused is parted until what is wrong with it stands alone: that is not asked for again,

@@ -17,11 +17,11 @@ import type { Commit, TaskEvent } from '../protocol/taskEvent.ts';
 import { hasEnded, isAtRest, type TaskState } from '../protocol/taskState.ts';
 import type { Terminal, TerminalSize } from '../protocol/terminal.ts';
 import type { Admission } from './admission.ts';
-import { leaveAsk, type Ask } from './asks.ts';
+import { isHeeded } from './askEvents.ts';
+import { asksFolder, leaveAsk, type Ask } from './asks.ts';
 import { allowanceOf, budgetGoingOn } from './budget.ts';
 import { call, request } from './control.ts';
 import type { DataFolder } from './dataFolder.ts';
-import { isAnswered } from './egressAnswers.ts';
 import { readFinalState, writeFinalState } from './finalState.ts';
 import { checkLeftovers, checkMayGoOn } from './goingOn.ts';
 import { keepSession, takeSession } from './keptSession.ts';
@@ -34,7 +34,8 @@ import { SharedWork } from './sharedWork.ts';
 import { SpendLedger } from './spendLedger.ts';
 import { checkMayTalk } from './talk.ts';
 import { foldAll } from '../protocol/foldTask.ts';
-import { asksFolder, TaskLife, type Surroundings } from './taskLife.ts';
+import type { Surroundings } from './surroundings.ts';
+import { TaskLife } from './taskLife.ts';
 import { TaskLog } from './taskLog.ts';
 import type { Reopening, TaskRunner } from './taskRunner.ts';
 import type { ResolvedModel } from './taskService.ts';
@@ -700,16 +701,16 @@ export class LocalRunner implements TaskRunner {
 
   /** Leaves it to the process that attends to the task, and waits until the log says that it is done. */
   private async askOwner(entry: Entry, ask: Ask): Promise<void> {
-    if (isDone(entry.state, ask)) return;
+    if (isHeeded(entry.state, ask)) return;
     const { id } = entry.state.spec;
     const withdraw = await leaveAsk(join(this.options.data.tasks, id, asksFolder), ask);
     const done = new AbortController();
     const listening = this.changed.event((state) => {
-      if (state.spec.id === id && (isDone(state, ask) || hasEnded(state))) done.abort();
+      if (state.spec.id === id && (isHeeded(state, ask) || hasEnded(state))) done.abort();
     });
-    if (!isDone(entry.state, ask)) await pause(askPatience, done.signal);
+    if (!isHeeded(entry.state, ask)) await pause(askPatience, done.signal);
     listening.dispose();
-    if (isDone(entry.state, ask) || hasEnded(entry.state)) return;
+    if (isHeeded(entry.state, ask) || hasEnded(entry.state)) return;
     await withdraw();
     throw elsewhere(id);
   }
@@ -809,24 +810,6 @@ export class LocalRunner implements TaskRunner {
       void entry.log.close().then(() => entry.release?.());
     }
     void this.connection?.then((engine) => engine.dispose()).catch(() => undefined);
-  }
-}
-
-/** True when the task's log says already what was asked for. */
-function isDone(state: TaskState, ask: Ask): boolean {
-  switch (ask.op) {
-    case 'egress':
-      return isAnswered(state, ask.answer);
-    case 'budget':
-      return state.budgetUsd === ask.usd;
-    case 'say':
-      return state.conversation?.said.includes(ask.id) === true;
-    case 'answer':
-      return state.conversation?.questions.some(({ id }) => id === ask.id) !== true;
-    case 'interrupt':
-      return state.conversation?.interrupting !== false || state.phase === 'waiting';
-    case 'stop':
-      return state.phase === 'stopping';
   }
 }
 
