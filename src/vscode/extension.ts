@@ -43,6 +43,8 @@ export interface TestSeam {
   publish: PublishFeature;
   review: ReviewFeature;
   notices: NoticeBoard;
+  /** Whether the panel of a task is in front. */
+  isVisible: (id: string) => boolean;
   links: Links;
   tools: LanguageModelTools;
   /** From now on this is the task service, as long as none was asked for. */
@@ -109,6 +111,7 @@ export function activate(context: vscode.ExtensionContext): TestSeam | undefined
     tasks,
     reviews,
     extensionUri: context.extensionUri,
+    mergeFolder: context.storageUri,
     memory: context.workspaceState,
     onProblem,
   });
@@ -203,6 +206,7 @@ export function activate(context: vscode.ExtensionContext): TestSeam | undefined
     review,
     publish,
     notices,
+    isVisible: (id) => panels.isVisible(id),
     links,
     tools,
     useService: (other) => {

@@ -27,7 +27,7 @@ type Present = (
 
 const never = "Don't Show Again";
 /** How long a window waits for one that is nearer to the task, in milliseconds. */
-const turns = { here: 0, hereInBackground: 200, elsewhere: 600, elsewhereInBackground: 1200 };
+const usualTurns = { here: 0, hereInBackground: 200, elsewhere: 600, elsewhereInBackground: 1200 };
 
 /**
  * Where every notification of a task goes through: one quiet one for each thing, in one window, unless its kind is switched
@@ -35,6 +35,7 @@ const turns = { here: 0, hereInBackground: 200, elsewhere: 600, elsewhereInBackg
  */
 export class NoticeBoard implements vscode.Disposable {
   private readonly claims: NoticeClaims;
+  private readonly turns: typeof usualTurns;
   private readonly leaving = new AbortController();
   private readonly listening: vscode.Disposable;
   /** Shows it and resolves to the action that was chosen. A test puts its own in this place. */
@@ -47,8 +48,9 @@ export class NoticeBoard implements vscode.Disposable {
   /** Makes the sound. */
   ring: () => void = ringBell;
 
-  constructor(claims: NoticeClaims) {
+  constructor(claims: NoticeClaims, turns = usualTurns) {
     this.claims = claims;
+    this.turns = turns;
     this.listening = vscode.workspace.onDidChangeConfiguration((event) => {
       if (event.affectsConfiguration('sallyport.notificationSound') && rings())
         void suggestBell((text, action) => this.present('info', text, [action]));
@@ -64,6 +66,7 @@ export class NoticeBoard implements vscode.Disposable {
   async post(posting: Posting): Promise<string | undefined> {
     if (!showsNotices(posting.kind)) return undefined;
     const { focused } = vscode.window.state;
+    const { turns } = this;
     const near = isHere(posting.repositoryPath);
     const turn = near
       ? turns[focused ? 'here' : 'hereInBackground']

@@ -7,7 +7,7 @@ import { type News, newsOf, type Stage, stageOf, waitingNews } from './view/news
 import { isHere } from './workspace.ts';
 
 /** Commits that come within this time, and the end that follows them, are one piece of news, in milliseconds. */
-const gatherMs = 1500;
+const usualGatherMs = 1500;
 
 /** Says what needs the user, once: commits to look at, something to answer, the end. Nothing while the task's panel is seen. */
 export class Notifications implements vscode.Disposable {
@@ -15,13 +15,20 @@ export class Notifications implements vscode.Disposable {
   private readonly isVisible: (id: string) => boolean;
   private readonly tasks: Tasks;
   private readonly board: NoticeBoard;
+  private readonly gatherMs: number;
   /** What was known of a task when it was last heard of. */
   private readonly known = new Map<string, Stage>();
   /** Tasks whose commits were told of since the user last looked at them. */
   private readonly told = new Set<string>();
   private readonly gathering = new Map<string, NodeJS.Timeout>();
 
-  constructor(tasks: Tasks, board: NoticeBoard, isVisible: (id: string) => boolean) {
+  constructor(
+    tasks: Tasks,
+    board: NoticeBoard,
+    isVisible: (id: string) => boolean,
+    gatherMs = usualGatherMs,
+  ) {
+    this.gatherMs = gatherMs;
     this.tasks = tasks;
     this.board = board;
     this.isVisible = isVisible;
@@ -83,7 +90,7 @@ export class Notifications implements vscode.Disposable {
       if (news?.kind !== 'commit') return;
       if (!this.isVisible(id)) this.told.add(id);
       this.tell(id, news);
-    }, gatherMs);
+    }, this.gatherMs);
     this.gathering.set(id, timer);
   }
 

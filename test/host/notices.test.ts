@@ -1,10 +1,16 @@
 import assert from 'node:assert/strict';
+import { setTimeout as sleep } from 'node:timers/promises';
 import * as vscode from 'vscode';
 import type { TaskEventBody } from '../../src/protocol/taskEvent.ts';
 import { newTaskId } from '../../src/protocol/task.ts';
 import type { TestSeam } from '../../src/vscode/extension.ts';
+import { NoticeBoard, type Posting } from '../../src/vscode/noticeBoard.ts';
+import { NoticeClaims } from '../../src/vscode/noticeClaims.ts';
+import { Notifications } from '../../src/vscode/notifications.ts';
+import { UserNotices } from '../../src/vscode/userNotices.ts';
 import { aSource, FakeModels } from '../support/fakeModels.ts';
 import { FakeTaskService } from '../support/fakeTaskService.ts';
+import { temporaryFolder } from '../support/gitRepo.ts';
 import { aCommit, aSpec } from '../support/specs.ts';
 
 async function until<T>(what: string, ask: () => T | undefined | Promise<T | undefined>): Promise<T> {
@@ -16,11 +22,37 @@ async function until<T>(what: string, ask: () => T | undefined | Promise<T | und
   throw new Error(`Not within 10 s: ${what}`);
 }
 
-/** Longer than any window waits for another, and than commits are gathered. */
-const settled = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 3500));
+/** A board that waits for no other window, and knows what is on its way to the user. */
+class Board extends NoticeBoard {
+  private readonly posted = new Set<Promise<unknown>>();
+
+  constructor(folder: string) {
+    const turns = { here: 0, hereInBackground: 0, elsewhere: 0, elsewhereInBackground: 0 };
+    super(new NoticeClaims(() => folder), turns);
+  }
+
+  override post(posting: Posting): Promise<string | undefined> {
+    const done = super.post(posting).finally(() => this.posted.delete(done));
+    this.posted.add(done);
+    return done;
+  }
+
+  /** Resolves when nothing that was said up to now is still to be told. */
+  async settled(): Promise<void> {
+    do {
+      // Commits are gathered for as long, from before: timers of one length go off in their order.
+      await sleep(0);
+      await Promise.all(this.posted);
+    } while (this.posted.size > 0);
+  }
+}
 
 describe('what the user is told, and who else may speak to the extension', () => {
   const service = new FakeTaskService();
+  const kept = temporaryFolder();
+  const board = new Board(kept.path);
+  const listening: { dispose(): void }[] = [board];
+  const problems: unknown[] = [];
   let seam: TestSeam;
   let folder: string;
   let told: { text: string; actions: readonly string[] }[] = [];
@@ -40,13 +72,25 @@ describe('what the user is told, and who else may speak to the extension', () =>
     }
     await (await seam.tasks.open()).add({ id: 'notices', name: () => 'Notices', service });
     folder = vscode.workspace.workspaceFolders?.[0]?.uri.fsPath ?? assert.fail();
-    seam.notices.present = (_level, text, actions) => {
+    board.present = (_level, text, actions) => {
       told.push({ text, actions });
       return Promise.resolve(choose(actions));
     };
-    seam.notices.ring = () => (rung += 1);
-    // What other tests have done is told a little later, and is none of this.
-    await new Promise((resolve) => setTimeout(resolve, 3500));
+    board.ring = () => (rung += 1);
+    // That of the extension tells the same, of all that other tests have done too.
+    seam.notices.present = () => Promise.resolve(undefined);
+    seam.notices.ring = () => undefined;
+    const { tasks, isVisible } = seam;
+    listening.push(
+      new Notifications(tasks, board, isVisible, 0),
+      new UserNotices({
+        tasks,
+        board,
+        isVisible,
+        showNetwork: () => undefined,
+        onProblem: (thrown) => problems.push(thrown),
+      }),
+    );
   });
 
   beforeEach(() => {
@@ -61,6 +105,9 @@ describe('what the user is told, and who else may speak to the extension', () =>
     await vscode.commands.executeCommand('workbench.action.closeAllEditors');
     await vscode.commands.executeCommand('notifications.clearAll');
     (await seam.tasks.open()).drop('notices');
+    for (const one of listening) one.dispose();
+    assert.deepEqual(problems, []);
+    kept.dispose();
   });
 
   const begin = (conversation = false): string => {
@@ -89,7 +136,7 @@ describe('what the user is told, and who else may speak to the extension', () =>
     assert.match(await next(1), /: 2 commits, the last “Change two”/);
     assert.ok(!told[0]?.text.includes(']('), 'no word of an agent becomes a link');
     service.say(id, ...commit('three'));
-    await settled();
+    await board.settled();
     assert.equal(told.length, 1, 'the user knows that there are commits');
     const question = { id: 'q1', what: 'permission', tool: 'Bash', text: 'ls' } as const;
     service.say(id, { type: 'asked', question });
@@ -99,7 +146,7 @@ describe('what the user is told, and who else may speak to the extension', () =>
     service.say(id, { type: 'settled', id: 'q1', by: 'user' });
     service.say(id, { type: 'ended', outcome: 'succeeded', message: 'Done.' });
     assert.match(await next(3), /is done: 3 commits/);
-    await settled();
+    await board.settled();
     assert.equal(told.length, 3);
   });
 
@@ -110,9 +157,9 @@ describe('what the user is told, and who else may speak to the extension', () =>
     const other = begin();
     await vscode.commands.executeCommand('workbench.action.closeAllEditors');
     // Another window, or this one before it was reloaded, was there first.
-    await seam.notices.seen(other, 'end/1');
+    await board.seen(other, 'end/1');
     service.say(other, { type: 'ended', outcome: 'succeeded', message: 'Done.' });
-    await settled();
+    await board.settled();
     assert.deepEqual(told, []);
   });
 
@@ -142,7 +189,7 @@ describe('what the user is told, and who else may speak to the extension', () =>
     service.say(begin(), { type: 'ended', outcome: 'succeeded', message: 'Done.' });
     service.say(begin(), { type: 'ended', outcome: 'failed', kind: 'exit', message: 'No.' });
     await next(2);
-    await settled();
+    await board.settled();
     assert.equal(told.length, 2);
     await configuration().update('notifications', undefined, vscode.ConfigurationTarget.Global);
   });
@@ -154,7 +201,7 @@ describe('what the user is told, and who else may speak to the extension', () =>
     assert.match(await next(1), /wants to reach example\.com:443/);
     assert.equal(told[0]?.actions.at(-1), "Don't Show Again");
     service.say(id, { type: 'request_waiting', ...target, id: 2, until: Date.now() + 60_000 });
-    await settled();
+    await board.settled();
     assert.equal(told.length, 1);
   });
 
