@@ -1,10 +1,10 @@
 import * as z from 'zod/mini';
-import { FileId, PartId, type ReviewFile, ReviewScope, type ReviewState, Verdict } from './review.ts';
+import { FileId, PartId, ReviewScope, type ReviewState, Verdict } from './review.ts';
 import type { FileText } from './reviewText.ts';
 
 /**
  * What a task's panel and its host say about the review. The panel asks for the diff of a scope, gets its files without
- * their text, and asks for the text of those that are looked at.
+ * their text, of a large one without most of their hunks (`panelFiles.ts`), and asks for what is looked at.
  */
 
 const Text = z.string().check(z.minLength(1), z.maxLength(20_000));
@@ -14,6 +14,12 @@ const RemarkId = z.string().check(z.maxLength(40));
 export const reviewRequests = [
   /** Asks for the files of a scope; answered by `review` and `reviewState`, and again whenever they change. */
   z.object({ type: z.literal('review'), request: z.int(), scope: ReviewScope }),
+  /** Asks for the parts of files that came without them; answered by `reviewParts`, unless a newer `review` comes. */
+  z.object({
+    type: z.literal('reviewParts'),
+    request: z.int(),
+    files: z.array(FileId).check(z.maxLength(1000)),
+  }),
   /** Asks for the lines of a file, with so many unchanged ones around each change; answered by `reviewText`. */
   z.object({
     type: z.literal('reviewText'),
@@ -75,7 +81,7 @@ export interface PanelReviewState extends Omit<ReviewState, 'rejected' | 'edits'
 
 /** Host → panel. */
 export type ReviewMessage =
-  /** Files as lines of JSON in UTF-8. With `first` the panel forgets the ones it has, with `last` these are all. */
+  /** Files (`PanelFile`) as lines of JSON in UTF-8. With `first` the panel forgets the ones it has, with `last` these are all. */
   | {
       type: 'review';
       request: number;
@@ -91,6 +97,8 @@ export type ReviewMessage =
       last: boolean;
     }
   | { type: 'reviewState'; state: PanelReviewState }
+  /** `data` is of `FileParts`, likewise, as far as there are such files. */
+  | { type: 'reviewParts'; request: number; data: Uint8Array }
   /** `data` is a `FileText` as JSON in UTF-8. */
   | { type: 'reviewText'; request: number; file: FileId; data?: Uint8Array; error?: Told }
   | {
@@ -112,35 +120,6 @@ export interface Told {
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
-
-/** Bytes of one message with files. */
-const batchBytes = 128 << 10;
-
-/** Files in batches, of bytes that are nobody else's; one empty batch where there are none. */
-export function fileBatches(files: readonly ReviewFile[]): Uint8Array[] {
-  const batches: Uint8Array[] = [];
-  let lines: string[] = [];
-  let size = 0;
-  const flush = (): void => {
-    batches.push(encoder.encode(lines.join('')));
-    lines = [];
-    size = 0;
-  };
-  for (const file of files) {
-    const line = `${JSON.stringify(file)}\n`;
-    lines.push(line);
-    size += line.length;
-    if (size >= batchBytes) flush();
-  }
-  if (size > 0 || batches.length === 0) flush();
-  return batches;
-}
-
-export function readFiles(data: Uint8Array): ReviewFile[] {
-  const text = decoder.decode(data);
-  if (text === '') return [];
-  return JSON.parse(`[${text.slice(0, -1).replaceAll('\n', ',')}]`) as ReviewFile[];
-}
 
 export function encodeText(text: FileText): Uint8Array {
   return encoder.encode(JSON.stringify(text));

@@ -1,11 +1,11 @@
 import type { Disposable } from '../base/disposable.ts';
 import { asSallyportError, isAbort, SallyportError } from '../base/errors.ts';
 import type { Event } from '../base/event.ts';
+import { encodeParts, fileBatches, filesFirst } from '../protocol/panelFiles.ts';
 import type { PanelMessage } from '../protocol/panelMessages.ts';
 import type { ReviewDiff, ReviewFile, ReviewScope, ReviewState } from '../protocol/review.ts';
 import {
   encodeText,
-  fileBatches,
   imageType,
   maxImageBytes,
   type PanelReviewState,
@@ -92,7 +92,8 @@ export class ReviewPanel implements Disposable {
     if (request.type === 'review') {
       this.shown = { request: request.request, scope: request.scope };
       void this.sendDiff();
-    } else if (request.type === 'reviewText') void this.sendText(request);
+    } else if (request.type === 'reviewParts') this.sendParts(request);
+    else if (request.type === 'reviewText') void this.sendText(request);
     else if (request.type === 'reviewImages') void this.sendImages(request);
     else {
       this.change(request).catch((thrown: unknown) => {
@@ -104,7 +105,7 @@ export class ReviewPanel implements Disposable {
   }
 
   private async change(
-    request: Exclude<ReviewRequest, { type: 'review' | 'reviewText' | 'reviewImages' }>,
+    request: Exclude<ReviewRequest, { type: 'review' | 'reviewParts' | 'reviewText' | 'reviewImages' }>,
   ): Promise<void> {
     const scope: ReviewScope = this.shown?.scope ?? { kind: 'all' };
     if (request.type === 'reviewDo') {
@@ -190,7 +191,7 @@ export class ReviewPanel implements Disposable {
       // First what was decided: files are drawn once, and as they are.
       await this.tellState();
       const scopes = choices.map(({ scope, label, detail }): ScopeWords => ({ scope, label, detail }));
-      const batches = fileBatches(diff.files);
+      const batches = fileBatches(filesFirst(diff.files));
       for (const [index, data] of batches.entries()) {
         if (turn !== this.turn) return;
         await post({
@@ -229,6 +230,13 @@ export class ReviewPanel implements Disposable {
     } finally {
       this.telling = false;
     }
+  }
+
+  /** Of the diff that is shown: while a newer one is fetched, what is asked for is asked for again after it. */
+  private sendParts({ request, files }: Extract<ReviewRequest, { type: 'reviewParts' }>): void {
+    const wanted = new Set(files);
+    const found = this.diff?.files.filter(({ id }) => wanted.has(id)) ?? [];
+    this.post({ type: 'reviewParts', request, data: encodeParts(found) });
   }
 
   private async sendText({

@@ -134,6 +134,43 @@ describe('the review in the panel', function () {
       assert.equal(await page.locator('.rv-item').count(), 1);
     });
 
+    it('decides nothing else while the hunk that the keyboard is at has not come', async () => {
+      const { page, review } = shown;
+      const files = [0, 1, 2, 3].map((number) =>
+        fixtureFile(
+          `large${number}.txt`,
+          Array.from({ length: 80 }, (_, n) => [
+            lines(`same ${n}`, 8),
+            { old: [`old ${n}`], new: [`new ${n}`] },
+          ]).flat(),
+        ),
+      );
+      shown.holdParts();
+      shown.show(files);
+      shown.contentChanged();
+      await page.getByText('4 files', { exact: true }).waitFor();
+      // From the second of the files, whose hunks are there, to the second hunk of the third.
+      await page.locator('.rv-item-name', { hasText: 'large1.txt' }).click();
+      for (const key of ['J', 'j', 'j', 'a', 'r', 'v', 'c']) await page.keyboard.press(key);
+      await until('its hunks are asked for', 20_000, () =>
+        shown.said.some(({ type }) => type === 'reviewParts'),
+      );
+      shown.releaseParts();
+      await until('the hunk has the focus', 20_000, async () =>
+        /^Hunk 2 of 80 · line 18,/.test(await focused()),
+      );
+      assert.deepEqual(
+        shown.said.filter(({ type }) => ['decide', 'reviewed', 'remark'].includes(type)),
+        [],
+      );
+      await page.keyboard.press('a');
+      await page.locator('.rv-bar.accepted').waitFor();
+      await page.getByText('0 of 4 files reviewed · 1 accepted').waitFor();
+      assert.deepEqual((await review.state()).verdicts, { [files[2]?.file.parts[1]?.id ?? '']: 'accepted' });
+      await page.locator('.rv-item', { hasText: 'large2.txt' }).locator('.rv-verdict.mixed').waitFor();
+      assert.deepEqual([shown.errors, shown.problems], [[], []]);
+    });
+
     it('asks the editor for what concerns the whole review', async () => {
       const { page } = shown;
       await page.getByText('Accept…').click();

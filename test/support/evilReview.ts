@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { RemarkState } from '../../src/protocol/review.ts';
-import { encodeText, fileBatches, type ReviewMessage } from '../../src/protocol/reviewMessages.ts';
+import { fileBatches } from '../../src/protocol/panelFiles.ts';
+import { encodeText, type ReviewMessage } from '../../src/protocol/reviewMessages.ts';
 import { readPatch } from '../../webview/dashboard/patchReview.ts';
 import { noReview } from '../../webview/task/review/reviewModel.ts';
 import { evilPatch } from './evilViews.ts';
@@ -101,7 +102,7 @@ async function wish(
   asked: () => Promise<readonly { type: string; request?: number }[]>,
   type: string,
 ): Promise<number> {
-  for (let tries = 0; tries < 200; tries++) {
+  for (let tries = 0; tries < 2000; tries++) {
     const found = (await asked()).findLast((each) => each.type === type);
     if (found?.request !== undefined) return found.request;
     await sleep(50);

@@ -4,6 +4,7 @@ import type { Browser, Page } from 'playwright-core';
 import { Emitter } from '../../src/base/event.ts';
 import { type PanelMessage, PanelRequest } from '../../src/protocol/panelMessages.ts';
 import type { ReviewScope } from '../../src/protocol/review.ts';
+import type { ReviewRequest } from '../../src/protocol/reviewMessages.ts';
 import type { TaskState } from '../../src/protocol/taskState.ts';
 import { ReviewPanel } from '../../src/vscode/reviewPanel.ts';
 import { panelHtml } from '../../src/vscode/view/panelHtml.ts';
@@ -38,6 +39,8 @@ export class ReviewPage {
   /** What was opened in an editor. */
   readonly opened: string[] = [];
   readonly done: string[] = [];
+  /** While it is set, the host does not hear what parts are asked for; then all of it, in its order. */
+  private held: ReviewRequest[] | undefined;
   private readonly host: ReviewPanel;
   private readonly state: TaskState;
   private readonly changed = new Emitter<{ id: string; state: never; content: boolean }>();
@@ -91,6 +94,16 @@ export class ReviewPage {
       files.map(({ file }) => file),
       scope,
     );
+  }
+
+  holdParts(): void {
+    this.held = [];
+  }
+
+  releaseParts(): void {
+    const { held = [] } = this;
+    this.held = undefined;
+    for (const request of held) this.host.receive(request);
   }
 
   /** A later turn has changed something. */
@@ -161,6 +174,10 @@ export class ReviewPage {
       case 'ready':
         await this.post({ type: 'state', state: this.state, now: Date.now() });
         this.host.begin();
+        return;
+      case 'reviewParts':
+        if (this.held === undefined) this.host.receive(request);
+        else this.held.push(request);
         return;
       case 'review':
       case 'reviewText':

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { readFiles } from '../../src/protocol/panelFiles.ts';
 import { decodeEvents, type PanelMessage } from '../../src/protocol/panelMessages.ts';
-import { readFiles, readText } from '../../src/protocol/panelFiles.ts';
+import { readText } from '../../src/protocol/reviewMessages.ts';
 import { closeCodes } from '../../src/protocol/runnerApi.ts';
 import type { TaskEvent } from '../../src/protocol/taskEvent.ts';
 import { reduce } from '../../src/protocol/foldTask.ts';

@@ -1,12 +1,14 @@
 import assert from 'node:assert/strict';
 import { type FileText, sliceText, type Stretch } from '../../src/protocol/reviewText.ts';
 import type { ReviewFile, ReviewPart } from '../../src/protocol/review.ts';
-import { fileBatches, imageType, readFiles } from '../../src/protocol/reviewMessages.ts';
+import { encodeParts, fileBatches, filesFirst, readFiles, readParts } from '../../src/protocol/panelFiles.ts';
+import { imageType } from '../../src/protocol/reviewMessages.ts';
 import { PanelRequest } from '../../src/protocol/panelMessages.ts';
 import { readPatch } from '../../webview/dashboard/patchReview.ts';
 import { headRows, textRows } from '../../webview/task/review/fileRows.ts';
 import { keyOf } from '../../webview/task/review/keys.ts';
 import { difference } from '../../webview/task/review/lineDifference.ts';
+import { PartsLoader } from '../../webview/task/review/partsLoader.ts';
 import { noReview, ReviewModel } from '../../webview/task/review/reviewModel.ts';
 import { RowHeights } from '../../webview/task/review/rowHeights.ts';
 import { chance } from '../support/chance.ts';
@@ -260,6 +262,95 @@ describe('the model of the review', () => {
         'Mode 100644 (plain file) → 100755 (executable file)',
       ],
     );
+  });
+});
+
+describe('a large review', () => {
+  const hunks = (count: number): ReviewPart[] => Array.from({ length: count }, () => aPart());
+  const first = aFile('a.ts', { parts: hunks(150), added: 150, removed: 150 });
+  const renamed = aFile('b.ts', { from: 'z.ts', parts: [aPart({ kind: 'rename' }), ...hunks(60)] });
+  const added = aFile('c.ts', { parts: [aPart({ kind: 'add' })] });
+  const all = [first, renamed, added, aFile('d.ts')];
+  /** As the panel gets them first. */
+  const panelFiles = (): ReturnType<typeof readFiles> => fileBatches(filesFirst(all)).flatMap(readFiles);
+
+  it('comes without the hunks that are not in sight, but with what is of whole files', () => {
+    assert.deepEqual(
+      panelFiles().map(({ parts, coming }) => [parts.length, coming]),
+      [
+        [150, undefined],
+        [1, 60],
+        [1, undefined],
+        [0, 1],
+      ],
+    );
+    assert.deepEqual(filesFirst(all.slice(0, 1)), all.slice(0, 1), 'a small one comes as it is');
+  });
+
+  it('is the same review when its parts are there, whatever they are mixed with', () => {
+    const model = new ReviewModel();
+    model.setFiles(panelFiles());
+    model.setState({ ...noReview, verdicts: { [renamed.parts[0]?.id ?? '']: 'accepted' } });
+    assert.equal(model.complete, false);
+    assert.equal(model.verdict(model.files[1] ?? first), 'none', 'of what has not come nothing is said');
+    assert.equal(model.progress.parts, 150 + 61 + 1 + 1);
+    assert.deepEqual(model.step({ file: 1, part: 60 }, 1), { file: 2, part: 0 });
+    assert.deepEqual(model.step({ file: 2, part: 0 }, -1), { file: 1, part: 60 });
+    const older = { ...aFile('d.ts'), id: all[3]?.id ?? '', fingerprint: 'older' };
+    const arrived = model.setParts(readParts(encodeParts([renamed, first, older, aFile('e.ts')])));
+    assert.deepEqual(
+      arrived.map(({ path }) => path),
+      ['b.ts'],
+    );
+    assert.equal(model.verdict(model.files[1] ?? first), 'mixed');
+    assert.equal(model.complete, false);
+    model.setParts(readParts(encodeParts(all)));
+    assert.equal(model.complete, true);
+    assert.deepEqual(model.files, all);
+  });
+
+  it('keeps the parts of what did not change when it comes again', () => {
+    const model = new ReviewModel();
+    model.setFiles(panelFiles());
+    model.setParts(readParts(encodeParts(all)));
+    const again = panelFiles().map((file) => (file.path === 'd.ts' ? { ...file, fingerprint: 'new' } : file));
+    model.setFiles(again);
+    assert.deepEqual(
+      model.files.filter(({ coming }) => coming !== undefined).map(({ path }) => path),
+      ['d.ts'],
+    );
+    assert.equal(model.complete, false);
+  });
+
+  it('asks for what is seen at once, and for the rest bit by bit while nothing else is wanted', () => {
+    const asked: string[][] = [];
+    let quiet = false;
+    const loader = new PartsLoader({ ask: (_request, ids) => asked.push(ids), isQuiet: () => quiet });
+    const many = Array.from({ length: 6 }, (_, n) => ({
+      ...aFile(`${n}.ts`, { parts: [] }),
+      coming: 200,
+    }));
+    const ids = many.map(({ id }) => id);
+    loader.reset([...many, first]);
+    loader.fill();
+    assert.deepEqual(asked, []);
+    loader.want(many.slice(4, 5));
+    loader.want(many.slice(4, 5));
+    assert.deepEqual(asked, [ids.slice(4, 5)], 'each file is asked for once');
+    quiet = true;
+    loader.answered(1);
+    loader.fill();
+    assert.deepEqual(asked.slice(1), [ids.slice(0, 2)], 'one request at a time');
+    loader.answered(1);
+    assert.equal(asked.length, 2, 'another answer than that which is waited for changes nothing');
+    loader.answered(2);
+    loader.answered(3);
+    loader.answered(4);
+    assert.deepEqual(asked.slice(2), [ids.slice(2, 4), ids.slice(5)]);
+    // The answers were of a diff that is shown no more.
+    loader.reset(many.slice(0, 1));
+    loader.fill();
+    assert.deepEqual(asked.at(-1), ids.slice(0, 1));
   });
 });
 

@@ -1,7 +1,8 @@
 import type { PanelMessage, PanelRequest } from '../../src/protocol/panelMessages.ts';
 import type { CommitRange } from '../../src/protocol/ranges.ts';
 import type { ReviewScope } from '../../src/protocol/review.ts';
-import { encodeText, fileBatches, type Told } from '../../src/protocol/reviewMessages.ts';
+import { fileBatches } from '../../src/protocol/panelFiles.ts';
+import { encodeText, type Told } from '../../src/protocol/reviewMessages.ts';
 import type { TaskState } from '../../src/protocol/taskState.ts';
 import { type PatchFile, readPatch } from './patchReview.ts';
 import { rangeOf, scopesOf } from './patchScopes.ts';

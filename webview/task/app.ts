@@ -221,6 +221,7 @@ export class TaskPage extends LitElement {
         this.search.grown();
         return;
       case 'review':
+      case 'reviewParts':
       case 'reviewText':
       case 'reviewImages':
       case 'reviewFailed':

@@ -1,8 +1,9 @@
 import { html, render } from 'lit';
+import { type PanelFile, partCount, readParts } from '../../../src/protocol/panelFiles.ts';
 import type { PanelRequest } from '../../../src/protocol/panelMessages.ts';
 import type { RemarkState, ReviewFile, ReviewPart, Verdict } from '../../../src/protocol/review.ts';
 import { isTaken, remarksOf } from '../../../src/protocol/reviewState.ts';
-import { imageType } from '../../../src/protocol/reviewMessages.ts';
+import { imageType, type ReviewMessage } from '../../../src/protocol/reviewMessages.ts';
 import { safeText } from '../../../src/protocol/safeText.ts';
 import { plural } from '../../../src/protocol/words.ts';
 import { icon } from '../icons.ts';
@@ -12,6 +13,7 @@ import { type ColourLoader, loadColours } from './colourLoader.ts';
 import { expected, hasLines, headRows, type Row, textRows, type Writing } from './fileRows.ts';
 import { FileTexts, usualContext } from './fileTexts.ts';
 import { Images } from './images.ts';
+import { PartsLoader } from './partsLoader.ts';
 import type { Place, ReviewModel } from './reviewModel.ts';
 import {
   fileHead,
@@ -48,6 +50,7 @@ interface Options {
 export class Diff {
   readonly texts: FileTexts;
   readonly images: Images;
+  private readonly parts: PartsLoader;
   private readonly model: ReviewModel;
   private readonly options: Options;
   private readonly list: RowList;
@@ -65,7 +68,7 @@ export class Diff {
   private readonly heights = new Map<Row['kind'], number>();
   private writing: { file: string; at: Writing; text: string } | undefined;
   private remarks: readonly RemarkState[] = [];
-  /** A place whose lines have not come yet. */
+  /** A place whose part or lines have not come yet. */
   private awaited: Place | undefined;
 
   private readonly actions: ReviewActions;
@@ -86,6 +89,10 @@ export class Diff {
     this.images = new Images({
       ask: (request, file) => options.send({ type: 'reviewImages', request, file: file.id }),
       arrived: (id) => this.repaint(id),
+    });
+    this.parts = new PartsLoader({
+      ask: (request, files) => options.send({ type: 'reviewParts', request, files }),
+      isQuiet: () => !this.texts.isBusy,
     });
     this.actions = this.makeActions();
     this.list = new RowList(scroller, {
@@ -114,6 +121,22 @@ export class Diff {
 
   schedule(): void {
     this.list.schedule();
+  }
+
+  /** A diff has come, of the same scope or of another. What was asked for about the one before may not be answered. */
+  renewed(): void {
+    this.parts.reset(this.model.files);
+    this.texts.forgetAsked();
+    this.images.forgetAsked();
+  }
+
+  partsReceived({ request, data }: Extract<ReviewMessage, { type: 'reviewParts' }>): void {
+    for (const file of this.model.setParts(readParts(data))) {
+      // Without its lines a file looks the same with its hunks as without.
+      if (this.texts.get(file)?.text !== undefined) this.arrived(file.id);
+      else this.repaint(file.id);
+    }
+    this.parts.answered(request);
   }
 
   /** Other files, or the same ones with other parts. */
@@ -149,10 +172,11 @@ export class Diff {
   reveal(place: Place, focus = true): void {
     const file = this.model.shown[place.file];
     if (file === undefined) return;
+    const isPart = place.part >= 0 && place.part < partCount(file);
+    if (isPart && this.isFolded(file)) this.setFolded(file, false);
     const part = file.parts[place.part];
-    if (part !== undefined && this.isFolded(file)) this.setFolded(file, false);
     const key = part === undefined ? undefined : `part ${part.id}`;
-    const there = key === undefined || this.rowsOf(file).some((row) => row.key === key);
+    const there = !isPart || this.rowsOf(file).some((row) => row.key === key);
     this.awaited = there ? undefined : place;
     const wanted = there && key !== undefined ? '.rv-bar' : '.rv-file-head';
     this.list.reveal(place.file, there ? key : undefined, focus ? wanted : undefined);
@@ -164,11 +188,13 @@ export class Diff {
   }
 
   /** Begins a remark on a part, or on the first part of the file. */
-  write(file: ReviewFile, part?: ReviewPart): void {
+  write(file: PanelFile, part?: ReviewPart): void {
     const chosen =
       part ?? file.parts.find(({ kind }) => kind === 'hunk' || kind === 'add' || kind === 'delete');
     if (chosen === undefined || !hasLines(file)) {
-      this.options.say('There are no lines to comment on.');
+      this.options.say(
+        file.coming === undefined ? 'There are no lines to comment on.' : 'Its hunks are still coming.',
+      );
       return;
     }
     const whole = { start: 1, lines: chosen.kind === 'delete' ? chosen.removed : chosen.added };
@@ -259,6 +285,7 @@ export class Diff {
 
   private arrived(id: string): void {
     this.changed(id);
+    this.parts.fill();
     const { awaited } = this;
     if (awaited !== undefined && this.model.shown[awaited.file]?.id === id) {
       const head = this.scroller.contains(document.activeElement) || document.activeElement === document.body;
@@ -268,10 +295,13 @@ export class Diff {
 
   private seen(first: number, last: number): void {
     const files = this.model.shown.slice(first, last + 1);
-    this.texts.want(files.filter((file) => hasLines(file) && !this.isFolded(file)));
+    const open = files.filter((file) => hasLines(file) && !this.isFolded(file));
+    this.parts.want(files);
+    this.texts.want(open);
+    this.parts.fill();
   }
 
-  private isFolded(file: ReviewFile): boolean {
+  private isFolded(file: PanelFile): boolean {
     return this.folds.get(file.id) ?? (file.added ?? 0) + (file.removed ?? 0) > foldedLines;
   }
 
@@ -281,7 +311,7 @@ export class Diff {
     this.repaint(file.id);
   }
 
-  private rowsOf(file: ReviewFile | undefined): Row[] {
+  private rowsOf(file: PanelFile | undefined): Row[] {
     if (file === undefined) return [];
     let rows = this.rows.get(file.id);
     if (rows === undefined) {
@@ -291,7 +321,7 @@ export class Diff {
     return rows;
   }
 
-  private makeRows(file: ReviewFile): Row[] {
+  private makeRows(file: PanelFile): Row[] {
     const head = headRows(file);
     if (this.isFolded(file)) {
       const lines = (file.added ?? 0) + (file.removed ?? 0);

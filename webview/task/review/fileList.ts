@@ -2,7 +2,7 @@ import { html, nothing, render, type TemplateResult } from 'lit';
 import { repeat } from 'lit/directives/repeat.js';
 import { statusLetter } from '../../../src/protocol/panelMessages.ts';
 import type { ReviewFile } from '../../../src/protocol/review.ts';
-import { isReviewed, verdictOf } from '../../../src/protocol/reviewState.ts';
+import { isReviewed } from '../../../src/protocol/reviewState.ts';
 import { safeLine } from '../../../src/protocol/safeText.ts';
 import type { ReviewModel } from './reviewModel.ts';
 import { badges, counts, fileLabel, verdictIcon } from './reviewViews.ts';
@@ -164,7 +164,7 @@ export class FileList {
           ><bdi>${safeLine(file.path.slice(slash + 1))}</bdi>
           <span class="dim">${safeLine(file.path.slice(0, Math.max(0, slash)))}</span></span
         >
-        ${badges(this.model, file)}${verdictIcon(verdictOf(this.model.state, file))}${counts(file)}
+        ${badges(this.model, file)}${verdictIcon(this.model.verdict(file))}${counts(file)}
       </button>
     </div>`;
   }

@@ -1,3 +1,4 @@
+import type { PanelFile } from '../../../src/protocol/panelFiles.ts';
 import type { RemarkState, ReviewFile, ReviewPart } from '../../../src/protocol/review.ts';
 import type { FileText, Stretch } from '../../../src/protocol/reviewText.ts';
 
@@ -91,9 +92,10 @@ function modeWords(mode: string): string {
 }
 
 /** True for a file whose lines can be asked for. */
-export function hasLines(file: ReviewFile): boolean {
+export function hasLines({ binary, coming, parts }: PanelFile): boolean {
+  if (binary) return false;
   return (
-    !file.binary && file.parts.some(({ kind }) => kind === 'hunk' || kind === 'add' || kind === 'delete')
+    coming !== undefined || parts.some(({ kind }) => kind === 'hunk' || kind === 'add' || kind === 'delete')
   );
 }
 
@@ -242,7 +244,14 @@ function remarksAt(row: Row, { remarks, writing }: RowOptions): Row[] {
 }
 
 /** Roughly how high the lines of a file will be before they are there, in lines and bars. */
-export function expected(file: ReviewFile, split: boolean, context: number): { lines: number; bars: number } {
+export function expected(file: PanelFile, split: boolean, context: number): { lines: number; bars: number } {
+  if (file.coming !== undefined) {
+    const { added = 0, removed = 0, coming } = file;
+    return {
+      lines: (split ? Math.max(added, removed) : added + removed) + 2 * context * coming,
+      bars: coming,
+    };
+  }
   let lines = 0;
   let bars = 0;
   for (const part of file.parts) {

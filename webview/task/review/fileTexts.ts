@@ -98,6 +98,16 @@ export class FileTexts {
     this.next();
   }
 
+  /** Something is asked for, or will be. */
+  get isBusy(): boolean {
+    return this.asked.size > 0 || this.wanted.length > 0;
+  }
+
+  /** What is asked for is not waited for: it is asked for again when it is seen. */
+  forgetAsked(): void {
+    this.asked.clear();
+  }
+
   /** The colours of the editor are others. */
   recolour(files: readonly ReviewFile[]): void {
     for (const file of files) {

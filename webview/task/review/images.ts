@@ -70,6 +70,12 @@ export class Images {
     this.options.arrived(file.id);
   }
 
+  /** What is asked for is not waited for: it is asked for again when it is seen. */
+  forgetAsked(): void {
+    this.asked.clear();
+    for (const [id, { kind }] of [...this.shown]) if (kind === 'asked') this.shown.delete(id);
+  }
+
   dispose(): void {
     for (const id of [...this.shown.keys()]) this.drop(id);
   }

@@ -1,16 +1,12 @@
-import type {
-  AcceptRecord,
-  PartId,
-  ReviewFile,
-  ReviewPart,
-  ReviewScope,
-} from '../../../src/protocol/review.ts';
-import { isReviewed } from '../../../src/protocol/reviewState.ts';
+import { type FileParts, type PanelFile, partCount } from '../../../src/protocol/panelFiles.ts';
+import type { AcceptRecord, PartId, ReviewPart, ReviewScope } from '../../../src/protocol/review.ts';
+import { type FileVerdict, isReviewed, verdictOf } from '../../../src/protocol/reviewState.ts';
 import type { PanelReviewState, ScopeWords } from '../../../src/protocol/reviewMessages.ts';
 
 export interface Progress {
   files: number;
   reviewed: number;
+  /** Parts; of those whose files have come whole. */
   accepted: number;
   rejected: number;
   /** Parts in all. */
@@ -42,22 +38,52 @@ export class ReviewModel {
   scope: ReviewScope = { kind: 'all' };
   scopes: readonly ScopeWords[] = [];
   /** All files; those of the gate first. */
-  files: readonly ReviewFile[] = [];
+  files: readonly PanelFile[] = [];
   /** Those that pass the filter, in the order in which they are shown. */
-  shown: readonly ReviewFile[] = [];
+  shown: readonly PanelFile[] = [];
   /** Files that differ beyond these. */
   further = 0;
   state: PanelReviewState = noReview;
   private words = '';
   private returned = new Set<PartId>();
+  private byId = new Map<string, PanelFile>();
+  /** Files whose parts have not all come. */
+  private unfinished = 0;
 
-  /** Takes all files of a diff. */
-  setFiles(files: readonly ReviewFile[]): void {
+  /** Takes all files of a diff. Those that are as they were keep their parts. */
+  setFiles(files: readonly PanelFile[]): void {
+    for (const file of files) {
+      const known = file.coming === undefined ? undefined : this.byId.get(file.id);
+      if (known?.coming === undefined && known?.fingerprint === file.fingerprint) makeWhole(file, known);
+    }
+    this.byId = new Map(files.map((file) => [file.id, file]));
+    this.unfinished = files.filter(({ coming }) => coming !== undefined).length;
     this.files = [
       ...files.filter(({ gate }) => gate.length > 0),
       ...files.filter(({ gate }) => gate.length === 0),
     ];
     this.refilter();
+  }
+
+  /**
+   * Takes the parts of files that came without them; of another diff's they are left out.
+   * @returns the files that are whole now
+   */
+  setParts(parts: readonly FileParts[]): PanelFile[] {
+    const whole: PanelFile[] = [];
+    for (const one of parts) {
+      const file = this.byId.get(one.id);
+      if (file?.coming === undefined || file.fingerprint !== one.fingerprint) continue;
+      makeWhole(file, one);
+      whole.push(file);
+    }
+    this.unfinished -= whole.length;
+    return whole;
+  }
+
+  /** All parts of all files are there. */
+  get complete(): boolean {
+    return this.unfinished === 0;
   }
 
   setState(state: PanelReviewState): void {
@@ -75,15 +101,16 @@ export class ReviewModel {
     return this.words;
   }
 
-  file(id: string): ReviewFile | undefined {
-    return this.files.find((file) => file.id === id);
+  /** Of a file that has not come whole nothing is said. */
+  verdict(file: PanelFile): FileVerdict {
+    return file.coming === undefined ? verdictOf(this.state, file) : 'none';
   }
 
-  isEdited(file: ReviewFile): boolean {
+  isEdited(file: PanelFile): boolean {
     return this.state.edited.includes(file.id);
   }
 
-  cameBack(file: ReviewFile): boolean {
+  cameBack(file: PanelFile): boolean {
     return file.parts.some((part) => this.returned.has(part.id));
   }
 
@@ -95,7 +122,7 @@ export class ReviewModel {
     const progress: Progress = { files: this.files.length, reviewed: 0, accepted: 0, rejected: 0, parts: 0 };
     for (const file of this.files) {
       if (isReviewed(this.state, file)) progress.reviewed += 1;
-      progress.parts += file.parts.length;
+      progress.parts += partCount(file);
       for (const part of file.parts) {
         const verdict = this.state.verdicts[part.id];
         if (verdict === 'accepted') progress.accepted += 1;
@@ -115,14 +142,13 @@ export class ReviewModel {
     let { file, part } = from;
     for (;;) {
       part += by;
-      const parts = this.shown[file]?.parts.length ?? 0;
+      const parts = this.partsOf(file);
       if (part >= 0 && part < parts) return { file, part };
       if (by === -1 && part === -1 && parts === 0) return { file, part };
       file += by;
-      const next = this.shown[file];
-      if (next === undefined) return undefined;
-      if (next.parts.length === 0) return { file, part: -1 };
-      part = by === 1 ? -1 : next.parts.length;
+      if (this.shown[file] === undefined) return undefined;
+      if (this.partsOf(file) === 0) return { file, part: -1 };
+      part = by === 1 ? -1 : this.partsOf(file);
     }
   }
 
@@ -131,6 +157,11 @@ export class ReviewModel {
     if (by === -1 && from.part >= 0) return { file: from.file, part: -1 };
     const file = from.file + by;
     return this.shown[file] === undefined ? undefined : { file, part: -1 };
+  }
+
+  private partsOf(file: number): number {
+    const one = this.shown[file];
+    return one === undefined ? 0 : partCount(one);
   }
 
   private refilter(): void {
@@ -146,6 +177,11 @@ export class ReviewModel {
             return words.every((word) => text.includes(word));
           });
   }
+}
+
+function makeWhole(file: PanelFile, { parts }: Pick<PanelFile, 'parts'>): void {
+  file.parts = parts;
+  delete file.coming;
 }
 
 /** A scope as one word, for lists of choices. */

@@ -1,7 +1,8 @@
 import { html, LitElement, nothing, type TemplateResult } from 'lit';
+import { type PanelFile, partCount, readFiles } from '../../../src/protocol/panelFiles.ts';
 import type { PanelRequest } from '../../../src/protocol/panelMessages.ts';
 import type { ReviewFile, ReviewPart, ReviewScope } from '../../../src/protocol/review.ts';
-import { readFiles, type ReviewMessage } from '../../../src/protocol/reviewMessages.ts';
+import type { ReviewMessage } from '../../../src/protocol/reviewMessages.ts';
 import { isReviewed } from '../../../src/protocol/reviewState.ts';
 import { safeLine, safeText } from '../../../src/protocol/safeText.ts';
 import { plural } from '../../../src/protocol/words.ts';
@@ -53,7 +54,7 @@ export class ReviewTab extends LitElement {
     can: () => this.decides,
   });
   private request = 0;
-  private incoming: ReviewFile[] = [];
+  private incoming: PanelFile[] = [];
   private visible = false;
   private place: Place = { file: 0, part: -1 };
   /** What is scrolled to when it is there. */
@@ -118,6 +119,12 @@ export class ReviewTab extends LitElement {
         this.announce = undefined;
         this.requestUpdate();
         return;
+      case 'reviewParts':
+        this.diff?.partsReceived(message);
+        // The list says how its files are decided, and the line below what of all is.
+        this.list.redraw();
+        if (this.model.complete) this.requestUpdate();
+        return;
       case 'reviewText':
         this.diff?.texts.received(message);
         return;
@@ -149,18 +156,19 @@ export class ReviewTab extends LitElement {
     if (message.first) this.incoming = [];
     this.incoming.push(...readFiles(message.data));
     if (!message.last) return;
-    const before = this.current();
+    const before = this.model.shown[this.place.file]?.id;
     this.model.scopes = message.scopes;
     this.model.further = message.further;
     this.model.setFiles(this.incoming);
     this.incoming = [];
-    const at = this.model.shown.findIndex(({ id }) => id === before?.file.id);
+    const at = this.model.shown.findIndex(({ id }) => id === before);
     this.place =
       at === -1
         ? { file: 0, part: -1 }
-        : { file: at, part: Math.min(this.place.part, (this.model.shown[at]?.parts.length ?? 0) - 1) };
+        : { file: at, part: Math.min(this.place.part, partsOf(this.model.shown[at]) - 1) };
     this.status = { kind: 'shown' };
     void this.updateComplete.then(() => {
+      this.diff?.renewed();
       this.filesChanged();
       this.goToWanted();
     });
@@ -215,7 +223,10 @@ export class ReviewTab extends LitElement {
     const current = this.current();
     this.announce = () => {
       const { reviewed, files, accepted, rejected, parts } = this.model.progress;
-      const words = `${reviewed} of ${plural(files, 'file')} reviewed, ${accepted + rejected} of ${plural(parts, 'part')} decided.`;
+      const decided = this.model.complete
+        ? `, ${accepted + rejected} of ${plural(parts, 'part')} decided`
+        : '';
+      const words = `${reviewed} of ${plural(files, 'file')} reviewed${decided}.`;
       if (current === undefined) return words;
       const { file, part } = current;
       const what = part === undefined ? fileLabel(this.model, file) : partLabel(this.model, file, part);
@@ -223,9 +234,13 @@ export class ReviewTab extends LitElement {
     };
   }
 
-  private current(): { file: ReviewFile; part: ReviewPart | undefined } | undefined {
+  /** Where the keyboard is; undefined also while the part has not come. */
+  private current(): { file: PanelFile; part: ReviewPart | undefined } | undefined {
     const file = this.model.shown[this.place.file];
-    return file === undefined ? undefined : { file, part: file.parts[this.place.part] };
+    const part = file?.parts[this.place.part];
+    if (file === undefined || (part === undefined && this.place.part >= 0 && file.coming !== undefined))
+      return undefined;
+    return { file, part };
   }
 
   private moved(place: Place): void {
@@ -314,7 +329,7 @@ export class ReviewTab extends LitElement {
 
   private setFilter(words: string): void {
     this.filter = words;
-    const before = this.current()?.file.id;
+    const before = this.model.shown[this.place.file]?.id;
     this.model.setFilter(words);
     const at = this.model.shown.findIndex(({ id }) => id === before);
     this.place = { file: Math.max(0, at), part: at === -1 ? -1 : this.place.part };
@@ -444,12 +459,12 @@ export class ReviewTab extends LitElement {
   private footer(): TemplateResult | typeof nothing {
     if (this.status.kind !== 'shown' || this.model.files.length === 0) return nothing;
     const { reviewed, files, accepted, rejected } = this.model.progress;
-    const { undoable, state } = this.model;
+    const { complete, undoable, state } = this.model;
     const act = (what: 'accept' | 'send' | 'undo'): void => this.host?.send({ type: 'reviewDo', what });
     return html`<div class="rv-footer">
       <span class="rv-progress"
         >${reviewed} of ${plural(files, 'file')}
-        reviewed${accepted > 0 ? ` · ${accepted.toLocaleString('en')} accepted` : ''}${rejected > 0 ? ` · ${rejected.toLocaleString('en')} rejected` : ''}</span
+        reviewed${complete && accepted > 0 ? ` · ${accepted.toLocaleString('en')} accepted` : ''}${complete && rejected > 0 ? ` · ${rejected.toLocaleString('en')} rejected` : ''}</span
       >
       <progress class="rv-meter" max=${files} .value=${reviewed} aria-label="Files reviewed"></progress>
       <span class="space"></span>
@@ -492,4 +507,8 @@ export class ReviewTab extends LitElement {
       <vscode-button secondary @click=${() => (this.helping = false)}>Close</vscode-button>
     </div>`;
   }
+}
+
+function partsOf(file: PanelFile | undefined): number {
+  return file === undefined ? 0 : partCount(file);
 }

@@ -1,7 +1,7 @@
 import { html, nothing, type TemplateResult } from 'lit';
 import { statusLetter } from '../../../src/protocol/panelMessages.ts';
 import type { RemarkState, ReviewFile, ReviewPart, Verdict } from '../../../src/protocol/review.ts';
-import { type FileVerdict, isReviewed, isTaken, verdictOf } from '../../../src/protocol/reviewState.ts';
+import { type FileVerdict, isReviewed, isTaken } from '../../../src/protocol/reviewState.ts';
 import { safeLine, safeText } from '../../../src/protocol/safeText.ts';
 import { plural } from '../../../src/protocol/words.ts';
 import { icon } from '../icons.ts';
@@ -44,7 +44,7 @@ export function verdictIcon(verdict: FileVerdict): TemplateResult | typeof nothi
 
 /** What a file is, for people who hear it. */
 export function fileLabel(model: ReviewModel, file: ReviewFile): string {
-  const verdict = verdictOf(model.state, file);
+  const verdict = model.verdict(file);
   return [
     safeLine(file.path),
     file.from === undefined ? file.status : `renamed from ${safeLine(file.from)}`,
@@ -127,7 +127,7 @@ export function fileHead(
   actions: ReviewActions,
 ): TemplateResult {
   const reviewed = isReviewed(model.state, file);
-  const verdict = verdictOf(model.state, file);
+  const verdict = model.verdict(file);
   const tab = look.current ? 0 : -1;
   return html`<div
     class="rv-file-head ${look.current ? 'current' : ''}"
