@@ -1,5 +1,6 @@
 import type {
   AcceptRecord,
+  FileEdit,
   FileId,
   LaterEvent,
   PartId,
@@ -166,6 +167,22 @@ export type FileVerdict = 'accepted' | 'rejected' | 'mixed' | 'none';
 export function verdictOf(state: Pick<ReviewState, 'verdicts'>, file: Parts): FileVerdict {
   const [first, ...more] = new Set(file.parts.map(({ id }) => state.verdicts[id] ?? 'none'));
   return more.length > 0 ? 'mixed' : (first ?? 'none');
+}
+
+/** How the user's edit of a file stands, as lists say it. */
+export function editWords({ kind, why }: FileEdit): string {
+  if (kind === 'own') return 'edited by you';
+  if (kind === 'carried') return "your edit is carried over to the task's new version";
+  switch (why) {
+    case 'deleted':
+      return 'conflict: you edited it, the task has deleted it';
+    case 'noFile':
+      return 'conflict: you edited it, the task has made something else of it';
+    case 'noText':
+      return "conflict: your edit and the task's new version cannot be merged, because they are not text";
+    default:
+      return "conflict: your edit and the task's new version have changed the same lines";
+  }
 }
 
 export function isReviewed(

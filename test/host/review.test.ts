@@ -1,10 +1,14 @@
 import assert from 'node:assert/strict';
 import * as vscode from 'vscode';
 import type { ReviewScope } from '../../src/protocol/review.ts';
+import type { MergeConflict } from '../../src/runner/review/taskReview.ts';
 import type { TestSeam } from '../../src/vscode/extension.ts';
+import { MergeSessions } from '../../src/vscode/review/mergeSession.ts';
+import { type MergePurpose, MergeStore } from '../../src/vscode/review/mergeStore.ts';
 import type { ReviewNode } from '../../src/vscode/review/tree.ts';
 import { FakeTaskReview } from '../support/fakeTaskReview.ts';
 import { FakeTaskService } from '../support/fakeTaskService.ts';
+import { temporaryFolder } from '../support/gitRepo.ts';
 import { ReviewBench } from '../support/reviewBench.ts';
 import { BenchService } from '../support/reviewService.ts';
 
@@ -353,53 +357,147 @@ describe('the review in the editor', () => {
   describe('a merge', () => {
     const encode = (words: string): Uint8Array => new TextEncoder().encode(words);
 
+    const purpose = (): MergePurpose => ({
+      kind: 'accept',
+      subject: { id: bench.id, scope: all },
+      request: { scope: all, what: 'rest', target: { kind: 'tree', staged: false } },
+    });
+    const conflictOf = (path: string): MergeConflict => ({
+      path,
+      base: encode('one\n'),
+      current: encode('mine\n'),
+      incoming: encode('theirs\n'),
+      marked: encode('<<<<<<< Yours\nmine\n=======\ntheirs\n>>>>>>> Task\n'),
+    });
+    const isOpen = (uri: vscode.Uri): Promise<boolean> =>
+      until(
+        `the merge editor of ${uri.path}`,
+        () =>
+          vscode.workspace.textDocuments.some((one) => one.uri.toString() === uri.toString()) || undefined,
+      );
+    /** As the merge editor does it. */
+    const write = async (uri: vscode.Uri, content: string): Promise<void> => {
+      const edit = new vscode.WorkspaceEdit();
+      edit.replace(uri, new vscode.Range(0, 0, 100, 0), content);
+      assert.equal(await vscode.workspace.applyEdit(edit), true);
+    };
+    const said = (merged: ReadonlyMap<string, Uint8Array | undefined> | undefined): [string, string][] =>
+      [...(merged ?? [])].map(([path, bytes]) => [path, new TextDecoder().decode(bytes)]);
+    const resultOf = (path: string, number: number, at: number): vscode.Uri =>
+      vscode.Uri.from({ scheme: 'sallyport-merge', path: `/${path}`, query: `${number}.${at}.result` });
+
     it('writes nothing before every file is merged, and then everything at once', async () => {
       const finished: ReadonlyMap<string, Uint8Array | undefined>[] = [];
       const { merges } = seam.review;
-      await merges.begin(
-        [
-          {
-            path: 'a.txt',
-            base: encode('one\n'),
-            current: encode('mine\n'),
-            incoming: encode('theirs\n'),
-            marked: encode('<<<<<<< Yours\nmine\n=======\ntheirs\n>>>>>>> Task\n'),
-          },
-        ],
-        (merged) => {
+      const { finisher } = merges;
+      merges.finisher = (_, merged) => {
+        finished.push(merged);
+        return Promise.resolve();
+      };
+      try {
+        await merges.begin([conflictOf('a.txt')], purpose(), new Map([['before.txt', encode('before\n')]]));
+        const result = resultOf('a.txt', 1, 0);
+        await isOpen(result);
+        await run('review.finishAccept');
+        assert.equal(finished.length, 0);
+        await write(result, 'both\n');
+        await assert.rejects(
+          Promise.resolve(
+            vscode.workspace.fs.writeFile(
+              result.with({ query: result.query.replace('result', 'current') }),
+              encode('x'),
+            ),
+          ),
+        );
+        await run('review.completeMerge', result);
+        assert.deepEqual(merges.waiting, []);
+        await run('review.finishAccept');
+        assert.deepEqual(said(finished[0]), [
+          ['before.txt', 'before\n'],
+          ['a.txt', 'both\n'],
+        ]);
+        assert.equal(merges.isOpen, false);
+        await assert.rejects(Promise.resolve(vscode.workspace.fs.readFile(result)));
+        await vscode.commands.executeCommand('notifications.clearAll');
+      } finally {
+        merges.finisher = finisher;
+      }
+    });
+
+    it('goes on after a reload with what was completed and saved', async () => {
+      const { merges } = seam.review;
+      const { kept } = merges;
+      const folder = temporaryFolder();
+      merges.kept = new MergeStore(folder.path);
+      const finished: ReadonlyMap<string, Uint8Array | undefined>[] = [];
+      try {
+        await merges.begin(['a.txt', 'b.txt', 'c.txt'].map(conflictOf), purpose());
+        const [first, second] = [resultOf('a.txt', 2, 0), resultOf('b.txt', 2, 1)];
+        await isOpen(first);
+        await write(first, 'both\n');
+        await run('review.completeMerge', first);
+        await isOpen(second);
+        await vscode.workspace.fs.writeFile(second, encode('half of it\n'));
+
+        const after = new MergeSessions(seam.review.announcer, new MergeStore(folder.path));
+        after.finisher = (what, merged) => {
+          assert.deepEqual(what, purpose());
           finished.push(merged);
           return Promise.resolve();
-        },
+        };
+        await after.restore();
+        assert.deepEqual(after.waiting, ['b.txt', 'c.txt']);
+        assert.equal(new TextDecoder().decode(await after.readFile(second)), 'half of it\n');
+        const base = second.with({ query: second.query.replace('result', 'base') });
+        assert.equal(new TextDecoder().decode(await after.readFile(base)), 'one\n');
+        assert.equal((await after.stat(second)).mtime, (await merges.stat(second)).mtime);
+        await assert.rejects(after.finish(), { code: 'conflict' });
+        await after.complete(second);
+        await vscode.workspace.fs.writeFile(resultOf('c.txt', 2, 2), encode('c\n'));
+        await after.writeFile(resultOf('c.txt', 2, 2), encode('c\n'));
+        await after.complete(resultOf('c.txt', 2, 2));
+        await after.finish();
+        assert.deepEqual(said(finished[0]), [
+          ['a.txt', 'both\n'],
+          ['b.txt', 'half of it\n'],
+          ['c.txt', 'c\n'],
+        ]);
+        assert.equal(after.isOpen, false);
+        const later = new MergeSessions(seam.review.announcer, new MergeStore(folder.path));
+        await later.restore();
+        assert.equal(later.isOpen, false);
+        after.dispose();
+        later.dispose();
+        await vscode.commands.executeCommand('notifications.clearAll');
+      } finally {
+        await merges.cancel();
+        merges.kept = kept;
+        folder.dispose();
+      }
+    });
+
+    it('makes the merge of an edit and a later version the edit', async () => {
+      const path = 'src/deep/b.ts';
+      await bench.review.edit(all, fileOf(path).id, encode('const b = 3;\n'));
+      await bench.commit('Again', { [path]: 'const b = 4;\n' });
+      await until('the conflict', () => fileOf(path).edit?.kind === 'conflict' || undefined);
+      const node = await nodeOf(path);
+      const item = seam.review.tree.getTreeItem(node);
+      assert.match(item.contextValue ?? '', /\bconflict\b/);
+      assert.match(
+        item.accessibilityInformation?.label ?? '',
+        /conflict: your edit and the task's new version have changed the same lines/,
       );
-      const result = vscode.Uri.from({ scheme: 'sallyport-merge', path: '/a.txt', query: '1.0.result' });
-      await until(
-        'the merge editor',
-        () =>
-          vscode.workspace.textDocuments.some(({ uri }) => uri.toString() === result.toString()) || undefined,
-      );
-      await run('review.finishAccept');
-      assert.equal(finished.length, 0);
-      // As the merge editor does it.
-      const edit = new vscode.WorkspaceEdit();
-      edit.replace(result, new vscode.Range(0, 0, 100, 0), 'both\n');
-      assert.equal(await vscode.workspace.applyEdit(edit), true);
-      await assert.rejects(
-        Promise.resolve(
-          vscode.workspace.fs.writeFile(
-            result.with({ query: result.query.replace('result', 'current') }),
-            encode('x'),
-          ),
-        ),
-      );
+      await run('review.mergeEdit', node);
+      const result = resultOf(path, 3, 0);
+      await isOpen(result);
+      await write(result, 'const b = 34;\n');
       await run('review.completeMerge', result);
-      assert.deepEqual(merges.waiting, []);
-      await run('review.finishAccept');
-      assert.deepEqual(
-        [...(finished[0] ?? [])].map(([path, bytes]) => [path, new TextDecoder().decode(bytes)]),
-        [['a.txt', 'both\n']],
-      );
-      assert.equal(merges.isOpen, false);
-      await assert.rejects(Promise.resolve(vscode.workspace.fs.readFile(result)));
+      await until('the edit', () => fileOf(path).edit?.kind === 'own' || undefined);
+      assert.equal(await contentOf(path), 'const b = 34;\n');
+      assert.equal(seam.review.merges.isOpen, false);
+      await run('review.discardEdit', await nodeOf(path));
+      await until('no edit', () => fileOf(path).edit === undefined || undefined);
       await vscode.commands.executeCommand('notifications.clearAll');
     });
   });

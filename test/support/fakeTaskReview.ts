@@ -21,6 +21,7 @@ import type {
   AgentMessage,
   Choice,
   EditConflict,
+  EditInConflict,
   LineRange,
   OutsideRecord,
   ScopeChoice,
@@ -112,7 +113,10 @@ export class FakeTaskReview implements TaskReview {
     return Promise.reject(new SallyportError('not_found', 'There is no conflict.', 'Look again.'));
   }
 
-  settleEdit({ file, path, original }: EditConflict, content: Uint8Array | undefined): Promise<ReviewState> {
+  settleEdit(
+    { file, path, original }: EditInConflict,
+    content: Uint8Array | undefined,
+  ): Promise<ReviewState> {
     const blob = content === undefined ? null : '2'.repeat(40);
     return Promise.resolve(this.say({ type: 'edited', file, path, original, content: blob }));
   }

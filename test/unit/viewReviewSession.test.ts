@@ -107,7 +107,7 @@ describe('the review that a window shows', () => {
     assert.equal(session.file(first!.id), undefined);
     review.show(files);
     await review.edit(all, files[3]!.id, new Uint8Array([65]));
-    await soon(() => session.standing(files[3]!.id)?.edited === true);
+    await soon(() => session.standing(files[3]!.id)?.edit?.kind === 'own');
     assert.deepEqual(new Set(changes.map(({ kind }) => kind)), new Set(['all']));
   });
 

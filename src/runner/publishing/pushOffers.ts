@@ -47,7 +47,7 @@ export function pushOffers(facts: PushFacts): PushOffer[] {
   const { review, diff, branch } = facts;
   const { files } = diff;
   const rejected = files.filter((file) => file.parts.some(({ id }) => review.verdicts[id] === 'rejected'));
-  const edited = files.filter(({ id }) => Object.hasOwn(review.edits, id));
+  const edited = files.filter(({ edit }) => edit !== undefined);
   const accepted = files.filter((file) => file.parts.some(({ id }) => review.verdicts[id] === 'accepted'));
   const historic = rejectedInHistory(facts);
   const against = [

@@ -16,7 +16,7 @@ import { isFile } from './movedFile.ts';
 import { describeRejected } from './rejectedTexts.ts';
 import type { ReviewLog } from './reviewLog.ts';
 import { decided, fileOf, type ReviewSource } from './source.ts';
-import type { EditConflict } from './taskReview.ts';
+import type { EditConflict, EditInConflict } from './taskReview.ts';
 
 /** Longest content that can be shown in a merge, in bytes. */
 const maxBytes = 64 << 20;
@@ -110,11 +110,11 @@ export class Edits {
     return { ...told, file, original, commit: diff.to, by: edit.by, content: mine.content };
   }
 
-  async settle(told: EditConflict, content: Uint8Array | undefined): Promise<ReviewState> {
-    const { incoming, file, path, original, commit, by } = told;
-    const isTheirs = content === undefined || (incoming && Buffer.compare(content, incoming) === 0) === true;
-    if (!isTheirs) checkLength(content);
-    const oid = isTheirs ? undefined : await this.write(content);
+  async settle(told: EditInConflict, content: Uint8Array | undefined): Promise<ReviewState> {
+    const { file, path, original, commit, by } = told;
+    if (content !== undefined) checkLength(content);
+    const written = content === undefined ? undefined : await this.write(content);
+    const oid = written === original ? undefined : written;
     return await this.log.append((now) => {
       if (now.edits[by]?.content !== told.content) {
         throw new SallyportError(

@@ -29,6 +29,7 @@ import type {
   AgentMessage,
   Choice,
   EditConflict,
+  EditInConflict,
   LineRange,
   OutsideRecord,
   ScopeChoice,
@@ -105,7 +106,7 @@ export class Review implements TaskReview {
     return this.edits.conflict(scope, file);
   }
 
-  settleEdit(told: EditConflict, content: Uint8Array | undefined): Promise<ReviewState> {
+  settleEdit(told: EditInConflict, content: Uint8Array | undefined): Promise<ReviewState> {
     return this.edits.settle(told, content);
   }
 

@@ -46,8 +46,9 @@ export interface AcceptRequest {
 export type AcceptOutcome =
   { kind: 'done'; record: AcceptRecord } | { kind: 'conflicts'; conflicts: MergeConflict[] };
 
-/** An edit of the user's and a newer version of the task's that do not go together; `current` is the edit. */
-export interface EditConflict extends MergeConflict {
+/** Which edit is in conflict with which version of the task's. */
+export interface EditInConflict {
+  path: string;
   file: FileId;
   /** The task's version, a blob, or all zeros where it has deleted the file; and the commit that has it. */
   original: string;
@@ -56,6 +57,9 @@ export interface EditConflict extends MergeConflict {
   by: FileId;
   content: string;
 }
+
+/** An edit of the user's and a newer version of the task's that do not go together; `current` is the edit. */
+export type EditConflict = EditInConflict & MergeConflict;
 
 /** What would go to the agent. */
 export interface AgentMessage {
@@ -92,7 +96,7 @@ export interface TaskReview {
    * What the user made of a conflict: the new edit, as long as the task's version is the one that was shown, and carried over
    * again from there. Undefined leaves the file as the task has it. Throws `conflict` when the edit is another one by now.
    */
-  settleEdit(told: EditConflict, content: Uint8Array | undefined): Promise<ReviewState>;
+  settleEdit(told: EditInConflict, content: Uint8Array | undefined): Promise<ReviewState>;
   /** Throws `gate_open`, `nothing_to_accept`, `operation_in_progress`, `branch_exists`, `conflict` for an edit in conflict. */
   accept(request: AcceptRequest): Promise<AcceptOutcome>;
   /** Throws `conflict` when what was accepted was changed since. */

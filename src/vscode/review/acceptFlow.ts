@@ -1,7 +1,7 @@
 import * as vscode from 'vscode';
 import { SallyportError } from '../../base/errors.ts';
 import { isBranchName } from '../../protocol/grammar.ts';
-import type { AcceptTarget, PartId, ReviewFile } from '../../protocol/review.ts';
+import type { AcceptTarget, FileId, PartId, ReviewFile } from '../../protocol/review.ts';
 import { acceptedParts, openGate, restParts } from '../../protocol/reviewState.ts';
 import { safeLine } from '../../protocol/safeText.ts';
 import { plural } from '../../protocol/words.ts';
@@ -11,6 +11,7 @@ import { acceptedSentence, acceptSentence, partsLeft } from '../view/reviewWords
 import type { Announcer } from './announcer.ts';
 import { confirmGate } from './decisions.ts';
 import type { MergeSessions } from './mergeSession.ts';
+import type { MergePurpose } from './mergeStore.ts';
 import type { Loaded, Reviews } from './reviews.ts';
 import type { Subject } from './session.ts';
 
@@ -33,6 +34,15 @@ export class AcceptFlow {
     this.merges = merges;
     this.announcer = announcer;
     this.onProblem = onProblem;
+    merges.finisher = async (purpose, merged) => {
+      if (purpose.kind === 'edit') {
+        await this.settleEdit(purpose, merged);
+        return undefined;
+      }
+      const { message, ...request } = purpose.request;
+      const text = message === undefined ? {} : { message };
+      return await this.carryOut(purpose.subject, { ...request, ...text, merged });
+    };
   }
 
   /** Asks what and where to, and does it. Resolves to what came of it; undefined when the user left. */
@@ -97,7 +107,7 @@ export class AcceptFlow {
   }
 
   /** Does it, with a merge first where both have changed the same. */
-  async carryOut(subject: Subject, request: AcceptRequest): Promise<AcceptOutcome> {
+  async carryOut(subject: Subject, { merged, ...request }: AcceptRequest): Promise<AcceptOutcome> {
     const review = await this.reviews.of(subject.id);
     const outcome = await vscode.window.withProgress(
       { location: vscode.ProgressLocation.Notification, title: 'Sallyport: accepting…', cancellable: true },
@@ -105,18 +115,50 @@ export class AcceptFlow {
         const stop = new AbortController();
         const listening = token.onCancellationRequested(() => stop.abort());
         try {
-          return await review.accept({ ...request, signal: stop.signal });
+          return await review.accept({
+            ...request,
+            ...(merged === undefined ? {} : { merged }),
+            signal: stop.signal,
+          });
         } finally {
           listening.dispose();
         }
       },
     );
     if (outcome.kind === 'conflicts') {
-      await this.merges.begin(outcome.conflicts, (merged) => this.carryOut(subject, { ...request, merged }));
+      const { scope, what, target, message } = request;
+      const again = {
+        scope,
+        what: typeof what === 'string' ? what : { parts: [...what.parts] },
+        target,
+        ...(message === undefined ? {} : { message }),
+      };
+      await this.merges.begin(outcome.conflicts, { kind: 'accept', subject, request: again }, merged);
       return outcome;
     }
     this.tell(subject, outcome);
     return outcome;
+  }
+
+  /** Opens the merge of an edit and the task's new version, whose result becomes the edit. */
+  async mergeEdit({ id, scope }: Subject, file: FileId): Promise<void> {
+    const review = await this.reviews.of(id);
+    const { file: of, original, commit, by, content, ...conflict } = await review.editConflict(scope, file);
+    const told = { file: of, original, commit, by, content };
+    await this.merges.begin([conflict], { kind: 'edit', id, told });
+  }
+
+  private async settleEdit(
+    { id, told }: Extract<MergePurpose, { kind: 'edit' }>,
+    merged: ReadonlyMap<string, Uint8Array | undefined>,
+  ): Promise<void> {
+    const [[path, result] = ['', undefined]] = merged;
+    await (await this.reviews.of(id)).settleEdit({ ...told, path }, result);
+    this.announcer.say(
+      result === undefined
+        ? "Your edit is taken back: the file is the task's again."
+        : `Your edit of ${shownPath(path)} is merged with the task's new version.`,
+    );
   }
 
   private tell(subject: Subject, { record }: Extract<AcceptOutcome, { kind: 'done' }>): void {

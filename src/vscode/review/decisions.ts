@@ -55,14 +55,19 @@ export class Decisions {
       this.announcer.say(`${words[verdict ?? 'open']} ${shownPath(only.path)}.`);
       return true;
     }
-    const kept = verdict === 'accepted' ? chosen.files.filter(({ gate }) => gate.length === 0) : chosen.files;
-    const left = chosen.files.length - kept.length;
+    const isInConflict = ({ edit }: ReviewFile): boolean => edit?.kind === 'conflict';
+    const isFree = (file: ReviewFile): boolean => file.gate.length === 0 && !isInConflict(file);
+    const kept = verdict === 'accepted' ? chosen.files.filter(isFree) : chosen.files;
+    const conflicts = verdict === 'accepted' ? chosen.files.filter(isInConflict).length : 0;
+    const left = chosen.files.length - kept.length - conflicts;
     const parts = kept.flatMap((file) => file.parts.map(({ id }) => id));
     if (parts.length > 0) await review.decide(subject.scope, { parts }, verdict);
     const rest =
       left === 0 ? '' : ` ${plural(left, 'file')} on the hand-off list must be accepted one by one.`;
-    this.announcer.say(`${words[verdict ?? 'open']} ${plural(kept.length, 'file')}.${rest}`);
-    if (left > 0) void vscode.window.showInformationMessage(this.announcer.last);
+    const inConflict =
+      conflicts === 0 ? '' : ` Your edit of ${plural(conflicts, 'file')} must be merged or discarded first.`;
+    this.announcer.say(`${words[verdict ?? 'open']} ${plural(kept.length, 'file')}.${rest}${inConflict}`);
+    if (left + conflicts > 0) void vscode.window.showInformationMessage(this.announcer.last);
     return kept.length > 0;
   }
 

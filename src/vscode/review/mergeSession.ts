@@ -7,6 +7,7 @@ import type { MergeConflict } from '../../runner/review/taskReview.ts';
 import { shownPath } from '../view/reviewUri.ts';
 import { isTextConflict, type MergeSide, mergeParts, mergeScheme, parseMerge } from '../view/reviewMerge.ts';
 import type { Announcer } from './announcer.ts';
+import type { Merging, MergePurpose, MergeStore } from './mergeStore.ts';
 
 /** VS Code's own command behind the merge editor of its git extension. */
 const openMergeEditor = '_open.mergeEditor';
@@ -14,35 +15,62 @@ const openMergeEditor = '_open.mergeEditor';
 const completeInEditor = 'mergeEditor.acceptMerge';
 const Completion = z.object({ successful: z.boolean() });
 
-interface Open {
-  number: number;
-  conflicts: readonly MergeConflict[];
-  /** What the user made of each, by its place; `null` is no file. */
-  results: Map<number, Uint8Array | null>;
-  done: Set<number>;
-  finish: (merged: ReadonlyMap<string, Uint8Array | undefined>) => Promise<unknown>;
-}
+/** What is done with a merge that is complete. */
+type Finisher = (
+  purpose: MergePurpose,
+  merged: ReadonlyMap<string, Uint8Array | undefined>,
+) => Promise<unknown>;
 
 /**
  * The merge of what the user and the task have both changed: each file in VS Code's merge editor, on documents of ours, until
- * all are done. Only then is anything written; there is at most one such merge at a time.
+ * all are done. Only then is anything written; there is at most one such merge at a time, and it survives a reload.
  */
 export class MergeSessions implements vscode.FileSystemProvider, vscode.Disposable {
   private readonly announcer: Announcer;
   private readonly store = new DisposableStore();
   private readonly changes = new vscode.EventEmitter<vscode.FileChangeEvent[]>();
   readonly onDidChangeFile = this.changes.event;
-  private open: Open | undefined;
+  /** Where the merge is kept over a reload; another place in tests. */
+  kept: MergeStore;
+  private open: Merging | undefined;
   private count = 0;
-  private saves = 0;
+  /** The merge that was under way before a reload is read. */
+  private restoring: Promise<void> = Promise.resolve();
+  /** Who began the merge says what comes of it. */
+  finisher: Finisher = () => Promise.reject(new Error('Nobody takes the merge'));
 
-  constructor(announcer: Announcer) {
+  constructor(announcer: Announcer, kept: MergeStore) {
     this.announcer = announcer;
+    this.kept = kept;
     this.store.add(this.changes);
   }
 
   register(): vscode.Disposable {
     return vscode.workspace.registerFileSystemProvider(mergeScheme, this, { isCaseSensitive: true });
+  }
+
+  /**
+   * Takes up the merge that was under way before the window was reloaded: its editors, which VS Code opens again, show what they
+   * showed, and a notice offers to go on.
+   */
+  restore(): Promise<void> {
+    this.restoring = this.kept.read().then((merging) => {
+      if (merging === undefined || this.open !== undefined) return;
+      this.open = merging;
+      this.count = Math.max(this.count, merging.number);
+      this.isMerging(true);
+      const left = this.waiting.length;
+      const merged = merging.conflicts.length - left;
+      const go = left === 0 ? finishWord(merging) : 'Continue Merge';
+      const cancel = cancelWord(merging);
+      const said = `${reloadWords(merging)} ${merged} of ${plural(merging.conflicts.length, 'file')} ${merged === 1 ? 'is' : 'are'} merged. Nothing is written yet.`;
+      void vscode.window.showInformationMessage(said, go, cancel).then((picked) => {
+        if (picked === undefined || this.open !== merging) return;
+        const name = picked === cancel ? 'cancelAccept' : left === 0 ? 'finishAccept' : 'completeMerge';
+        void vscode.commands.executeCommand(`sallyport.review.${name}`);
+      });
+    });
+    return this.restoring;
   }
 
   get isOpen(): boolean {
@@ -57,19 +85,43 @@ export class MergeSessions implements vscode.FileSystemProvider, vscode.Disposab
       : open.conflicts.flatMap(({ path }, at) => (open.done.has(at) ? [] : [path]));
   }
 
-  /** Begins a merge, and opens its first file. One that was begun before is given up: nothing of it was written. */
-  async begin(conflicts: readonly MergeConflict[], finish: Open['finish']): Promise<void> {
+  /**
+   * Begins a merge, and opens its first file. One that was begun before is given up: nothing of it was written.
+   * @param before what was made of conflicts that earlier tries of the same accept told
+   */
+  async begin(
+    conflicts: readonly MergeConflict[],
+    purpose: MergePurpose,
+    before: Merging['before'] = new Map(),
+  ): Promise<void> {
+    await this.restoring;
+    if (purpose.kind === 'edit' && this.open?.purpose.kind === 'accept') {
+      throw new SallyportError(
+        'conflict',
+        'The merge of an accept is under way.',
+        'Finish or cancel that one first.',
+      );
+    }
     await this.cancel();
     this.count += 1;
-    this.open = { number: this.count, conflicts, results: new Map(), done: new Set(), finish };
-    await vscode.commands.executeCommand('setContext', 'sallyport.review.merging', true);
-    const names = conflicts.slice(0, 3).map(({ path }) => shownPath(path));
-    const more =
-      conflicts.length > 3 ? ` and ${plural(conflicts.length - 3, 'more file', 'more files')}` : '';
-    void vscode.window.showInformationMessage(
-      `You and the task have both changed ${names.join(', ')}${more}. Nothing is written before you have merged ${conflicts.length === 1 ? 'it' : 'them'}: complete each file, then choose Finish Accept.`,
-    );
+    const open: Merging = {
+      number: this.count,
+      saves: 0,
+      purpose,
+      conflicts,
+      before,
+      results: new Map(),
+      done: new Set(),
+    };
+    this.open = open;
+    this.isMerging(true);
+    await this.kept.begin(open);
+    void vscode.window.showInformationMessage(beginWords(open));
     await this.next();
+  }
+
+  private isMerging(on: boolean): void {
+    void vscode.commands.executeCommand('setContext', 'sallyport.review.merging', on);
   }
 
   /** Opens the next file that is not merged. */
@@ -81,6 +133,7 @@ export class MergeSessions implements vscode.FileSystemProvider, vscode.Disposab
 
   /** The file of the merge editor in front is as the user wants it. */
   async complete(uri: vscode.Uri | undefined): Promise<void> {
+    await this.restoring;
     const open = this.current();
     const address = [uri, vscode.window.activeTextEditor?.document.uri]
       .map((one) => (one?.scheme === mergeScheme ? parseMerge(one.query) : undefined))
@@ -95,7 +148,7 @@ export class MergeSessions implements vscode.FileSystemProvider, vscode.Disposab
     const ended = Completion.safeParse(await vscode.commands.executeCommand(completeInEditor));
     if (ended.success && !ended.data.successful) return;
     if (!ended.success && document?.isDirty === true && !(await document.save())) return;
-    const bytes = this.readFile(result);
+    const { bytes } = this.find(result);
     if (/^(<{7}|>{7})( |$)/m.test(new TextDecoder().decode(bytes))) {
       throw new SallyportError(
         'conflict',
@@ -105,8 +158,13 @@ export class MergeSessions implements vscode.FileSystemProvider, vscode.Disposab
     }
     open.results.set(address.at, bytes);
     open.done.add(address.at);
+    await this.kept.result(open, address.at);
     if (!ended.success) await closeTabsOf(result);
     const left = this.waiting.length;
+    if (left === 0 && open.purpose.kind === 'edit') {
+      await this.finish();
+      return;
+    }
     this.announcer.say(
       left === 0
         ? 'Every file is merged. Finish Accept writes them.'
@@ -127,6 +185,7 @@ export class MergeSessions implements vscode.FileSystemProvider, vscode.Disposab
 
   /** Applies everything at once. */
   async finish(): Promise<unknown> {
+    await this.restoring;
     const open = this.current();
     const [first, ...more] = this.waiting;
     if (first !== undefined) {
@@ -138,10 +197,10 @@ export class MergeSessions implements vscode.FileSystemProvider, vscode.Disposab
         'Complete each file with the check mark of its editor, then finish again.',
       );
     }
-    const merged = new Map<string, Uint8Array | undefined>();
+    const merged = new Map(open.before);
     for (const [at, { path }] of open.conflicts.entries())
       merged.set(path, open.results.get(at) ?? undefined);
-    const outcome = await open.finish(merged);
+    const outcome = await this.finisher(open.purpose, merged);
     // What changed meanwhile has begun another merge; that one stays.
     if (this.open === open) await this.end();
     return outcome;
@@ -149,35 +208,45 @@ export class MergeSessions implements vscode.FileSystemProvider, vscode.Disposab
 
   /** Gives it up; nothing was written. */
   async cancel(): Promise<void> {
-    if (this.open === undefined) return;
+    await this.restoring;
+    const { open } = this;
+    if (open === undefined) return;
     await this.end();
-    this.announcer.say('The accept is cancelled. Nothing was changed.');
+    this.announcer.say(
+      open.purpose.kind === 'accept'
+        ? 'The accept is cancelled. Nothing was changed.'
+        : 'The merge is cancelled. Your edit is as it was.',
+    );
   }
 
   watch(): vscode.Disposable {
     return new vscode.Disposable(() => undefined);
   }
 
-  stat(uri: vscode.Uri): vscode.FileStat {
-    const { bytes, side } = this.find(uri);
+  async stat(uri: vscode.Uri): Promise<vscode.FileStat> {
+    await this.restoring;
+    const { bytes, side, open } = this.find(uri);
     return {
       type: vscode.FileType.File,
       ctime: 0,
-      mtime: this.saves,
+      mtime: open.saves,
       size: bytes.length,
       ...(side === 'result' ? {} : { permissions: vscode.FilePermission.Readonly }),
     };
   }
 
-  readFile(uri: vscode.Uri): Uint8Array {
+  async readFile(uri: vscode.Uri): Promise<Uint8Array> {
+    await this.restoring;
     return this.find(uri).bytes;
   }
 
-  writeFile(uri: vscode.Uri, content: Uint8Array): void {
+  async writeFile(uri: vscode.Uri, content: Uint8Array): Promise<void> {
+    await this.restoring;
     const { open, at, side } = this.find(uri);
     if (side !== 'result') throw vscode.FileSystemError.NoPermissions('This side of a merge is read-only.');
-    this.saves += 1;
+    open.saves += 1;
     open.results.set(at, content);
+    await this.kept.result(open, at);
     this.changes.fire([{ type: vscode.FileChangeType.Changed, uri }]);
   }
 
@@ -199,12 +268,12 @@ export class MergeSessions implements vscode.FileSystemProvider, vscode.Disposab
     this.store.dispose();
   }
 
-  private current(): Open {
+  private current(): Merging {
     if (this.open !== undefined) return this.open;
     throw new SallyportError('invalid_input', 'No merge is under way.', 'Accept something first.');
   }
 
-  private find(uri: vscode.Uri): { open: Open; at: number; side: MergeSide; bytes: Uint8Array } {
+  private find(uri: vscode.Uri): { open: Merging; at: number; side: MergeSide; bytes: Uint8Array } {
     const address = parseMerge(uri.query);
     const { open } = this;
     const conflict = address === undefined ? undefined : open?.conflicts[address.at];
@@ -216,11 +285,11 @@ export class MergeSessions implements vscode.FileSystemProvider, vscode.Disposab
     return { open, at, side, bytes: bytes ?? new Uint8Array() };
   }
 
-  private uri(open: Open, at: number, side: MergeSide): vscode.Uri {
+  private uri(open: Merging, at: number, side: MergeSide): vscode.Uri {
     return vscode.Uri.from(mergeParts(open.number, at, side, open.conflicts[at]?.path ?? ''));
   }
 
-  private async show(open: Open, at: number): Promise<void> {
+  private async show(open: Merging, at: number): Promise<void> {
     const conflict = open.conflicts[at];
     if (conflict === undefined) return;
     if (!isTextConflict(conflict)) {
@@ -230,12 +299,23 @@ export class MergeSessions implements vscode.FileSystemProvider, vscode.Disposab
     const [base, current, incoming, result] = (['base', 'current', 'incoming', 'result'] as const).map(
       (side) => this.uri(open, at, side),
     );
+    const isEdit = open.purpose.kind === 'edit';
     const known = await vscode.commands.getCommands(false);
     if (known.includes(openMergeEditor)) {
       await vscode.commands.executeCommand(openMergeEditor, {
         base,
-        input1: { uri: current, title: 'Yours', description: 'in your repository now', detail: '' },
-        input2: { uri: incoming, title: "The Task's", description: 'what you accepted', detail: '' },
+        input1: {
+          uri: current,
+          title: 'Yours',
+          description: isEdit ? 'your edit' : 'in your repository now',
+          detail: '',
+        },
+        input2: {
+          uri: incoming,
+          title: "The Task's",
+          description: isEdit ? 'its new version' : 'what you accepted',
+          detail: '',
+        },
         output: result,
       });
       return;
@@ -252,7 +332,11 @@ export class MergeSessions implements vscode.FileSystemProvider, vscode.Disposab
   }
 
   /** What cannot be merged by lines is one side or the other. */
-  private async askSide(open: Open, at: number, { path, current, incoming }: MergeConflict): Promise<void> {
+  private async askSide(
+    open: Merging,
+    at: number,
+    { path, current, incoming }: MergeConflict,
+  ): Promise<void> {
     const words = (content: Uint8Array | undefined): string =>
       content === undefined ? 'The file is deleted.' : `${plural(content.length, 'byte')}.`;
     const picked = await vscode.window.showQuickPick(
@@ -269,18 +353,43 @@ export class MergeSessions implements vscode.FileSystemProvider, vscode.Disposab
     if (picked === undefined || this.open !== open) return;
     open.results.set(at, picked.content ?? null);
     open.done.add(at);
+    await this.kept.result(open, at);
     if (this.waiting.length > 0) await this.next();
+    else if (open.purpose.kind === 'edit') await this.finish();
     else await vscode.commands.executeCommand('sallyport.review.finishAccept');
   }
 
   private async end(): Promise<void> {
     this.open = undefined;
-    await vscode.commands.executeCommand('setContext', 'sallyport.review.merging', false);
+    this.isMerging(false);
+    await this.kept.end();
     const stale = vscode.window.tabGroups.all
       .flatMap(({ tabs }) => tabs)
       .filter(({ input }) => urisOf(input).some(({ scheme }) => scheme === mergeScheme));
     if (stale.length > 0) await vscode.window.tabGroups.close(stale);
   }
+}
+
+function beginWords({ conflicts, purpose }: Merging): string {
+  const names = conflicts.slice(0, 3).map(({ path }) => shownPath(path));
+  if (purpose.kind === 'edit')
+    return `You and the task have both changed ${names.join(', ')}. Your edit stays as it is before you have completed the merge.`;
+  const more = conflicts.length > 3 ? ` and ${plural(conflicts.length - 3, 'more file', 'more files')}` : '';
+  return `You and the task have both changed ${names.join(', ')}${more}. Nothing is written before you have merged ${conflicts.length === 1 ? 'it' : 'them'}: complete each file, then choose Finish Accept.`;
+}
+
+function reloadWords({ purpose }: Merging): string {
+  return purpose.kind === 'edit'
+    ? 'The merge of your edit goes on where it was.'
+    : 'The merge of an accept goes on where it was.';
+}
+
+function finishWord({ purpose }: Merging): string {
+  return purpose.kind === 'edit' ? 'Finish Merge' : 'Finish Accept';
+}
+
+function cancelWord({ purpose }: Merging): string {
+  return purpose.kind === 'edit' ? 'Cancel Merge' : 'Cancel Accept';
 }
 
 async function closeTabsOf(uri: vscode.Uri): Promise<void> {

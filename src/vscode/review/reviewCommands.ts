@@ -157,6 +157,11 @@ export function reviewCommands(feature: ReviewFeature): ReviewCommands {
       await (await reviews.of(about.id)).edit(about.scope, (file ?? place?.file)?.id ?? '', undefined);
       announcer.say("Your edit is taken back: the file is the task's again.");
     },
+    'review.mergeEdit': async (argument) => {
+      const [file] = filesOf(nodesOf(argument, undefined));
+      const place = file === undefined ? (await hunks.here()).place : undefined;
+      await acceptFlow.mergeEdit(place?.subject ?? subject(), (file ?? place?.file)?.id ?? '');
+    },
     'review.acceptChanges': (argument) => acceptFlow.accept(subjectOf(argument)),
     'review.undoAccept': (argument) => acceptFlow.undo(subjectOf(argument)),
     'review.completeMerge': (argument) =>

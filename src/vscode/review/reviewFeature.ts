@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import * as vscode from 'vscode';
 import { DisposableStore } from '../../base/disposable.ts';
 import type { Tasks } from '../tasks.ts';
@@ -11,6 +12,7 @@ import { HunkActions } from './hunks.ts';
 import { HunkLenses } from './lenses.ts';
 import { Marks } from './marks.ts';
 import { MergeSessions } from './mergeSession.ts';
+import { MergeStore } from './mergeStore.ts';
 import { Places } from './places.ts';
 import { Remarks } from './remarks.ts';
 import type { Reviews } from './reviews.ts';
@@ -21,6 +23,8 @@ export interface ReviewSurroundings {
   tasks: Tasks;
   reviews: Reviews;
   extensionUri: vscode.Uri;
+  /** Where a merge is kept over a reload, if there is a place for what belongs to the workspace. */
+  mergeFolder: vscode.Uri | undefined;
   /** Of the workspace that is open. */
   memory: Memory;
   onProblem: (thrown: unknown) => void;
@@ -42,7 +46,7 @@ export class ReviewFeature implements vscode.Disposable {
   readonly marks: Marks;
   readonly lenses: HunkLenses;
 
-  constructor({ tasks, reviews, extensionUri, memory, onProblem }: ReviewSurroundings) {
+  constructor({ tasks, reviews, extensionUri, mergeFolder, memory, onProblem }: ReviewSurroundings) {
     const { store } = this;
     this.reviews = reviews;
     this.session = store.add(new ReviewSession(reviews, memory, onProblem));
@@ -50,7 +54,8 @@ export class ReviewFeature implements vscode.Disposable {
     this.announcer = store.add(new Announcer());
     this.decisions = new Decisions(reviews, this.announcer);
     this.hunks = new HunkActions(this.places, reviews, this.decisions, this.announcer);
-    this.merges = store.add(new MergeSessions(this.announcer));
+    const kept = mergeFolder === undefined ? undefined : join(mergeFolder.fsPath, 'merge');
+    this.merges = store.add(new MergeSessions(this.announcer, new MergeStore(kept)));
     this.acceptFlow = new AcceptFlow(reviews, this.merges, this.announcer, onProblem);
     this.tree = store.add(new ReviewTree(this.session, reviews, onProblem));
     const { session, places, announcer } = this;
@@ -61,6 +66,7 @@ export class ReviewFeature implements vscode.Disposable {
     store.add(new ReviewContext(session, places));
     store.add(store.add(new ReviewFileSystem(reviews, onProblem)).register());
     store.add(this.merges.register());
+    this.merges.restore().catch(onProblem);
     store.add(this.lenses.register());
     // Editors that were restored want their marks and remarks, also where nobody looks at the view.
     const look = (editors: readonly vscode.TextEditor[]): void => {

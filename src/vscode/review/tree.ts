@@ -278,9 +278,13 @@ export class ReviewTree
       .filter((text) => text !== '')
       .join(' · ');
     const further = now?.diff.further ?? 0;
+    const conflicts = now?.diff.files.filter(({ edit }) => edit?.kind === 'conflict').length ?? 0;
     this.view.message = [
       filter === undefined ? '' : `Only: ${filterNames[filter]}`,
       now !== undefined && now.diff.files.length === 0 ? 'No file differs.' : '',
+      conflicts === 0
+        ? ''
+        : `Your edit of ${plural(conflicts, 'file')} conflicts with the task's new version: Merge Your Edit is on ${conflicts === 1 ? 'its line' : 'their lines'}.`,
       further === 0 ? '' : `${plural(further, 'more file')} cannot be chosen here: accept whole commits.`,
     ]
       .filter((text) => text !== '')

@@ -1,5 +1,5 @@
 import type { PartId, ReviewFile, ReviewPart, ReviewState } from '../../protocol/review.ts';
-import { isTaken } from '../../protocol/reviewState.ts';
+import { editWords, isTaken } from '../../protocol/reviewState.ts';
 import { safeLine } from '../../protocol/safeText.ts';
 import { lines, plural } from '../../protocol/words.ts';
 import type { FileStanding, FileVerdict } from './reviewProgress.ts';
@@ -51,15 +51,24 @@ export function fileDecoration(
   standing: FileStanding,
 ): Decoration {
   const { letter, word, color } = letters[file.status];
+  const conflict = isInConflict(standing);
   const mark = { open: '', accepted: '✓', taken: '✓', rejected: '✗', mixed: '±', partly: '·' }[
     standing.verdict
   ];
   return {
-    badge: `${letter}${standing.returned ? '!' : mark}`,
-    tooltip: [word, standing.returned ? 'came back' : verdictWords[standing.verdict]]
+    badge: `${letter}${conflict || standing.returned ? '!' : mark}`,
+    tooltip: [
+      word,
+      conflict ? 'your edit is in conflict' : '',
+      standing.returned ? 'came back' : verdictWords[standing.verdict],
+    ]
       .filter((text) => text !== '')
       .join(', '),
-    color: standing.verdict === 'rejected' ? 'gitDecoration.ignoredResourceForeground' : color,
+    color: conflict
+      ? 'gitDecoration.conflictingResourceForeground'
+      : standing.verdict === 'rejected'
+        ? 'gitDecoration.ignoredResourceForeground'
+        : color,
   };
 }
 
@@ -68,12 +77,16 @@ function counts(file: ReviewFile): string {
   return lines({ added: file.added, removed: file.removed });
 }
 
+function isInConflict({ edit }: FileStanding): boolean {
+  return edit?.kind === 'conflict';
+}
+
 /** The words of a file's line after its name, in this order. */
 function standingWords(standing: FileStanding): string[] {
   return [
     standing.returned ? 'came back' : '',
     verdictWords[standing.verdict],
-    standing.edited ? 'edited by you' : '',
+    standing.edit === undefined ? '' : editWords(standing.edit),
     standing.drafts > 0 ? plural(standing.drafts, 'remark') : '',
     standing.sent > 0 ? `${plural(standing.sent, 'remark')} sent` : '',
   ].filter((text) => text !== '');
@@ -88,8 +101,9 @@ export function fileItem(file: ReviewFile, standing: FileStanding, folder: 'show
   const where = folder === 'shown' && at !== -1 ? path.slice(0, at) : '';
   const from = file.from === undefined || file.from === file.path ? '' : `from ${shownPath(file.from)}`;
   const words = standingWords(standing);
-  const icon =
-    standing.returned && standing.verdict !== 'accepted'
+  const icon = isInConflict(standing)
+    ? { icon: 'git-merge', color: 'list.warningForeground' }
+    : standing.returned && standing.verdict !== 'accepted'
       ? { icon: 'debug-restart', color: 'list.warningForeground' }
       : standing.verdict === 'open'
         ? { icon: 'file' }
@@ -110,7 +124,8 @@ export function fileItem(file: ReviewFile, standing: FileStanding, folder: 'show
       standing.verdict,
       standing.reviewed ? 'reviewed' : 'unreviewed',
       file.gate.length > 0 ? 'gate' : 'plain',
-      ...(standing.edited ? ['edited'] : []),
+      ...(standing.edit === undefined ? [] : ['edited']),
+      ...(isInConflict(standing) ? ['conflict'] : []),
     ].join(' '),
     accessibility: [
       path,

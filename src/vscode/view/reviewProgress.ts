@@ -1,4 +1,4 @@
-import type { PartId, ReviewDiff, ReviewFile, ReviewState } from '../../protocol/review.ts';
+import type { FileEdit, PartId, ReviewDiff, ReviewFile, ReviewState } from '../../protocol/review.ts';
 import { isReviewed, isTaken, openGate, remarksOf, verdictOf } from '../../protocol/reviewState.ts';
 
 /** How a file stands: what was decided about all of its parts together. */
@@ -11,7 +11,7 @@ export interface FileStanding {
   /** Parts of it were rejected and sent back, and are here again as they were. */
   returned: boolean;
   /** The user wrote a content of their own in its place. */
-  edited: boolean;
+  edit: FileEdit | undefined;
   /** Remarks that are drafts, and that the agent has. */
   drafts: number;
   sent: number;
@@ -40,7 +40,7 @@ export function standingOf(
     verdict: verdictOfFile(file, state),
     reviewed: isReviewed(state, file),
     returned: file.parts.some(({ id }) => returned.has(id)),
-    edited: state.edits[file.id] !== undefined,
+    edit: file.edit,
     drafts: remarks.filter((remark) => remark.state === 'draft').length,
     sent: remarks.filter((remark) => remark.state === 'sent').length,
   };
