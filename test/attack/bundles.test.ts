@@ -330,7 +330,7 @@ async function attackOn(bench: Bench, kind: EngineKind) {
     `${kind}: no end\n${JSON.stringify(events.slice(-5))}`,
   );
   // The last import may still be under way.
-  for (let i = 0; i < 100 && bench.state(spec.id).endedAt === undefined; i++)
+  for (let i = 0; i < 1000 && bench.state(spec.id).endedAt === undefined; i++)
     await new Promise((passed) => setTimeout(passed, 100));
   const quarantine = join(bench.data, 'quarantine', `${spec.repository.id}.git`);
   return { id: spec.id, path, evils, own, before, events, quarantine };

@@ -112,7 +112,7 @@ describe('a repository full of traps', function () {
         before_ = fingerprint(path);
         for (const name of ran()) await rm(join(witness, name));
         // The pause lets the commits come out before git in the sandbox stops working.
-        const script = `REST=2; ${evilScript(witness)}`;
+        const script = `REST=4; ${evilScript(witness)}`;
         const { spec } = await bench.submit([bash(script), { text: 'ok' }], { repositoryPath: path });
         id = spec.id;
         const events = await bench.events(id, (event) => event.type === 'ended');
@@ -120,7 +120,7 @@ describe('a repository full of traps', function () {
           events.some((event) => event.type === 'imported'),
           JSON.stringify(events.slice(-8)).slice(0, 4000),
         );
-        for (let i = 0; i < 300 && bench.state(id).pendingImports.length > 0; i++)
+        for (let i = 0; i < 1000 && bench.state(id).pendingImports.length > 0; i++)
           await new Promise((passed) => setTimeout(passed, 100));
         changes = await bench.service.changes(id);
         patch = (await bench.service.patch(id)).text;

@@ -18,10 +18,10 @@ describe('attacks on a conversation', function () {
     const repositoryPath = await bench.repository();
     // The supervisor is the agent's own user, and as one of its processes at its mercy.
     const halt = `for p in /proc/[0-9]*; do grep -q "[s]upervisor.js" $p/cmdline && kill -STOP \${p#/proc/}; done`;
-    const later = `(setsid bash -c 'sleep 4; ${halt}' > /dev/null 2>&1 &)`;
+    const later = `(setsid bash -c 'sleep 6; ${halt}' > /dev/null 2>&1 &)`;
     const { spec } = await bench.submit(
       [bash(`git commit -q --allow-empty -m Kept; ${later}`), { text: 'Done.' }],
-      { repositoryPath, conversation: true, limits: { idleMs: 8000 } },
+      { repositoryPath, conversation: true, limits: { idleMs: 10_000 } },
     );
     await bench.events(spec.id, ({ type }) => type === 'turn');
     assert.equal(bench.state(spec.id).phase, 'waiting');

@@ -54,7 +54,7 @@ describe('attacks by way of a forge', () => {
       quarantine,
       url: server.url('octo/app'),
       privateHosts: ['localhost'],
-      signal: AbortSignal.timeout(30_000),
+      signal: AbortSignal.timeout(120_000),
       ...change,
     });
   const work = () => new GitRepo(join(server.folder.path, 'work', 'octo/app'), { init: false });
@@ -259,7 +259,7 @@ describe('attacks by way of a forge', () => {
         privateHosts: ['localhost'],
         commit: (await fetched()).commit,
         branch: 'claude/x',
-        signal: AbortSignal.timeout(10_000),
+        signal: AbortSignal.timeout(120_000),
       });
       assert.ok(server.seen.length > 5);
       assert.deepEqual(
@@ -350,7 +350,7 @@ describe('attacks by way of a forge', () => {
         privateHosts: ['localhost'],
         commit: next,
         branch: 'claude/x',
-        signal: AbortSignal.timeout(10_000),
+        signal: AbortSignal.timeout(120_000),
       });
       assert.equal(bare.git('rev-parse', 'claude/x'), next);
       assert.ok(!existsSync(mark));

@@ -83,7 +83,7 @@ for (const kind of engineKinds) {
       const repositoryPath = await bench.repository();
       const { spec } = await bench.submit([bash(evilCommit), { text: 'ok' }], { repositoryPath });
       await bench.events(spec.id, (event) => event.type === 'import_failed');
-      for (let i = 0; i < 100 && bench.state(spec.id).endedAt === undefined; i++)
+      for (let i = 0; i < 1000 && bench.state(spec.id).endedAt === undefined; i++)
         await new Promise((passed) => setTimeout(passed, 100));
       const asked = await Promise.allSettled([1, 2, 3].map(() => bench.service.remove(spec.id)));
       for (const answer of asked) {

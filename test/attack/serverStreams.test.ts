@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { setTimeout as pause } from 'node:timers/promises';
 import WebSocket from 'ws';
+import { AheadOfTime } from '../support/aheadOfTime.ts';
 import { StreamProcess } from '../support/streamProcess.ts';
 import { ada, grace, Listener, StreamServer, upTo } from '../support/streamServer.ts';
 
@@ -145,9 +146,11 @@ describe('readers that do not read', () => {
 
 describe('readers that are slow', () => {
   it('are not closed as long as they take something, however long the event is', async () => {
-    const server = await StreamServer.start({ slowMs: 1000 });
+    // They answer no ping, which is another reason to close them.
+    const server = await StreamServer.start({ silenceMs: 24 * 60 * 60_000 });
     const id = await server.tasks.add(ada);
     await server.tasks.say(id, { type: 'notice', level: 'info', text: 'x'.repeat(16 << 20), t: 1 });
+    const time = new AheadOfTime();
     const follow = frame(Buffer.from(JSON.stringify({ type: 'follow', task: id, after: 0 })));
     const slow = [
       await mute(server.port, upgrade('/api/v1/stream'), follow),
@@ -158,8 +161,11 @@ describe('readers that are slow', () => {
     for (const one of slow) one.on('close', () => closed++);
     while (read.some((bytes) => bytes < 16 << 20) && closed === 0) {
       for (const [i, one] of slow.entries()) read[i] = (read[i] ?? 0) + sizeOf(one.read());
+      // So much of the time that a reader has, in all many times that.
+      time.pass(server.hub.limits.slowMs / 60);
       await pause(15);
     }
+    time.dispose();
     assert.equal(closed, 0);
     assert.equal(server.hub.counters().slowClosed, 0);
     for (const one of slow) one.destroy();

@@ -267,7 +267,7 @@ describe('attacks on the tasks of others, and on the server by uploads', functio
   async function settled(who: Person, id: string): Promise<TaskView> {
     for (let tries = 0; ; tries++) {
       const view = await json<TaskView>(await who.call('GET', `/api/v1/tasks/${id}`));
-      if (view.stage === 'failed' || tries > 200) return view;
+      if (view.stage === 'failed' || tries > 2000) return view;
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
   }
@@ -319,7 +319,7 @@ describe('attacks on the tasks of others, and on the server by uploads', functio
     await new Promise((resolve) => socket.write(bytes.subarray(0, 3 << 20), resolve));
     const at = async (): Promise<number> =>
       (await json<UploadState>(await ada.call('GET', `/api/v1/uploads/${id}`))).offset;
-    for (let tries = 0; (await at()) < 3 << 20 && tries < 200; tries++)
+    for (let tries = 0; (await at()) < 3 << 20 && tries < 3000; tries++)
       await new Promise((resolve) => setTimeout(resolve, 20));
     socket.destroy();
     await server.restart();

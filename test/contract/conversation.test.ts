@@ -21,7 +21,7 @@ const commit = (word: string): string =>
 const waitFor = (file: string): string => `until [ -e ${file} ]; do sleep 0.1; done`;
 
 async function until(met: () => boolean): Promise<void> {
-  for (const end = Date.now() + 40_000; !met(); await new Promise((passed) => setTimeout(passed, 100)))
+  for (const end = Date.now() + 150_000; !met(); await new Promise((passed) => setTimeout(passed, 100)))
     assert.ok(Date.now() < end, 'It took too long');
 }
 

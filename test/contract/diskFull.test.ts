@@ -223,7 +223,7 @@ for (const kind of engineKinds) {
         for await (const part of exec.stdout) parts.push(part);
         return Buffer.from(concat(parts)).toString();
       };
-      for (let left = 50; (await programs()).includes('stat -f -c'); left--) {
+      for (let left = 600; (await programs()).includes('stat -f -c'); left--) {
         assert.ok(left > 0, await programs());
         await new Promise((done) => setTimeout(done, 100));
       }

@@ -309,8 +309,14 @@ for (const kind of engineKinds) {
         await engine.pause(id);
         const [listed] = (await engine.list(testLabels)).filter((one) => one.id === id);
         assert.deepEqual([listed?.status, listed?.paused], ['running', true]);
-        await sleep(500);
-        const before = Buffer.concat(lines).toString();
+        // What was said before may be on its way yet.
+        let before: string;
+        let looks = 0;
+        do {
+          assert.ok(looks++ < 40, 'it goes on');
+          before = Buffer.concat(lines).toString();
+          await sleep(500);
+        } while (Buffer.concat(lines).toString() !== before);
         let over = false;
         const waiting = engine.wait(id).then(() => (over = true));
         const later = engine.exec(id, ['echo', 'later']);

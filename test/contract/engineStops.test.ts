@@ -52,7 +52,9 @@ describe('an engine that stops while a task runs', () => {
     ];
     const { spec } = await bench.submit(turns, { repositoryPath });
     await bench.events(spec.id, (event) => event.type === 'imported');
-    await new Promise((passed) => setTimeout(passed, 500));
+    let begun = 0;
+    await bench.events(spec.id, (event) => event.type === 'tool_use' && ++begun === turns.length);
+    await new Promise((passed) => setTimeout(passed, 1500));
     process.kill(dockerd.pid!, 'SIGKILL');
     const told = await bench.events(
       spec.id,

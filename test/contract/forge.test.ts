@@ -182,7 +182,7 @@ describe('forge on docker', () => {
     await until(id, ({ pullRequest }) => pullRequest !== undefined);
     await server.restart();
     await until(id, ({ summary }) => summary?.phase === 'succeeded');
-    for (const late = Date.now() + 30_000; app.git('log', '-1', '--format=%s', 'claude/count') !== 'Two';) {
+    for (const late = Date.now() + 120_000; app.git('log', '-1', '--format=%s', 'claude/count') !== 'Two';) {
       assert.ok(Date.now() < late, server.log.join('\n'));
       await new Promise((resolve) => setTimeout(resolve, 100));
     }
@@ -199,7 +199,7 @@ describe('forge on docker', () => {
     });
     await until(id, ({ summary, stage }) => summary?.phase === 'failed' || stage === 'failed');
     const pull = () => forge.pulls.find(({ head }) => head === 'claude/impossible');
-    for (const late = Date.now() + 60_000; !/pushed as the last commit/.test(pull()?.body ?? '');) {
+    for (const late = Date.now() + 120_000; !/pushed as the last commit/.test(pull()?.body ?? '');) {
       if (Date.now() > late) assert.fail(`${pull()?.body ?? 'none'}\n${server.log.join('\n')}`);
       await new Promise((resolve) => setTimeout(resolve, 100));
     }

@@ -527,7 +527,7 @@ for (const { title, name, Kind, remote } of kinds) {
         await own.leave();
         await rm(join(own.home, 'tasks', spec.id), { recursive: true, force: true });
         await own.reopen();
-        for (let i = 0; i < 100 && own.service.task(spec.id) === undefined; i++)
+        for (let i = 0; i < 1000 && own.service.task(spec.id) === undefined; i++)
           await new Promise((passed) => setTimeout(passed, 100));
         const events = await own.events(spec.id);
         assertWhole(events);
@@ -569,7 +569,7 @@ for (const { title, name, Kind, remote } of kinds) {
           'b=$(echo evil | git hash-object -w --stdin); t=$(printf "100644 blob $b\\tconfig\\n" | git mktree); t=$(printf "040000 tree $t\\t.GIT\\n" | git mktree); git update-ref HEAD $(git commit-tree -p HEAD -m Evil $t)';
         const { spec } = await own.submit([bash(evil), { text: 'ok' }], { repositoryPath });
         await own.events(spec.id, (event) => event.type === 'import_failed');
-        for (let i = 0; i < 100 && own.state(spec.id).endedAt === undefined; i++)
+        for (let i = 0; i < 1000 && own.state(spec.id).endedAt === undefined; i++)
           await new Promise((passed) => setTimeout(passed, 100));
         assert.equal(own.state(spec.id).importFailure?.code, 'import_refused');
         await assert.rejects(

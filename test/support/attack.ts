@@ -213,7 +213,7 @@ export class WeakContainers {
   async startReady(weakening: Weakening): Promise<string> {
     const id = await this.start(weakening);
     const over = new AbortController();
-    const signal = AbortSignal.any([over.signal, AbortSignal.timeout(20_000)]);
+    const signal = AbortSignal.any([over.signal, AbortSignal.timeout(60_000)]);
     try {
       for await (const chunk of this.engine.logs(id, signal))
         if (Buffer.from(chunk).toString().includes('ready')) return id;
