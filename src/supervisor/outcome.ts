@@ -2,7 +2,8 @@ import { defaultIdleMs } from '../protocol/task.ts';
 import type { FailureKind, SandboxBody } from '../protocol/taskEvent.ts';
 import type { AgentExit } from './agentProcess.ts';
 
-type Ended = Extract<SandboxBody, { type: 'ended' }>;
+/** The last event of a task's work. */
+export type Ended = Extract<SandboxBody, { type: 'ended' }>;
 
 export interface Circumstances {
   agent: string;

@@ -1,28 +1,34 @@
-import { statfs } from 'node:fs/promises';
 import type { AgentAdapter } from '../agent/adapter.ts';
 import { ControlFailure, type ControlCall } from '../base/controlSocket.ts';
 import type { Disposable } from '../base/disposable.ts';
-import { asSallyportError, type SallyportError } from '../base/errors.ts';
+import { asSallyportError } from '../base/errors.ts';
 import { PausableTimer } from '../base/pausableTimer.ts';
-import { type Again, paths, SupervisorRequest } from '../protocol/control.ts';
-import { SessionId } from '../protocol/grammar.ts';
+import { type Again, SupervisorRequest } from '../protocol/control.ts';
 import { type AgentSpec, defaultIdleMs, hasOwnImage, startOf, type TaskSpec } from '../protocol/task.ts';
-import type { Commit, SandboxBody } from '../protocol/taskEvent.ts';
+import { agentStart } from './agentCommand.ts';
 import { runAgent, type AgentRun } from './agentProcess.ts';
 import { makeBundle } from './bundle.ts';
-import { CommitWatch } from './commitWatch.ts';
 import { Conversation } from './conversation.ts';
 import type { EgressCheck } from './egress.ts';
+import {
+  egressFailure,
+  engineGone,
+  gatewayFailure,
+  internalFailure,
+  stopped,
+  workspaceFailure,
+} from './endings.ts';
 import type { EventLog } from './eventLog.ts';
-import { keepLeftovers } from './leftovers.ts';
+import { isDiskFull } from './fullDisk.ts';
 import { oomKills } from './oomCounter.ts';
-import { failed, outcome } from './outcome.ts';
-import { imageEnvironment, problemWithOwnImage } from './ownImage.ts';
-import { proxyEnvironment, writeProxyFiles } from './proxyEnvironment.ts';
-import { startRelay, type Relay } from './relay.ts';
-import { checkSession, readSession, settledSession, writeSession } from './sessionFile.ts';
+import { type Ended, failed, outcome } from './outcome.ts';
+import { problemWithOwnImage } from './ownImage.ts';
+import { writeProxyFiles } from './proxyEnvironment.ts';
+import { giveUp, type Relays, startRelays } from './relays.ts';
+import { checkSession, readSession, writeSession } from './sessionFile.ts';
 import { shellFor } from './shell.ts';
-import { adoptCommit, headOf, lookAtWorkspace, prepareWorkspace } from './workspace.ts';
+import { WorkRecord } from './workRecord.ts';
+import { adoptCommit, lookAtWorkspace, prepareWorkspace } from './workspace.ts';
 
 export interface SupervisorOptions {
   log: EventLog;
@@ -42,17 +48,6 @@ export interface SupervisorOptions {
   environment?: Readonly<Record<string, string | undefined>>;
 }
 
-/** Less than this is left on a full disk, in bytes. */
-const fullDiskBytes = 1 << 20;
-
-/** The gateway's two sockets as ports on the loopback. */
-interface Relays extends Disposable {
-  model: Relay;
-  proxy: Relay;
-}
-
-type Ended = Extract<SandboxBody, { type: 'ended' }>;
-
 /** The life of one task inside its sandbox. */
 export class Supervisor implements Disposable {
   private readonly options: SupervisorOptions;
@@ -61,7 +56,7 @@ export class Supervisor implements Disposable {
   private interrupted: 'stop' | 'time' | undefined;
   private ended = false;
   private run: AgentRun | undefined;
-  private watch: CommitWatch | undefined;
+  private record: WorkRecord | undefined;
   private relays: Relays | undefined;
   private timer: PausableTimer | undefined;
   private clockRuns = true;
@@ -69,8 +64,6 @@ export class Supervisor implements Disposable {
   private again: Again | undefined;
   /** The turn that was under way when the sandbox died. */
   private turn = 0;
-  /** The turn whose end was told last. */
-  private checked = 0;
   private conversation: Conversation | undefined;
   /** What the agent's environment has from the image, and for the network. */
   private surroundings: Readonly<Record<string, string>> = {};
@@ -146,7 +139,7 @@ export class Supervisor implements Disposable {
     this.conversation?.dispose();
     this.preparing.abort();
     this.run?.interrupt();
-    this.watch?.dispose();
+    this.record?.dispose();
     this.relays?.dispose();
   }
 
@@ -178,7 +171,7 @@ export class Supervisor implements Disposable {
     }
     // None of these needs another one.
     const egress = this.options.proveEgress();
-    const relays = this.startRelays(signal);
+    const relays = startRelays(this.options, signal);
     egress.catch(() => undefined);
     relays.catch(() => undefined);
     try {
@@ -187,11 +180,8 @@ export class Supervisor implements Disposable {
       this.log.emit({ type: 'workspace', branch: spec.branch, commit, files, ms: Date.now() - begun });
     } catch (thrown) {
       const error = asSallyportError(thrown);
-      this.end(this.interrupted === undefined ? workspaceFailure(error) : this.stopped());
-      void relays.then(
-        (started) => started.dispose(),
-        () => undefined,
-      );
+      this.end(this.interrupted === undefined ? workspaceFailure(error) : stopped());
+      giveUp(relays);
       throw new ControlFailure(error.code, error.message);
     }
     this.workAndEnd(spec, token, egress, relays);
@@ -213,7 +203,12 @@ export class Supervisor implements Disposable {
     this.log.continueAfter(after);
     this.log.emit({ type: 'started', spec, supervisor: this.options.version });
     this.log.emit({ type: 'workspace', branch: spec.branch, commit, files, ms: 0 });
-    this.workAndEnd(spec, token, this.options.proveEgress(), this.startRelays(this.preparing.signal));
+    this.workAndEnd(
+      spec,
+      token,
+      this.options.proveEgress(),
+      startRelays(this.options, this.preparing.signal),
+    );
     return { ok: true };
   }
 
@@ -241,54 +236,37 @@ export class Supervisor implements Disposable {
     const open = checks.filter((check) => !check.blocked);
     this.log.emit({ type: 'egress', closed: open.length === 0, checks });
     if (open.length > 0) {
-      void relays.then(
-        (started) => started.dispose(),
-        () => undefined,
-      );
-      return failed(
-        'egress_open',
-        `The sandbox is not closed (${open.map(({ what }) => what).join('; ')}), so the agent was not started.`,
-        "Check that the container engine honours the network mode 'none', then start the task again.",
-      );
+      giveUp(relays);
+      return egressFailure(open);
     }
     try {
       this.relays = await relays;
     } catch (thrown) {
-      if (this.interrupted !== undefined) return this.stopped();
-      return failed(
-        'gateway',
-        `The gateway did not answer: ${asSallyportError(thrown).message}.`,
-        'Start the task again; the log of the gateway container says more.',
-      );
+      return this.interrupted === undefined ? gatewayFailure(thrown) : stopped();
     }
     const adapter = this.options.adapters[spec.agent.kind];
-    this.watch = this.watchCommits(spec);
+    this.record = this.recordOf(spec);
     const killsBefore = (await oomKills()) ?? 0;
-    await this.watch.begin();
-    if (this.interrupted !== undefined) return this.stopped();
+    await this.record.begin();
+    if (this.interrupted !== undefined) return stopped();
 
     const { home, path, workspace } = this.options;
     const baseUrl = `http://127.0.0.1:${this.relays.model.port}`;
     const proxyUrl = `http://127.0.0.1:${this.relays.proxy.port}`;
-    const own = hasOwnImage(spec);
-    const proxy = proxyEnvironment(proxyUrl, home, own ? paths.toolsAuthorities : undefined);
-    await writeProxyFiles(proxy.files);
-    const command = adapter.command(spec, { baseUrl, token, proxyUrl, home, path, workspace });
-    const below = own ? imageEnvironment(this.options.environment ?? {}) : {};
-    this.surroundings = { ...below, ...proxy.env };
-    // The gateway asks for the task's token there too, which is worth nothing elsewhere.
-    const forge = { SALLYPORT_FORGE_URL: `${baseUrl}/forge`, SALLYPORT_TASK_TOKEN: token };
-    const env = { ...below, ...proxy.env, ...command.env, ...(spec.forge === true ? forge : {}) };
+    const place = { baseUrl, token, proxyUrl, home, path, workspace };
+    const { command, surroundings, proxyFiles } = agentStart(adapter, spec, place, this.options.environment);
+    await writeProxyFiles(proxyFiles);
+    this.surroundings = surroundings;
     this.timer = new PausableTimer(spec.limits.timeMs, () => this.interrupt('time'), this.clockRuns);
-    this.run = runAgent({ ...command, env }, workspace, adapter.reader(spec), this.log, this.conversation);
+    this.run = runAgent(command, workspace, adapter.reader(spec), this.log, this.conversation);
     this.conversation?.begin(this.run);
     const exit = await this.run.ended;
     this.timer.dispose();
     this.conversation?.dispose();
     const { interrupted } = this;
     const kills = ((await oomKills()) ?? 0) - killsBefore;
-    const diskFull = await this.isDiskFull();
-    await this.collect(spec);
+    const diskFull = await isDiskFull([workspace, home]);
+    await this.record.end(this.lastTurn());
     const ended = outcome({
       agent: adapter.name,
       exit,
@@ -305,9 +283,18 @@ export class Supervisor implements Disposable {
     return ended;
   }
 
-  /** Turns of before the task went on. */
-  private turnsBefore(): number {
-    return this.again?.turn ?? 0;
+  private lastTurn(): number {
+    return Math.max(this.turn, this.conversation?.turn ?? (this.again?.turn ?? 0) + 1);
+  }
+
+  private recordOf(spec: TaskSpec): WorkRecord {
+    return new WorkRecord({
+      log: this.log,
+      workspace: this.options.workspace,
+      start: startOf(spec),
+      known: this.again?.known ?? [],
+      sessionFile: (id) => this.sessionFile(id),
+    });
   }
 
   private converse(spec: TaskSpec, again: Again | undefined): Conversation {
@@ -317,11 +304,7 @@ export class Supervisor implements Disposable {
       message: (text) => adapter.message(text),
       answer: (question, answer) => adapter.answer(question, answer),
       interrupt: (id) => adapter.interrupt(id),
-      collect: async (turn) => {
-        // What is not seen now is announced a little later.
-        await this.watch?.scan().catch(() => undefined);
-        await this.checkpoint(turn, true);
-      },
+      collect: async (turn) => this.record?.turnEnded(turn),
       onWorking: () => this.setClock(),
       idleMs: spec.limits.idleMs ?? defaultIdleMs,
       turn: again?.turn ?? 0,
@@ -335,29 +318,6 @@ export class Supervisor implements Disposable {
     this.timer?.setRunning(this.clockRuns && !waits);
   }
 
-  private async startRelays(signal: AbortSignal): Promise<Relays> {
-    const { modelSocket, proxySocket, socketWaitMs } = this.options;
-    const starting = [
-      startRelay(modelSocket, socketWaitMs, signal),
-      startRelay(proxySocket, socketWaitMs, signal),
-    ] as const;
-    try {
-      const [model, proxy] = await Promise.all(starting);
-      return {
-        model,
-        proxy,
-        dispose: () => {
-          model.dispose();
-          proxy.dispose();
-        },
-      };
-    } catch (thrown) {
-      for (const one of await Promise.allSettled(starting))
-        if (one.status === 'fulfilled') one.value.dispose();
-      throw thrown;
-    }
-  }
-
   /** After the container was restarted: the files are there, the agent is not. */
   private resume({ spec, after, turn, session }: Extract<SupervisorRequest, { op: 'resume' }>): {
     ok: true;
@@ -366,70 +326,10 @@ export class Supervisor implements Disposable {
     this.turn = turn;
     this.log.session = session;
     this.log.continueAfter(after);
-    const gone = failed(
-      'engine_gone',
-      'The container engine stopped while the agent worked, and the agent with it. What it had committed or left is kept.',
-      'Start the task again, or go on from its commits.',
-    );
-    this.watch = this.watchCommits(spec);
-    void this.collect(spec).then(
-      () => this.end(gone),
-      () => this.end(gone),
-    );
+    this.record = this.recordOf(spec);
+    const end = (): void => this.end(engineGone());
+    void this.record.end(this.lastTurn()).then(end, end);
     return { ok: true };
-  }
-
-  /** Announces the last commits, and keeps what is not committed. */
-  private async collect(spec: TaskSpec): Promise<void> {
-    try {
-      await this.watch?.scan();
-    } catch (thrown) {
-      this.notice('error', `The last look for commits failed: ${asSallyportError(thrown).message}`);
-    } finally {
-      this.watch?.dispose();
-    }
-    await this.checkpoint(Math.max(this.turn, this.conversation?.turn ?? this.turnsBefore() + 1), false);
-    try {
-      const leftovers = await keepLeftovers(this.options.workspace, startOf(spec));
-      if (leftovers !== undefined) this.log.emit({ type: 'leftovers', ...leftovers });
-    } catch (thrown) {
-      this.notice('error', `Uncommitted changes could not be kept: ${asSallyportError(thrown).message}`);
-    }
-  }
-
-  private watchCommits(spec: TaskSpec): CommitWatch {
-    const { workspace } = this.options;
-    const known = this.again?.known ?? [];
-    return new CommitWatch(workspace, startOf(spec), (commits) => this.announce(commits), known);
-  }
-
-  /**
-   * Says where a turn has come to, so that one can go back there. Never rejects.
-   * @param isRunning the agent may not have written down yet what it said
-   */
-  private async checkpoint(turn: number, isRunning: boolean): Promise<void> {
-    const { spec, options, log } = this;
-    if (spec === undefined || turn < 1 || turn === this.checked) return;
-    try {
-      const id = SessionId.safeParse(log.session);
-      const session = id.success ? await settledSession(this.sessionFile(id.data), isRunning) : undefined;
-      const head = await headOf(options.workspace, startOf(spec));
-      const left = await keepLeftovers(options.workspace, startOf(spec));
-      log.emit({
-        type: 'checkpoint',
-        turn,
-        ...head,
-        ...(left?.parent === head.commit ? { uncommitted: left.commit } : {}),
-        ...(id.success && session !== undefined ? { session: { id: id.data, bytes: session } } : {}),
-      });
-      this.checked = turn;
-    } catch (thrown) {
-      this.notice('warning', `The end of turn ${turn} is no checkpoint: ${asSallyportError(thrown).message}`);
-    }
-  }
-
-  private announce(commits: Commit[]): void {
-    for (const commit of commits) this.log.emit({ type: 'commit', commit });
   }
 
   private notice(level: 'warning' | 'error', text: string): void {
@@ -443,10 +343,6 @@ export class Supervisor implements Disposable {
     this.run?.interrupt();
   }
 
-  private stopped(): Ended {
-    return { type: 'ended', outcome: 'stopped', message: 'The task was stopped on request.' };
-  }
-
   private end(ended: Ended): void {
     if (this.ended) return;
     this.ended = true;
@@ -454,28 +350,4 @@ export class Supervisor implements Disposable {
     this.relays?.dispose();
     void this.log.flush().then(this.setOver);
   }
-
-  private async isDiskFull(): Promise<boolean> {
-    for (const folder of [this.options.workspace, this.options.home]) {
-      const { bavail, bsize } = await statfs(folder).catch(() => ({ bavail: 1, bsize: fullDiskBytes }));
-      if (bavail * bsize < fullDiskBytes) return true;
-    }
-    return false;
-  }
-}
-
-function workspaceFailure(error: SallyportError): Ended {
-  const mend = "Free some space on the disk that holds the engine's data, then start the task again.";
-  return error.code === 'disk_full'
-    ? failed('disk_full', `The disk is too full for the workspace: ${error.message}`, mend)
-    : failed(
-        'workspace',
-        `The workspace could not be made: ${error.message}`,
-        'Start the task again; report this if it happens twice.',
-      );
-}
-
-function internalFailure(thrown: unknown): Ended {
-  const { message } = asSallyportError(thrown);
-  return failed('internal', `The supervisor failed: ${message}`, 'Start the task again, and report this.');
 }
