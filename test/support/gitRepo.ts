@@ -1,6 +1,9 @@
 import { createHash } from 'node:crypto';
 import { execFileSync, spawnSync } from 'node:child_process';
 import {
+  appendFileSync,
+  cpSync,
+  existsSync,
   lstatSync,
   mkdirSync,
   mkdtempSync,
@@ -22,12 +25,18 @@ export class GitRepo {
   constructor(path: string, options: { bare?: boolean; init?: boolean } = {}) {
     this.path = path;
     const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith('GIT_'));
-    this.env = { ...Object.fromEntries(inherited), GIT_CONFIG_NOSYSTEM: '1', GIT_CONFIG_GLOBAL: '/dev/null' };
+    this.env = {
+      ...Object.fromEntries(inherited),
+      GIT_CONFIG_NOSYSTEM: '1',
+      GIT_CONFIG_GLOBAL: '/dev/null',
+      // Nothing here lives long enough to be tidied, and to look for it costs a process with every commit.
+      GIT_CONFIG_COUNT: '1',
+      GIT_CONFIG_KEY_0: 'maintenance.auto',
+      GIT_CONFIG_VALUE_0: 'false',
+    };
     if (options.init === false) return;
-    mkdirSync(path, { recursive: true });
-    this.git('init', '--quiet', '--initial-branch=main', ...(options.bare === true ? ['--bare'] : []));
-    this.git('config', 'user.name', 'Ada Example');
-    this.git('config', 'user.email', 'ada@example.org');
+    const bare = options.bare === true;
+    cpSync(emptyRepository(bare), bare ? path : join(path, '.git'), { recursive: true });
   }
 
   /** Runs git and gives its output without the last newline. */
@@ -54,7 +63,19 @@ export class GitRepo {
   commit(message: string): string {
     this.git('add', '--all');
     this.git('commit', '--quiet', '--allow-empty', '-m', message);
-    return this.git('rev-parse', 'HEAD');
+    return this.head();
+  }
+
+  /** The commit of HEAD: read where it lies, which is cheaper than a process, or else asked for. */
+  private head(): string {
+    const read = (name: string): string => readFileSync(join(this.path, '.git', name), 'utf8').trim();
+    try {
+      const head = read('HEAD');
+      const [, ref] = /^ref: (.+)$/.exec(head) ?? [];
+      return ref === undefined ? head : read(ref);
+    } catch {
+      return this.git('rev-parse', 'HEAD');
+    }
   }
 
   /** Writes an object of any content, past all checks of git; gives its name. */
@@ -100,6 +121,23 @@ export class GitRepo {
     }
     return found;
   }
+}
+
+const empty = new Map<boolean, string>();
+
+/** The git folder of a repository without a commit, as git makes it: once for all that are copied from it. */
+function emptyRepository(bare: boolean): string {
+  const known = empty.get(bare);
+  if (known !== undefined && existsSync(known)) return known;
+  const folder = temporaryFolder();
+  process.once('exit', () => folder.dispose());
+  const repo = new GitRepo(folder.path, { init: false });
+  repo.git('init', '--quiet', '--initial-branch=main', '--template=', ...(bare ? ['--bare'] : []));
+  const made = bare ? folder.path : join(folder.path, '.git');
+  for (const name of ['hooks', 'info']) mkdirSync(join(made, name), { recursive: true });
+  appendFileSync(join(made, 'config'), '[user]\n\tname = Ada Example\n\temail = ada@example.org\n');
+  empty.set(bare, made);
+  return made;
 }
 
 /** A new temporary folder, and how to be rid of it. */
