@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { deflateSync } from 'node:zlib';
 import { encodeBundleHeader } from '../../git/bundle.ts';
-import { snapshotRef } from '../../git/quarantine.ts';
+import { snapshotRef } from '../../git/outgoingBundles.ts';
 import type { TaskSource } from '../../protocol/runnerApi.ts';
 import type { User } from '../principal.ts';
 import type { ServerTasks } from '../tasks/serverTasks.ts';
