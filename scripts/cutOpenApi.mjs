@@ -12,6 +12,7 @@ const target = join(import.meta.dirname, '..', 'test', 'fixtures', 'openapi');
 
 const repository = '/repos/{owner}/{repo}';
 const bitbucket = '/repositories/{workspace}/{repo_slug}';
+const dataCenter = '/projects/{projectKey}/repos/{repositorySlug}';
 
 const sources = [
   {
@@ -61,6 +62,23 @@ const sources = [
       `get ${bitbucket}/pullrequests/{pull_request_id}`,
       `put ${bitbucket}/pullrequests/{pull_request_id}`,
       `get ${bitbucket}/pullrequests/{pull_request_id}/statuses`,
+    ],
+  },
+  {
+    name: 'bitbucket-data-center',
+    package: '@coderabbitai/bitbucket@1.1.4',
+    file: 'dist/server/openapi/openapi-typescript.d.ts',
+    license: 'Apache-2.0 (of the package)',
+    info: { title: 'Bitbucket Data Center', version: 'latest' },
+    operations: [
+      `get /api/latest${dataCenter}`,
+      `get /api/latest${dataCenter}/default-branch`,
+      `get /api/latest${dataCenter}/pull-requests`,
+      `post /api/latest${dataCenter}/pull-requests`,
+      `get /api/latest${dataCenter}/pull-requests/{pullRequestId}`,
+      `put /api/latest${dataCenter}/pull-requests/{pullRequestId}`,
+      `get /branch-permissions/latest${dataCenter}/restrictions`,
+      'get /build-status/latest/commits/stats/{commitId}',
     ],
   },
 ];

@@ -28,6 +28,11 @@ const Refusal = z.object({
   error_description: text,
 });
 
+/** Data Center's word for what a good token may not do, which it says with the status of a wrong one. */
+const Denied = z.object({
+  errors: z.array(z.object({ exceptionName: z.string().check(z.regex(/\.Authori[sz]ationException$/)) })),
+});
+
 /** A failure that goes by itself, and when (milliseconds since the epoch). */
 export class TooManyRequests extends SallyportError {
   static override [Symbol.hasInstance](value: unknown): boolean {
@@ -67,7 +72,8 @@ export function failureOf(
     return new TooManyRequests(forge, Math.min(Math.max(until, now + 1000), now + 2 * 60 * 60_000));
   }
   const token = owner === 'runner' ? "the runner's token" : 'your token';
-  if (status === 401) {
+  const denied = status === 401 && Denied.safeParse(json).success;
+  if (status === 401 && !denied) {
     return new SallyportError(
       'forge_refused',
       `${forge} refused ${token} (HTTP 401).${said}`,
@@ -76,17 +82,17 @@ export function failureOf(
         : 'The token is wrong or has expired: sign in again, or give a new one.',
     );
   }
-  if (status === 403) {
+  if (status === 403 || denied) {
     return new SallyportError(
       'forge_refused',
-      `${forge} does not allow that for ${what} (HTTP 403).${said}`,
+      `${forge} does not allow that for ${what} (HTTP ${status}).${said}`,
       `Give the token ${rights}.`,
     );
   }
   if (status === 404 || status === 410 || status === 451) {
     return new SallyportError(
       'repository_not_found',
-      `${forge} has no ${what}, or does not show it to ${token} (HTTP ${status}).`,
+      `${forge} has no ${what}, or does not show it to ${token} (HTTP ${status}).${said}`,
       'Check the name, and that the token may see it.',
     );
   }

@@ -1,5 +1,5 @@
 import * as z from 'zod/mini';
-import { forgeKinds, forgeNames, isRepositoryName, type ForgeKind } from './names.ts';
+import { forgeKinds, forgeNames, gitRoots, isRepositoryName, type ForgeKind } from './names.ts';
 import { readRemoteAddress, type RemoteAddress } from './remoteAddress.ts';
 
 /** A host at which the user, or the operator of a runner, says that there is a forge. */
@@ -86,7 +86,9 @@ function placeOf(address: RemoteAddress, { host: text, kind, apiUrl }: ForgeHost
   const plain = apiUrl?.startsWith('http://') === true;
   // What went over the way without TLS could have been written by anybody there.
   if (address.scheme === 'http' && !plain) return undefined;
-  const root = ssh || web.root === '' ? '' : `${web.root}/`;
+  const root = ssh
+    ? ''
+    : [web.root, gitRoots[kind] ?? ''].map((one) => (one === '' ? '' : `${one}/`)).join('');
   if (!address.path.startsWith(root)) return undefined;
   const repository = address.path.slice(root.length);
   if (!isRepositoryName(repository, kind)) return undefined;
@@ -107,6 +109,7 @@ const usualApi: Record<ForgeKind, string> = {
   gitlab: '/api/v4',
   gitea: '/api/v1',
   bitbucket: '/2.0',
+  'bitbucket-data-center': '/rest',
 };
 
 interface WebHost {

@@ -1,7 +1,7 @@
 import { SallyportError } from '../base/errors.ts';
 
 /** `gitea` is Forgejo too, `bitbucket` its cloud only: Data Center has another API. */
-export const forgeKinds = ['github', 'gitlab', 'gitea', 'bitbucket'] as const;
+export const forgeKinds = ['github', 'gitlab', 'gitea', 'bitbucket', 'bitbucket-data-center'] as const;
 export type ForgeKind = (typeof forgeKinds)[number];
 
 /** For people. */
@@ -10,7 +10,11 @@ export const forgeNames: Record<ForgeKind, string> = {
   gitlab: 'GitLab',
   gitea: 'Gitea',
   bitbucket: 'Bitbucket',
+  'bitbucket-data-center': 'Bitbucket Data Center',
 };
+
+/** Between a forge's address and its repositories. */
+export const gitRoots: Partial<Record<ForgeKind, string>> = { 'bitbucket-data-center': 'scm' };
 
 /** GitLab allows twenty groups below each other. */
 const maxGroups = 21;
@@ -21,7 +25,10 @@ export function isRepositoryName(text: string, kind: ForgeKind = 'github'): bool
   const most = kind === 'gitlab' ? maxGroups : 2;
   // A dash alone parts a GitLab project from the pages below it.
   const dashed = kind === 'gitlab' && parts.some((part) => part.startsWith('-'));
-  return parts.length >= 2 && parts.length <= most && !dashed && parts.every(isPart);
+  // Data Center's repositories of a person are below a tilde and the name.
+  const [first = '', ...rest] = parts;
+  const named = kind === 'bitbucket-data-center' ? [first.replace(/^~/, ''), ...rest] : parts;
+  return parts.length >= 2 && parts.length <= most && !dashed && named.every(isPart);
 }
 
 function isPart(part: string): boolean {

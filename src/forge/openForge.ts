@@ -1,4 +1,5 @@
 import { Bitbucket } from './bitbucket.ts';
+import { BitbucketDataCenter } from './bitbucketDataCenter.ts';
 import type { TokenOwner } from './failures.ts';
 import type { Forge } from './forge.ts';
 import type { ForgePlace } from './forgeOf.ts';
@@ -30,5 +31,7 @@ export function openForge(
       return new Gitea(options);
     case 'bitbucket':
       return new Bitbucket(options);
+    case 'bitbucket-data-center':
+      return new BitbucketDataCenter(options);
   }
 }

@@ -34,7 +34,9 @@ export interface PullRequestFacts {
 /** What tells our pull requests from others': only these are changed. Seen by nobody, but in the source. */
 export function markOf(task: string, kind: ForgeKind): string {
   // Bitbucket shows comments of HTML as text, and leaves out what a link would stand for.
-  return kind === 'bitbucket' ? `[//]: # (sallyport task ${task})` : `<!-- sallyport task ${task} -->`;
+  return kind === 'bitbucket' || kind === 'bitbucket-data-center'
+    ? `[//]: # (sallyport task ${task})`
+    : `<!-- sallyport task ${task} -->`;
 }
 
 /** A title is no place for code: what a forge would take for a mention, a reference or the mark of a draft is parted. */

@@ -92,7 +92,8 @@ export class RestClient {
     return Buffer.concat(chunks).toString('utf8');
   }
 
-  private strange(what: string): SallyportError {
+  /** For what no API says. */
+  strange(what: string): SallyportError {
     return new SallyportError(
       'forge_unreachable',
       `${this.api.forge} gave ${what}.`,

@@ -1,4 +1,4 @@
-import { isRepositoryName, named, type ForgeKind } from './names.ts';
+import { gitRoots, isRepositoryName, named, type ForgeKind } from './names.ts';
 
 /** The addresses of a forge's repositories on the web. */
 export class WebAddress {
@@ -11,7 +11,8 @@ export class WebAddress {
     const { origin, pathname } = new URL(webUrl);
     this.kind = kind;
     this.origin = origin;
-    this.root = pathname.replace(/\/+$/, '');
+    const below = gitRoots[kind];
+    this.root = `${pathname.replace(/\/+$/, '')}${below === undefined ? '' : `/${below}`}`;
   }
 
   /** Name of the repository at an address of this forge; undefined for any other address. */

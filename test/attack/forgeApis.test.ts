@@ -4,6 +4,7 @@ import { SallyportError } from '../../src/base/errors.ts';
 import type { Forge } from '../../src/forge/forge.ts';
 import { forgeOf } from '../../src/forge/forgeOf.ts';
 import { BitbucketContract } from '../support/forgeFakes/bitbucket.ts';
+import { BitbucketDataCenterContract } from '../support/forgeFakes/bitbucketDataCenter.ts';
 import type { ContractForge } from '../support/forgeFakes/contractForge.ts';
 import { GiteaContract } from '../support/forgeFakes/gitea.ts';
 import { GitHubContract } from '../support/forgeFakes/github.ts';
@@ -32,6 +33,7 @@ describe('attacks by the API of a forge', () => {
     new GitLabContract(),
     new GiteaContract(),
     new BitbucketContract(),
+    new BitbucketDataCenterContract(),
   ];
 
   it('shows the token to nobody to whom a remote only seems to lead', () => {

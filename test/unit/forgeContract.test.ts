@@ -3,6 +3,7 @@ import { SallyportError } from '../../src/base/errors.ts';
 import { TooManyRequests } from '../../src/forge/failures.ts';
 import type { Forge, PullRequestWish } from '../../src/forge/forge.ts';
 import { BitbucketContract } from '../support/forgeFakes/bitbucket.ts';
+import { BitbucketDataCenterContract } from '../support/forgeFakes/bitbucketDataCenter.ts';
 import type { ContractForge } from '../support/forgeFakes/contractForge.ts';
 import { GiteaContract } from '../support/forgeFakes/gitea.ts';
 import { GitHubContract } from '../support/forgeFakes/github.ts';
@@ -13,6 +14,7 @@ const kinds: [string, () => ContractForge][] = [
   ['GitLab', () => new GitLabContract()],
   ['Gitea', () => new GiteaContract()],
   ['Bitbucket', () => new BitbucketContract()],
+  ['Data Center', () => new BitbucketDataCenterContract()],
 ];
 
 const wish: PullRequestWish = {
@@ -182,13 +184,17 @@ for (const [name, make] of kinds) {
           () => forge.openPullRequest({ ...wish, repository: 'octo/read' }, signal),
           {
             code: 'forge_refused',
-            message: /not allow that .*\(HTTP 403\)\. It said: ./,
+            message: /not allow that .*\(HTTP 40[13]\)\. It said: ./,
             mend: /^Give the token/,
           },
         ],
         [
           () => forge.openPullRequest({ ...wish, base: 'not-there' }, signal),
-          { code: 'forge_refused', message: /It said: .*base is invalid/ },
+          // Data Center has no such pull request where it has no such branch.
+          {
+            code: fake.kind === 'bitbucket-data-center' ? 'repository_not_found' : 'forge_refused',
+            message: /It said: .*base is invalid/,
+          },
         ],
         [
           () => fake.client('a-wrong-token').repository('octo/app', signal),
@@ -291,14 +297,15 @@ for (const [name, make] of kinds) {
     });
 
     it('knows the addresses of its repositories', () => {
-      assert.equal(forge.repositoryAt('https://forge.example.com/octo/app.git'), 'octo/app');
-      assert.equal(forge.urlOf('octo/app'), 'https://forge.example.com/octo/app.git');
+      const below = fake.kind === 'bitbucket-data-center' ? '/scm' : '';
+      assert.equal(forge.repositoryAt(`https://forge.example.com${below}/octo/app.git`), 'octo/app');
+      assert.equal(forge.urlOf('octo/app'), `https://forge.example.com${below}/octo/app.git`);
       for (const url of [
-        'https://forge.example.com.evil.example/octo/app',
-        'https://user@forge.example.com/octo/app',
-        'http://forge.example.com/octo/app',
-        'https://forge.example.com:8443/octo/app',
-        'https://forge.example.com/octo',
+        `https://forge.example.com.evil.example${below}/octo/app`,
+        `https://user@forge.example.com${below}/octo/app`,
+        `http://forge.example.com${below}/octo/app`,
+        `https://forge.example.com:8443${below}/octo/app`,
+        `https://forge.example.com${below}/octo`,
         'git@forge.example.com:octo/app',
         '',
       ])

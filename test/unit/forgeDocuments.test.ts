@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { BitbucketContract } from '../support/forgeFakes/bitbucket.ts';
+import { BitbucketDataCenterContract } from '../support/forgeFakes/bitbucketDataCenter.ts';
 import type { ContractForge } from '../support/forgeFakes/contractForge.ts';
 import { gaps } from '../support/forgeFakes/gaps.ts';
 import { GiteaContract } from '../support/forgeFakes/gitea.ts';
@@ -24,7 +25,7 @@ function wrongWith(document: OpenApi, one: ContractRequest): string {
 }
 
 /** A pull request that fits, in each forge's words. */
-const fitting: Record<string, { path: string; body: Record<string, unknown> }> = {
+const fitting: Record<string, { path: string; body: Record<string, unknown>; wrong?: string }> = {
   github: { path: '/repos/octo/app/pulls', body: { title: 'A', head: 'x', base: 'main', draft: true } },
   gitlab: {
     path: '/projects/octo%2Fapp/merge_requests',
@@ -35,10 +36,15 @@ const fitting: Record<string, { path: string; body: Record<string, unknown> }> =
     path: '/repositories/octo/app/pullrequests',
     body: { type: 'pullrequest', title: 'A', source: { branch: { name: 'x' } } },
   },
+  'bitbucket-data-center': {
+    path: '/api/latest/projects/octo/repos/app/pull-requests',
+    body: { title: 'A', fromRef: { id: 'refs/heads/x' }, toRef: { id: 'refs/heads/main' } },
+    wrong: 'limit=many',
+  },
 };
 
 describe('forgeDocuments', () => {
-  for (const [name, { path, body }] of Object.entries(fitting))
+  for (const [name, { path, body, wrong = 'state=ajar' }] of Object.entries(fitting))
     it(`${name}: refuse another method, path, parameter, field, type and kind of body`, () => {
       const document = new OpenApi(name);
       const read = document.read(request('POST', path, body));
@@ -48,7 +54,7 @@ describe('forgeDocuments', () => {
         [request('DELETE', path), /is not in the document/],
         [request('POST', `${path}/more`, body), /is not in the document/],
         [request('POST', `${path}?force=true`, body), /the query has force/],
-        [request('GET', `${path}?state=ajar`), /query state breaks/],
+        [request('GET', `${path}?${wrong}`), /query \w+ breaks/],
         [request('POST', path, { ...body, colour: 'red' }), /the body has colour/],
         [request('POST', path, { ...body, title: 1 }), /the body breaks/],
         [request('POST', path, body, 'text/html'), /no body that is text\/html/],
@@ -72,6 +78,7 @@ describe('forgeDocuments', () => {
       new GitLabContract(),
       new GiteaContract(),
       new BitbucketContract(),
+      new BitbucketDataCenterContract(),
     ];
     const needed = new Set<unknown>();
     for (const fake of made) {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { openForge } from '../../src/forge/openForge.ts';
 import { BitbucketContract } from '../support/forgeFakes/bitbucket.ts';
+import { BitbucketDataCenterContract } from '../support/forgeFakes/bitbucketDataCenter.ts';
 import { GiteaContract } from '../support/forgeFakes/gitea.ts';
 import { GitHubContract } from '../support/forgeFakes/github.ts';
 import { GitLabContract } from '../support/forgeFakes/gitlab.ts';
@@ -182,6 +183,48 @@ describe('forgeKinds', () => {
       const [asked] = bitbucket.requests;
       const query = new URL(asked?.path ?? '', 'http://x').searchParams.get('q');
       assert.equal(query, String.raw`state="OPEN" AND source.branch.name="x\"OR\"1\"=\"1"`);
+    });
+  });
+
+  describe('of Bitbucket Data Center', () => {
+    it('knows guards by name and pattern, and says where it cannot know', async () => {
+      const server = await opened(new BitbucketDataCenterContract());
+      server.add('octo/guarded', { guarded: ['refs/heads/v1', 'hotfix/*', 'refs/heads/release/*'] });
+      const forge = server.client();
+      const guarded = (branch: string) => forge.isProtected('octo/guarded', branch, signal);
+      for (const branch of ['v1', 'hotfix/a', 'of/hotfix/a/b', 'release/2'])
+        assert.equal(await guarded(branch), true, branch);
+      for (const branch of ['v10', 'of/release/2', 'feature/x'])
+        assert.equal(await guarded(branch), false, branch);
+      server.modelGuards = ['FEATURE'];
+      assert.equal(await guarded('v1'), true);
+      assert.equal(await guarded('feature/x'), undefined);
+      server.add('octo/silent', { tellsGuards: false });
+      assert.equal(await forge.isProtected('octo/silent', 'main', signal), undefined);
+    });
+
+    it('changes nothing that somebody else has changed meanwhile', async () => {
+      const server = await opened(new BitbucketDataCenterContract());
+      const pull = server.addPull();
+      const forge = server.client();
+      server.twist = (values) =>
+        typeof values === 'object' && values !== null && 'version' in values
+          ? { ...values, version: 7 }
+          : values;
+      const changing = forge.changePullRequest('octo/app', 1, { body: 'Mine' }, signal);
+      await assert.rejects(changing, { code: 'forge_refused', message: /out-of-date/ });
+      assert.equal(pull.body, 'Words');
+    });
+
+    it('names a repository of a person, and no default branch of an empty one', async () => {
+      const server = await opened(new BitbucketDataCenterContract());
+      server.add('~ada/app', { parent: 'octo/app', branches: [] });
+      const forge = server.client();
+      const { name, parent, defaultBranch } = await forge.repository('~ada/app', signal);
+      assert.deepEqual([name, parent, defaultBranch], ['~ada/app', 'octo/app', undefined]);
+      assert.equal(forge.urlOf('~ada/app'), 'https://forge.example.com/scm/~ada/app.git');
+      for (const bad of ['~/app', '~../app', '~~ada/app', 'octo/~app', '~ada/../app'])
+        await assert.rejects(forge.repository(bad, signal), { code: 'invalid_input' }, bad);
     });
   });
 

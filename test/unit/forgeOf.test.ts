@@ -11,6 +11,8 @@ describe('forgeOf', () => {
     { host: 'git.example.com:3000', kind: 'forgejo' },
     { host: 'example.com/gitlab', kind: 'gitlab' },
     { host: 'github.example.com', kind: 'github' },
+    { host: 'stash.example.com', kind: 'bitbucket-data-center' },
+    { host: 'example.com/stash', kind: 'bitbucket-data-center' },
     { host: 'plain.example.com', kind: 'gitea', apiUrl: 'http://plain.example.com/api/v1' },
   ]);
 
@@ -58,6 +60,11 @@ describe('forgeOf', () => {
       ['https://example.com/gitlab/a/b/app', 'https://example.com/gitlab/api/v4 a/b/app'],
       ['https://example.com/other/app', undefined],
       ['https://github.example.com/octo/app', 'https://github.example.com/api/v3 octo/app'],
+      ['https://stash.example.com/scm/octo/app.git', 'https://stash.example.com/rest octo/app'],
+      ['https://stash.example.com/scm/~ada/app.git', 'https://stash.example.com/rest ~ada/app'],
+      ['ssh://git@stash.example.com:7999/octo/app.git', 'https://stash.example.com/rest octo/app'],
+      ['https://example.com/stash/scm/octo/app', 'https://example.com/stash/rest octo/app'],
+      ['https://stash.example.com/octo/app.git', undefined],
       ['http://plain.example.com/ada/app', 'http://plain.example.com/api/v1 ada/app'],
     ];
     for (const [url, wanted] of cases) {
@@ -82,6 +89,9 @@ describe('forgeOf', () => {
       'https://github.com/octo/..',
       'https://gitlab.com/a/b/-/tree',
       'https://bitbucket.org/a/b/c',
+      'https://bitbucket.org/~ada/app',
+      'http://stash.example.com/scm/octo/app',
+      'https://stash.example.com/scm/~../app',
       'https://evil.ghe.com.example/octo/app',
       'https://a.b.ghe.com/octo/app',
       'https://github.com\\@evil.example/octo/app',

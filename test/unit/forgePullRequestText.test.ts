@@ -132,7 +132,7 @@ describe('forgePullRequestText', () => {
       const facts = { state: stateOf(), owner: 'ada', pushedCommit: undefined };
       const body = pullRequestBody(facts, kind);
       assert.ok(body.startsWith(markOf(facts.state.spec.id, kind)), kind);
-      assert.match(body, kind === 'bitbucket' ? /^\[\/\/\]: # \(.*\)\n\n/ : /^<!-- .* -->\n\n/);
+      assert.match(body, kind.startsWith('bitbucket') ? /^\[\/\/\]: # \(.*\)\n\n/ : /^<!-- .* -->\n\n/);
     }
   });
 });
