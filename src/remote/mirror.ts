@@ -4,21 +4,21 @@ import type { Disposable } from '../base/disposable.ts';
 import { asSallyportError, isAbort, SallyportError } from '../base/errors.ts';
 import { Emitter } from '../base/event.ts';
 import type { Logger } from '../base/logger.ts';
-import { pause } from '../base/pause.ts';
 import { Quarantine } from '../git/quarantine.ts';
 import type { TaskId } from '../protocol/grammar.ts';
 import type { ByteStream } from '../protocol/runner.ts';
-import type { Commit, TaskEvent } from '../protocol/taskEvent.ts';
+import type { TaskEvent } from '../protocol/taskEvent.ts';
 import { isAtRest, type TaskState } from '../protocol/taskState.ts';
 import { readFinalState, writeFinalState } from '../runner/finalState.ts';
 import { claim } from '../runner/ownership.ts';
 import { foldAll } from '../protocol/foldTask.ts';
 import { TaskLog } from '../runner/taskLog.ts';
-import { CommitImport } from './commitImport.ts';
-import { backoffDelay, type Backoff } from './backoff.ts';
+import type { Backoff } from './backoff.ts';
+import { bringsCommits } from './bringing.ts';
+import { EventQueue } from './eventQueue.ts';
+import { MirrorCommits } from './mirrorCommits.ts';
 import { mirroredEvent } from './mirroredEvent.ts';
 import { readOrigin, type MirrorFolder, type Origin } from './mirrorFolder.ts';
-import { isDiskFull } from './runnerFailures.ts';
 
 /** What a mirror needs of its runner. */
 export interface MirrorSource {
@@ -35,21 +35,11 @@ export interface MirrorSource {
   account(bytes: number): void;
 }
 
-/** How much of one task waits to be written before the runner is told to stop, and when it may go on, in bytes. */
-const most = 8 << 20;
-const few = 1 << 20;
-/** How much is written at once, in bytes. */
-const writeBytes = 1 << 20;
 /** A mirror that is longer is not continued, in bytes: a task's own log ends at a gibibyte. */
 const maxLogBytes = 3 * 2 ** 29;
 /** After a gap the events are asked for anew, after this time, in milliseconds, and so often at most. */
 const gapPatience = 1000;
 const maxGaps = 5;
-
-interface Waiting {
-  event: TaskEvent;
-  bytes: number;
-}
 
 /**
  * What this machine has of one task of a runner: its log, with the runner's own numbers, and its commits. An event is in
@@ -72,14 +62,13 @@ export class Mirror implements Disposable {
   private before = 0;
   /** Number of the next event that is taken. */
   private next = 1;
-  private queue: Waiting[] = [];
-  private queued = 0;
+  private readonly queue: EventQueue;
   /** Another window writes the mirror. */
   private reading = false;
   private working: Promise<void> | undefined;
   private gaps = 0;
   private gapTimer: NodeJS.Timeout | undefined;
-  private commits: CommitImport | undefined;
+  private commits: MirrorCommits | undefined;
   private readonly over = new AbortController();
   /** Ends those who read a log that counts no more. */
   private former = new AbortController();
@@ -93,6 +82,7 @@ export class Mirror implements Disposable {
     this.source = source;
     this.origin = origin;
     this.folder = join(source.folder.tasks, id);
+    this.queue = new EventQueue((bytes) => source.account(bytes));
   }
 
   /** Reads what there is; nothing is asked of the runner. */
@@ -161,7 +151,7 @@ export class Mirror implements Disposable {
   /** The runner has begun the log anew, out of a backup or of what was left of the sandbox. What was here is kept aside. */
   async beginAnew(): Promise<void> {
     this.following = undefined;
-    this.drop();
+    this.queue.clear();
     await this.working?.catch(() => undefined);
     await this.owning?.catch(() => undefined);
     this.release ??= await claim(join(this.folder, 'owner'));
@@ -271,7 +261,7 @@ export class Mirror implements Disposable {
 
   private resume(): void {
     if (this.over.signal.aborted) return;
-    if (this.queued >= most) {
+    if (this.queue.isFull) {
       this.following = 'held';
       return;
     }
@@ -301,11 +291,9 @@ export class Mirror implements Disposable {
       this.gaps = 0;
       clearTimeout(this.gapTimer);
       this.gapTimer = undefined;
-      this.queue.push({ event, bytes });
-      this.queued += bytes;
-      this.source.account(bytes);
+      this.queue.push(event, bytes);
     }
-    if (this.queued >= most && this.isFollowing()) {
+    if (this.queue.isFull && this.isFollowing()) {
       this.following = 'held';
       this.source.unfollow(this.id);
     }
@@ -355,38 +343,22 @@ export class Mirror implements Disposable {
       })
       .finally(() => {
         this.working = undefined;
-        if (this.queue.length > 0 && !this.over.signal.aborted) this.work();
+        if (!this.queue.isEmpty && !this.over.signal.aborted) this.work();
       });
   }
 
   private async drain(): Promise<void> {
     const { signal } = this.over;
-    while (this.queue.length > 0 && !signal.aborted) {
-      const { events, bytes } = this.part();
+    while (!this.queue.isEmpty && !signal.aborted) {
+      const { events, bytes } = this.queue.part();
       const [first] = events;
       if (first !== undefined && bringsCommits(first))
-        await this.append([await this.imported(first, signal)]);
+        await this.append([await this.arriving().bring(first, signal)]);
       else await this.append(events);
-      this.queued -= bytes;
-      this.source.account(-bytes);
-      if (this.following === 'held' && this.queued < few) this.resume();
+      this.queue.written(bytes);
+      if (this.following === 'held' && this.queue.hasRoom) this.resume();
     }
-    if (this.ended && !signal.aborted && this.queue.length === 0) await this.finish();
-  }
-
-  /** An event about commits by itself; of the others so many as are written at once. */
-  private part(): { events: TaskEvent[]; bytes: number } {
-    const events: TaskEvent[] = [];
-    let bytes = 0;
-    for (const waiting of this.queue) {
-      const alone = bringsCommits(waiting.event);
-      if (alone && events.length > 0) break;
-      events.push(waiting.event);
-      bytes += waiting.bytes;
-      if (alone || bytes >= writeBytes) break;
-    }
-    this.queue.splice(0, events.length);
-    return { events, bytes };
+    if (this.ended && !signal.aborted && this.queue.isEmpty) await this.finish();
   }
 
   private async append(events: readonly TaskEvent[]): Promise<void> {
@@ -397,32 +369,11 @@ export class Mirror implements Disposable {
     await log.append(events);
   }
 
-  /** The event as it is true here: after the commits are here, or with why they are not. */
-  private async imported(event: Bringing, signal: AbortSignal): Promise<TaskEvent> {
-    const { n, t } = event;
-    const tips = tipsOf(event);
-    for (let failures = 0; ; failures++) {
-      try {
-        return asHere(event, await this.import().bring(tips, signal));
-      } catch (thrown) {
-        if (signal.aborted) throw thrown;
-        const error = isDiskFull(thrown) ? diskFull(this.source.folder.root) : asSallyportError(thrown);
-        this.source.log.warn(`Commits of ${this.id} from the runner: ${error.message}`);
-        if (isFinal(error))
-          return { type: 'import_failed', tips, code: 'import_refused', message: error.message, n, t };
-        if (error.code === 'disk_full' && failures === 0) this.trouble.fire(error);
-        await pause(backoffDelay(failures, this.source.backoff), signal);
-        signal.throwIfAborted();
-      }
-    }
-  }
-
-  private import(): CommitImport {
+  private arriving(): MirrorCommits {
     if (this.current === undefined) throw notYet(this.id);
-    this.commits ??= new CommitImport(this.current.spec, this.quarantine(), {
-      spool: this.source.folder.spool,
-      bundle: (have, signal) => this.source.bundle(this.id, have, signal),
-    });
+    this.commits ??= new MirrorCommits(this.current.spec, this.quarantine(), this.source, (error) =>
+      this.trouble.fire(error),
+    );
     return this.commits;
   }
 
@@ -444,20 +395,12 @@ export class Mirror implements Disposable {
     await release?.();
   }
 
-  /** Forgets what waits. */
-  private drop(): void {
-    const bytes = this.queue.reduce((sum, waiting) => sum + waiting.bytes, 0);
-    this.queue = [];
-    this.queued -= bytes;
-    this.source.account(-bytes);
-  }
-
   /** Ends what is under way; resolves when nothing of it touches the folder any more. */
   async close(): Promise<void> {
     this.over.abort();
     this.following = undefined;
     clearTimeout(this.gapTimer);
-    this.drop();
+    this.queue.clear();
     await this.working?.catch(() => undefined);
     await this.owning?.catch(() => undefined);
     await this.letGo();
@@ -470,54 +413,10 @@ export class Mirror implements Disposable {
   }
 }
 
-/** What says that commits are in the quarantine. */
-type Bringing = Extract<TaskEvent, { type: 'imported' | 'leftovers_committed' | 'inherited' }>;
-
-function bringsCommits(event: TaskEvent): event is Bringing {
-  return ['imported', 'leftovers_committed', 'inherited'].includes(event.type);
-}
-
-function tipsOf(event: Bringing): string[] {
-  switch (event.type) {
-    case 'imported':
-      return event.tips;
-    case 'leftovers_committed':
-      return [event.commit.sha];
-    case 'inherited':
-      return event.commits.map(({ sha }) => sha);
-  }
-}
-
-/** With what git here reads of the commits; the branch is a name that only the runner gives. */
-function asHere(event: Bringing, read: readonly Commit[]): TaskEvent {
-  if (event.type === 'imported') return { ...event, commits: [...read] };
-  const bySha = new Map(read.map((commit) => [commit.sha, commit]));
-  const here = ({ branch, ...said }: Commit): Commit => ({
-    ...(bySha.get(said.sha) ?? said),
-    ...(branch === undefined ? {} : { branch }),
-  });
-  return event.type === 'inherited'
-    ? { ...event, commits: event.commits.map(here) }
-    : { ...event, commit: here(event.commit) };
-}
-
-/** What is not let in once is not let in later; and what the runner does not have, it does not have. */
-function isFinal({ code }: SallyportError): boolean {
-  return ['import_refused', 'task_unknown', 'not_found', 'invalid_input'].includes(code);
-}
-
 function notYet(id: TaskId): SallyportError {
   return new SallyportError(
     'task_unknown',
     `Nothing has come of the task ${id} yet.`,
     'Wait until the runner is reached.',
-  );
-}
-
-function diskFull(path: string): SallyportError {
-  return new SallyportError(
-    'disk_full',
-    `The disk that holds ${path} is full.`,
-    'Free some space: the commits are still on the runner, and are fetched as soon as there is room.',
   );
 }
