@@ -1,7 +1,7 @@
 import * as vscode from 'vscode';
 import { DisposableStore } from '../../base/disposable.ts';
 import { unsent } from '../../protocol/reviewState.ts';
-import { inFront } from './front.ts';
+import { inFront, onDidChangeFront } from './front.ts';
 import type { Places } from './places.ts';
 import type { ReviewSession } from './session.ts';
 
@@ -17,10 +17,7 @@ export class ReviewContext implements vscode.Disposable {
     this.places = places;
     const update = (): void => this.update();
     this.store.add(session.onDidChange(update));
-    this.store.add(vscode.window.onDidChangeActiveTextEditor(update));
-    // Images and other binary files are in no text editor.
-    this.store.add(vscode.window.tabGroups.onDidChangeTabs(update));
-    this.store.add(vscode.window.tabGroups.onDidChangeTabGroups(update));
+    this.store.add(onDidChangeFront(update));
     this.update();
   }
 

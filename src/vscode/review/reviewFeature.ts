@@ -8,6 +8,7 @@ import { Announcer } from './announcer.ts';
 import { ReviewContext } from './context.ts';
 import { Decisions } from './decisions.ts';
 import { ReviewFileSystem } from './documents.ts';
+import { inFront, onDidChangeFront } from './front.ts';
 import { HunkActions } from './hunks.ts';
 import { HunkLenses } from './lenses.ts';
 import { Marks } from './marks.ts';
@@ -77,6 +78,12 @@ export class ReviewFeature implements vscode.Disposable {
     look(vscode.window.visibleTextEditors);
     store.add(tasks.onDidRemove((id) => this.leave(id)));
     const view = this.tree.register();
+    store.add(
+      onDidChangeFront(() => {
+        // The list may change meanwhile, and the selection is a convenience.
+        this.tree.follow(inFront()).catch(() => undefined);
+      }),
+    );
     store.add(
       view.onDidChangeCheckboxState(({ items }) => {
         this.check(items).catch(onProblem);

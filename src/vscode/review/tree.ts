@@ -79,8 +79,16 @@ export class ReviewTree
     return this.view?.description ?? '';
   }
 
-  async reveal(file: FileId): Promise<void> {
-    if (this.view?.visible !== true || this.session.file(file) === undefined) return;
+  /** Selects the file that is in front, as the explorer does; not where it, or a part of it, is selected already. */
+  async follow(front: vscode.Uri | undefined): Promise<void> {
+    const { subject } = this.session;
+    const address = front?.scheme === reviewScheme ? parseReview(front.authority, front.query) : undefined;
+    if (this.view?.visible !== true || subject === undefined || address?.id !== subject.id) return;
+    const { file } = address;
+    if (file === undefined || scopeWord(address.scope) !== scopeWord(subject.scope)) return;
+    if (this.selection.some((node) => 'file' in node && node.file === file)) return;
+    // A filter may hide it.
+    if (!this.session.files().some(({ id }) => id === file)) return;
     await this.view.reveal(this.node({ kind: 'file', file }), { select: true, focus: false });
   }
 
