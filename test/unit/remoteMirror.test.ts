@@ -110,7 +110,7 @@ describe('mirror of a remote runner', function () {
           }
         },
       ),
-      { numRuns: 25, interruptAfterTimeLimit: 25_000, markInterruptAsFailure: false },
+      { numRuns: 20 },
     );
   });
 
@@ -303,14 +303,14 @@ describe('mirror of a remote runner', function () {
     await client.service.open();
     await client.eventsUpTo(id, 1);
     const long = 'x'.repeat(1 << 20);
-    // 64 MiB at once, and 8 MiB are all that may wait.
-    for (let i = 0; i < 64; i++) runner.say(id, text(`${i} ${long}`));
+    // 24 MiB at once, and 8 MiB are all that may wait.
+    for (let i = 0; i < 24; i++) runner.say(id, text(`${i} ${long}`));
     const other = task();
     await client.eventsUpTo(other, 1);
-    const events = await client.eventsUpTo(id, 65);
+    const events = await client.eventsUpTo(id, 25);
     assert.deepEqual(
       events.slice(1).map((event) => (event.type === 'text' ? Number.parseInt(event.text, 10) : -1)),
-      upTo(64).map((n) => n - 1),
+      upTo(24).map((n) => n - 1),
     );
   });
 

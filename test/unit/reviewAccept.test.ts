@@ -263,7 +263,10 @@ describe('accept from a review', () => {
       const child = spawn(process.execPath, [accepter, ...args], { stdio: ['ignore', 'pipe', 'inherit'] });
       const exit = once(child, 'exit');
       await once(child.stdout, 'data');
-      const said = once(child.stdout, 'data');
+      const said = Promise.race([
+        once(child.stdout, 'data'),
+        exit.then(() => assert.equal(child.signalCode, 'SIGKILL', 'it ended by itself')),
+      ]);
       if (round === 0) await said;
       else await Promise.race([said, new Promise((killed) => setTimeout(killed, below(1200)))]);
       child.kill('SIGKILL');
