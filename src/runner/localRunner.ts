@@ -24,7 +24,7 @@ import { readFinalState } from './finalState.ts';
 import { checkLeftovers, checkMayGoOn } from './goingOn.ts';
 import { checkRoom } from './logLimit.ts';
 import { askOwner, stopFromAside } from './otherOwner.ts';
-import { checkPrompt } from './runnerTasks.ts';
+import { checkPrompt } from './submissionChecks.ts';
 import { SandboxKeeping } from './sandboxKeeping.ts';
 import { Spending } from './spending.ts';
 import { adoptStrays } from './strays.ts';

@@ -18,7 +18,7 @@ import { WorkspaceStore } from './workspaceStore.ts';
 
 // The extension loads all that runs tasks, and finds credentials for them, as one bundle.
 export { createModelSources } from './modelSources.ts';
-export { checkPrompt } from './runnerTasks.ts';
+export { checkPrompt } from './submissionChecks.ts';
 
 export interface LocalTaskOptions {
   /** Root of task logs and quarantines. */

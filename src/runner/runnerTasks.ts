@@ -1,47 +1,27 @@
-import { dirname } from 'node:path';
 import { SallyportError } from '../base/errors.ts';
 import { Emitter } from '../base/event.ts';
-import { pause } from '../base/pause.ts';
 import { openForge } from '../forge/openForge.ts';
 import { acceptAsBranch } from '../git/accept/branch.ts';
 import { changedFiles, patch, type DetailedChange } from '../git/diff.ts';
 import { BlobReader } from '../git/parts/blobReader.ts';
 import { Quarantine } from '../git/quarantine.ts';
 import { openRepository } from '../git/repository.ts';
-import { scanSnapshot } from '../git/secretScan.ts';
-import { takeSnapshot } from '../git/snapshot.ts';
-import { defaultBranchName, isBranchName, maxPromptLength, type TaskId } from '../protocol/grammar.ts';
-import { commitEachInstructions, switchWords, wholeSwitches } from '../protocol/switches.ts';
+import type { TaskId } from '../protocol/grammar.ts';
 import { leftoversRange, resultRange } from '../protocol/ranges.ts';
-import {
-  defaultLimits,
-  newTaskId,
-  titleOf,
-  type Isolation,
-  type Snapshot,
-  type TaskSpec,
-} from '../protocol/task.ts';
 import type { ByteStream } from '../protocol/runner.ts';
 import type { TaskEvent } from '../protocol/taskEvent.ts';
 import type { QuestionAnswer } from '../protocol/question.ts';
 import type { TaskState } from '../protocol/taskState.ts';
 import type { Terminal, TerminalSize } from '../protocol/terminal.ts';
-import {
-  checkpointAt,
-  checkCommitMessage,
-  checkLeftovers,
-  checkMayGoOn,
-  isOnItsWay,
-  workOf,
-} from './goingOn.ts';
-import { checkAnswer, policyFor } from './egressAnswers.ts';
-import { checkMountPoints, type IsolationWish } from './isolation.ts';
+import { checkCommitMessage, checkLeftovers, checkMayGoOn } from './goingOn.ts';
+import { checkAnswer } from './egressAnswers.ts';
+import { NewTasks } from './newTasks.ts';
 import { needsNetwork } from './sandboxNames.ts';
 import { Reviews } from './review/reviews.ts';
 import { TaskPublisher } from './publishing/taskPublisher.ts';
 import type { TaskPublishing } from './publishing/taskPublishing.ts';
 import type { TaskReview } from './review/taskReview.ts';
-import { SecretsFound } from './secretsFound.ts';
+import { checkBudget, checkPrompt, taskUnknown } from './submissionChecks.ts';
 import type { ServedTasks, SnapshotRequest } from './servedTasks.ts';
 import { checkMayAnswer } from './talk.ts';
 import type { TaskRunner } from './taskRunner.ts';
@@ -54,28 +34,10 @@ import type {
   SubmitRequest,
   WorkspaceSettings,
 } from './taskService.ts';
-import type { UserPolicy } from './userPolicy.ts';
+import type { TaskSurroundings } from './taskSurroundings.ts';
 import type { WorkspaceStore } from './workspaceStore.ts';
 
-/** What a task's beginning needs besides its runner. */
-export interface TaskSurroundings {
-  /** Where the quarantines of this machine's own repositories are. */
-  quarantineRoot: string;
-  workspaces: WorkspaceStore;
-  /** The user's own settings; read anew for each task. */
-  policy: () => UserPolicy;
-  /** Tasks keep their switches, and this machine does what they say; else the runner does. */
-  carriesOutSwitches?: boolean;
-  /** Reads how the container is to be made; undefined when that is the runner's own affair. */
-  isolation(wish: IsolationWish, workspaceFolder: string): Promise<Isolation | undefined>;
-  /** Finds and checks the model's credential, or says that it is the runner's. Throws `no_credentials` and others. */
-  model(repositoryPath: string, wanted: string | undefined, signal: AbortSignal): Promise<TaskSpec['model']>;
-  doctor(options?: { callModel?: boolean; signal?: AbortSignal }): Promise<DoctorCheck[]>;
-}
-
 const patchBytes = 8 << 20;
-/** How long what a turn has brought is waited for, in milliseconds. */
-const bringingMs = 10_000;
 const blobBytes = 64 << 20;
 
 /** Tasks of any runner: puts it together with repositories and quarantines of this machine. */
@@ -84,10 +46,9 @@ export class RunnerTasks implements ServedTasks {
   private readonly around: TaskSurroundings;
   private readonly workspaces: WorkspaceStore;
   private readonly reviews: Reviews;
+  private readonly newTasks: NewTasks;
   private readonly trouble = new Emitter<SallyportError>();
   private settling: Promise<void> | undefined;
-  /** Branch names of tasks whose submission is under way. */
-  private readonly given = new Set<string>();
   /** By quarantine. One without work has no process. */
   private readonly readers = new Map<string, BlobReader>();
   readonly onDidChange;
@@ -98,6 +59,7 @@ export class RunnerTasks implements ServedTasks {
     this.runner = runner;
     this.around = around;
     this.workspaces = around.workspaces;
+    this.newTasks = new NewTasks(runner, around);
     this.onDidChange = runner.onDidChange;
     this.onDidRemove = runner.onDidRemove;
     this.onTrouble = this.trouble.event;
@@ -123,140 +85,12 @@ export class RunnerTasks implements ServedTasks {
     return this.runner.state(id);
   }
 
-  async submit(
-    request: SubmitRequest,
-    signal: AbortSignal = new AbortController().signal,
-  ): Promise<TaskState> {
-    checkPrompt(request.prompt);
-    const branch = this.branchName(request.branch);
-    const policy = this.around.policy();
-    const budgetUsd = request.budgetUsd ?? policy.budgetUsd;
-    if (budgetUsd !== undefined) checkBudget(budgetUsd);
-    const repository = await openRepository(request.repositoryPath, signal);
-    const isolation = await this.around.isolation(request.isolation ?? policy.isolation, repository.ref.path);
-    const workspace = await this.workspaces.read(repository.ref.id);
-    const egress = policyFor(policy.egress, workspace, request.egress);
-    const model = await this.around.model(repository.ref.path, request.model, signal);
-    const quarantine = Quarantine.open(this.around.quarantineRoot, repository.ref.id);
-    await quarantine.adopt(repository, signal);
-    const snapshot = await takeSnapshot(repository, quarantine, request.snapshot, signal);
-    await checkMountPoints(isolation?.mounts ?? [], quarantine.options(signal), snapshot.commit);
-    if (request.secrets !== 'send')
-      await this.checkSecrets(
-        repository.ref.id,
-        quarantine,
-        snapshot,
-        workspace,
-        request.secrets ?? 'ask',
-        signal,
-      );
-    const now = Date.now();
-    const switches =
-      this.around.carriesOutSwitches === true && request.switches !== undefined
-        ? wholeSwitches(request.switches)
-        : undefined;
-    const spec: TaskSpec = {
-      id: newTaskId(now),
-      title: titleOf(request.prompt),
-      prompt: request.prompt,
-      agent: {
-        kind: 'claude-code',
-        ...(request.model === undefined ? {} : { model: request.model }),
-        ...(request.agentArgs === undefined ? {} : { args: request.agentArgs }),
-        ...(request.permissions === undefined ? {} : { permissions: request.permissions }),
-        ...(switches?.commitEach === true ? { instructions: commitEachInstructions } : {}),
-      },
-      repository: repository.ref,
-      snapshot,
-      branch,
-      identity: repository.identity ?? { name: 'Sallyport', email: 'sallyport@localhost' },
-      limits: { ...defaultLimits, ...request.limits },
-      model,
-      egress,
-      ...(budgetUsd === undefined ? {} : { budgetUsd }),
-      ...(isolation === undefined ? {} : { isolation }),
-      ...(switches === undefined || switchWords(switches) === '' ? {} : { switches }),
-      ...(request.conversation === true ? { conversation: true } : {}),
-      ...(policy.commitMessage === undefined ? {} : { commitMessage: policy.commitMessage }),
-      createdAt: now,
-    };
-    const wishes = request.switches === undefined ? {} : { switches: request.switches };
-    return await this.runner.submit(spec, () => quarantine.snapshotBundle(snapshot), signal, wishes);
+  submit(request: SubmitRequest, signal?: AbortSignal): Promise<TaskState> {
+    return this.newTasks.submit(request, signal);
   }
 
-  async submitSnapshot(
-    request: SnapshotRequest,
-    signal: AbortSignal = new AbortController().signal,
-  ): Promise<TaskState> {
-    const { id, prompt, snapshot, repository, identity, limits } = request;
-    checkPrompt(prompt);
-    const commitMessage = request.commitMessage ?? this.around.policy().commitMessage;
-    if (commitMessage !== undefined) checkCommitMessage(commitMessage);
-    const branch = this.branchName(request.branch);
-    const policy = this.around.policy();
-    const budgetUsd = request.budgetUsd ?? policy.budgetUsd;
-    if (budgetUsd !== undefined) checkBudget(budgetUsd);
-    const isolation = await this.around.isolation(policy.isolation, dirname(this.around.quarantineRoot));
-    const egress = policyFor(policy.egress, await this.workspaces.read(repository.id), request.egress);
-    const model = await this.around.model('', request.model, signal);
-    const quarantine = this.quarantine(repository.id);
-    if (!(await quarantine.has(snapshot.commit, signal))) {
-      throw new SallyportError(
-        'not_found',
-        `The commit ${snapshot.commit} of ${repository.name} is not here.`,
-        'Upload it first, then submit the task.',
-      );
-    }
-    await checkMountPoints(isolation?.mounts ?? [], quarantine.options(signal), snapshot.commit);
-    const spec: TaskSpec = {
-      id,
-      title: request.title ?? titleOf(prompt),
-      prompt,
-      agent: {
-        kind: 'claude-code',
-        ...(request.model === undefined ? {} : { model: request.model }),
-        ...(request.agentArgs === undefined ? {} : { args: request.agentArgs }),
-        ...(request.permissions === undefined ? {} : { permissions: request.permissions }),
-        ...(request.instructions === undefined ? {} : { instructions: request.instructions }),
-      },
-      repository: { ...repository, path: '' },
-      snapshot,
-      branch,
-      identity,
-      limits,
-      model,
-      egress,
-      ...(budgetUsd === undefined ? {} : { budgetUsd }),
-      ...(isolation === undefined ? {} : { isolation }),
-      ...(request.forge === true ? { forge: true } : {}),
-      ...(request.conversation === true ? { conversation: true } : {}),
-      ...(commitMessage === undefined ? {} : { commitMessage }),
-      ...(await this.resumed(request, quarantine, signal)),
-      createdAt: Date.now(),
-    };
-    return await this.runner.submit(spec, () => quarantine.snapshotBundle(snapshot), signal);
-  }
-
-  /** Of which task a submission takes up the conversation, and where it begins. */
-  private async resumed(
-    { resume, turn, repository }: SnapshotRequest,
-    quarantine: Quarantine,
-    signal: AbortSignal,
-  ): Promise<Pick<TaskSpec, 'resume' | 'from'>> {
-    if (resume === undefined) return {};
-    if (turn === undefined) return { resume: { task: resume } };
-    const earlier = this.known(resume);
-    if (earlier.spec.repository.id !== repository.id) {
-      throw new SallyportError(
-        'invalid_input',
-        'The task to go on from is one of another repository.',
-        'Submit it for the same repository.',
-      );
-    }
-    return {
-      resume: { task: resume, turn },
-      from: workOf(await checkpointAt(earlier, turn, quarantine, signal)),
-    };
+  submitSnapshot(request: SnapshotRequest, signal?: AbortSignal): Promise<TaskState> {
+    return this.newTasks.submitSnapshot(request, signal);
   }
 
   quarantine(repositoryId: string): Quarantine {
@@ -265,44 +99,6 @@ export class RunnerTasks implements ServedTasks {
 
   bundle(id: TaskId, have: readonly string[]): Promise<ByteStream> {
     return this.runner.bundle(id, have);
-  }
-
-  private async checkSecrets(
-    repositoryId: string,
-    quarantine: Quarantine,
-    snapshot: Snapshot,
-    { acceptedSecrets: accepted }: WorkspaceSettings,
-    decision: 'ask' | 'accept',
-    signal: AbortSignal,
-  ): Promise<void> {
-    const { findings, more } = await scanSnapshot(quarantine, snapshot, { accepted, signal });
-    if (findings.length === 0 && more === 0) return;
-    if (decision === 'ask') throw new SecretsFound(findings, more);
-    const fingerprints = findings.map(({ fingerprint }) => fingerprint);
-    await this.workspaces.change(repositoryId, (settings) => ({
-      ...settings,
-      acceptedSecrets: [...new Set([...settings.acceptedSecrets, ...fingerprints])],
-    }));
-  }
-
-  private branchName(wanted: string | undefined): string {
-    const branch = wanted ?? this.freeBranchName();
-    if (isBranchName(branch)) return branch;
-    throw new SallyportError(
-      'invalid_branch',
-      `"${branch}" is not a valid branch name.`,
-      'Choose another, such as claude/my-task.',
-    );
-  }
-
-  /** By the second, and counted on where two tasks begin within one. */
-  private freeBranchName(): string {
-    const name = defaultBranchName(new Date());
-    const taken = new Set([...this.given, ...this.tasks().map((task) => task.spec.branch)]);
-    let free = name;
-    for (let i = 2; taken.has(free); i++) free = `${name}-${i}`;
-    this.given.add(free);
-    return free;
   }
 
   async send(id: TaskId, text: string, options?: { by?: string | undefined }): Promise<void> {
@@ -316,45 +112,13 @@ export class RunnerTasks implements ServedTasks {
     return await this.runner.reopen(id, { text: prompt, ...options }, signal);
   }
 
-  async continueFrom(
+  continueFrom(
     id: TaskId,
-    { turn }: { turn: number },
+    from: { turn: number },
     prompt: string,
-    { conversation, branch, signal = new AbortController().signal }: Continuation = {},
+    options?: Continuation,
   ): Promise<TaskState> {
-    checkPrompt(prompt);
-    const quarantine = this.runner.quarantineOf(id);
-    await this.brought(id, turn, signal);
-    const earlier = this.known(id);
-    const from = await checkpointAt(earlier, turn, quarantine, signal);
-    const { spec } = earlier;
-    const now = Date.now();
-    const next: TaskSpec = {
-      ...spec,
-      id: newTaskId(now),
-      title: titleOf(prompt),
-      prompt,
-      branch: this.branchName(branch),
-      from: workOf(from),
-      model: await this.around.model(spec.repository.path, spec.agent.model, signal),
-      conversation: conversation ?? spec.conversation ?? false,
-      resume: { task: id, turn },
-      createdAt: now,
-    };
-    return await this.runner.submit(next, () => quarantine.snapshotBundle(next.snapshot), signal);
-  }
-
-  /** What a turn has just brought is on its way for a moment. */
-  private async brought(id: TaskId, turn: number, signal: AbortSignal): Promise<void> {
-    const done = new AbortController();
-    const look = (state: TaskState): void => {
-      if (state.spec.id === id && !isOnItsWay(state, turn)) done.abort();
-    };
-    const listening = this.runner.onDidChange(look);
-    look(this.known(id));
-    await pause(bringingMs, AbortSignal.any([done.signal, signal]));
-    listening.dispose();
-    signal.throwIfAborted();
+    return this.newTasks.continueFrom(id, from, prompt, options);
   }
 
   async commitLeftovers(id: TaskId, message: string): Promise<TaskState> {
@@ -524,8 +288,7 @@ export class RunnerTasks implements ServedTasks {
 
   private known(id: TaskId): TaskState {
     const task = this.task(id);
-    if (task === undefined)
-      throw new SallyportError('task_unknown', `There is no task ${id}.`, 'It may have been removed.');
+    if (task === undefined) throw taskUnknown(id);
     return task;
   }
 
@@ -533,28 +296,5 @@ export class RunnerTasks implements ServedTasks {
     this.reviews.dispose();
     this.trouble.dispose();
     this.runner.dispose();
-  }
-}
-
-function checkBudget(usd: number): void {
-  if (Number.isFinite(usd) && usd > 0) return;
-  throw new SallyportError(
-    'invalid_input',
-    `${usd} is no budget.`,
-    'Give an amount in US dollars above 0, such as 5, or none for no limit.',
-  );
-}
-
-/** Throws `prompt_empty` or `prompt_too_long`. */
-export function checkPrompt(prompt: string): void {
-  if (prompt.trim() === '') {
-    throw new SallyportError('prompt_empty', 'The prompt is empty.', 'Say what the agent is to do.');
-  }
-  if (prompt.length > maxPromptLength) {
-    throw new SallyportError(
-      'prompt_too_long',
-      `The prompt has ${prompt.length.toLocaleString('en')} characters; at most ${maxPromptLength.toLocaleString('en')} are possible.`,
-      'Put the long part into a file of the repository and name that file in the prompt.',
-    );
   }
 }
