@@ -6,7 +6,7 @@ import { readText } from '../../src/protocol/reviewMessages.ts';
 import { closeCodes } from '../../src/protocol/runnerApi.ts';
 import type { TaskEvent } from '../../src/protocol/taskEvent.ts';
 import { reduce } from '../../src/protocol/foldTask.ts';
-import { initialState } from '../../src/protocol/taskState.ts';
+import { initialState, type TaskState } from '../../src/protocol/taskState.ts';
 import { type Follower, Live, type Socket } from '../../webview/dashboard/live.ts';
 import { TaskHost, type TaskSurroundings } from '../../webview/dashboard/taskHost.ts';
 import { aCommit, aSpec } from '../support/specs.ts';
@@ -75,6 +75,7 @@ describe('the stream of the dashboard', () => {
   const output = (n: number): TaskEvent => ({ n, t: 0, type: 'output', stream: 'stdout', text: String(n) });
 
   it('goes on after the last event when the connection comes back', async () => {
+    const begun = Date.now();
     const got: TaskEvent[] = [];
     live.follow('a', follower(got));
     assert.deepEqual(socket(0).sent, [], 'nothing is asked before the greeting');
@@ -84,7 +85,7 @@ describe('the stream of the dashboard', () => {
     socket(0).end();
     await sleep(0);
     assert.equal(live.connection, 'lost');
-    assert.ok(live.nextAttempt > Date.now());
+    assert.ok(live.nextAttempt > begun);
     live.hurry();
     socket(1).hello();
     assert.deepEqual(socket(1).sent, [{ type: 'follow', task: 'a', after: 2 }]);
@@ -219,13 +220,19 @@ describe('the host of a task in a browser', () => {
       message.type === 'events' ? decodeEvents(message.data).map(({ n }) => n) : [],
     );
 
+  const lastState = (messages: readonly PanelMessage[]): TaskState | undefined =>
+    messages.findLast((message) => message.type === 'state')?.state;
+  const comes = async (isSo: () => boolean): Promise<void> => {
+    while (!isSo()) await sleep(5);
+  };
+
   it('brings the state, then every event once, and folds what is new into the state', async () => {
     const { host, messages, follower } = aHost();
     host.send({ type: 'ready', after: 0 });
     await sleep(0);
     follower()?.events(events.slice(0, 2));
     follower()?.events(events.slice(1, 5));
-    await sleep(150);
+    await comes(() => shownEvents(messages).includes(5) && lastState(messages)?.lastEvent === 5);
     assert.deepEqual(shownEvents(messages), [1, 2, 3, 4, 5]);
     const batches = messages.filter((message) => message.type === 'events');
     assert.deepEqual(
@@ -259,7 +266,7 @@ describe('the host of a task in a browser', () => {
     host.send({ type: 'ready', after: 0 });
     await sleep(0);
     follower()?.events(events);
-    await sleep(150);
+    await comes(() => lastState(messages) !== undefined);
     const states = messages.filter((message) => message.type === 'state');
     assert.deepEqual(
       states.map(({ state }) => state),
@@ -320,7 +327,7 @@ describe('the host of a task in a browser', () => {
       'nothing is in the quarantine',
     );
     follower()?.events(events);
-    await sleep(150);
+    await comes(() => reviews().length === 2);
     const [, second] = reviews();
     assert.ok(second);
     assert.deepEqual(ranges, [{ from: spec.snapshot.commit, to: aCommit('a').sha }]);

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type RequestListener, type Server } from 'node:http';
 import { connect, type Socket } from 'node:net';
+import { mock } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import fc from 'fast-check';
 import { classify } from '../../src/base/addresses.ts';
@@ -219,7 +220,7 @@ describe('gatewayEgressProxy', () => {
 
     it('that stay silent for long are closed', async () => {
       const { port } = await bench.listenRaw((socket) => socket.write('welcome'));
-      await bench.start({ rules: [`${host}:${port}`] }, { limits: { idleMs: 400 } });
+      await bench.start({ rules: [`${host}:${port}`] }, { limits: { idleMs: 1000 } });
       assert.equal(await bench.ask(connectTo(port), hello), `${established}welcome`);
       assert.equal((await entry()).verdict, 'allowed');
     });
@@ -701,11 +702,16 @@ describe('gatewayEgressProxy', () => {
     });
 
     it('lists again in the next window, fewer after a flood', async () => {
-      await bench.start({}, { limits: { listedRefusals: 10, windowMs: 1500 } });
-      for (let i = 0; i < 15; i++) await bench.ask(get(80));
-      while (!bench.events.some(({ type }) => type === 'gateway_notice')) await delay(20);
-      for (let i = 0; i < 5; i++) await bench.ask(get(80));
-      bench.dispose();
+      mock.timers.enable({ apis: ['setTimeout'] });
+      try {
+        await bench.start({}, { limits: { listedRefusals: 10, windowMs: 60_000 } });
+        for (let i = 0; i < 15; i++) await bench.ask(get(80));
+        mock.timers.tick(60_000);
+        for (let i = 0; i < 5; i++) await bench.ask(get(80));
+        bench.dispose();
+      } finally {
+        mock.timers.reset();
+      }
       const types = bench.events.map(({ type }) => type);
       assert.deepEqual(types, [
         ...Array.from({ length: 10 }, () => 'request'),
@@ -797,7 +803,7 @@ describe('gatewayEgressProxy', () => {
     });
 
     it('waits for a head only so long', async () => {
-      await bench.start({}, { limits: { headMs: 300 } });
+      await bench.start({}, { limits: { headMs: 1000 } });
       const client = bench.client('GET http://a.example.com/ HTTP/1.1\r\nX: ');
       assert.match(await client.text(), /^HTTP\/1\.1 408 /);
       assert.equal((await entry()).verdict, 'failed');
