@@ -1,77 +1,45 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
-import type { Browser } from 'playwright-core';
 import { ForgeFake } from '../support/forgeFake.ts';
 import type { GitRepo } from '../support/gitRepo.ts';
 import { GitServer } from '../support/gitServer.ts';
-import { eventsOnDisk, removeFromEngine } from '../support/witness.ts';
-import {
-  CodeServer,
-  type Household,
-  launchBrowser,
-  makeHousehold,
-  tellFailure,
-  until,
-  Workbench,
-} from '../support/workbench.ts';
+import { Scene } from '../support/scene.ts';
+import { until } from '../support/workbench.ts';
 
 const run = promisify(execFile);
-/** A first task may have to wait for its image; milliseconds. */
-const longest = 8 * 60_000;
 
 describe('from a commit to a pull request in the workbench', function () {
-  let browser: Browser;
+  const scene = Scene.ofSuite();
   let git: GitServer;
   let forge: ForgeFake;
   let bare: GitRepo;
-  let household: Household;
-  let server: CodeServer | undefined;
-  let workbench: Workbench | undefined;
 
-  before(async () => {
-    browser = await launchBrowser();
-  });
-  after(async () => {
-    await browser.close();
-  });
   beforeEach(async () => {
     git = await GitServer.open();
+    scene.ending(() => git.close());
     forge = await ForgeFake.open();
+    scene.ending(() => forge.close());
     forge.repositories.push({ name: 'octo/app' });
     bare = git.bare('octo/app');
-    household = await makeHousehold({
+    const { repository } = await scene.settle({
       'sallyport.forge.hosts': [{ host: git.host, kind: 'github', apiUrl: forge.apiUrl }],
     });
-    const inRepository = { cwd: household.repository };
+    const inRepository = { cwd: repository };
     await run('git', ['remote', 'add', 'origin', `${git.url('octo/app')}.git`], inRepository);
     await run('git', ['push', '-q', bare.path, 'HEAD:refs/heads/main'], inRepository);
   });
-  afterEach(async function () {
-    if (this.currentTest?.state === 'failed' && workbench !== undefined)
-      await tellFailure(this.currentTest, workbench);
-    await workbench?.close();
-    await server?.stop();
-    const left = eventsOnDisk(household.data);
-    if (left !== undefined) await removeFromEngine(left.id);
-    await household.remove();
-    await git.close();
-    await forge.close();
-    workbench = server = undefined;
-  });
 
   it('pushes after a yes, asks for the account once, and sends the text that was edited', async () => {
-    server = await CodeServer.start(household, {
+    const vscode = await scene.open({
       SALLYPORT_DEMONSTRATION: '1',
       GH_TOKEN: undefined,
       GITHUB_TOKEN: undefined,
     });
-    const vscode = (workbench = await Workbench.open(browser, server.url));
     const tree = await vscode.showTasks();
     await vscode.command('Sallyport: New Task');
     await vscode.type('New Task', 'Fix the median for lists of even length and commit it.');
-    const types = (): unknown[] => (eventsOnDisk(household.data)?.events ?? []).map(({ type }) => type);
-    await until('the end of the task', longest, () => types().includes('sandbox_removed'));
+    await scene.comes('sandbox_removed');
 
     await vscode.command('Sallyport: Push and Create Pull Request');
     await vscode.choice('Fix the median').click();

@@ -1,89 +1,15 @@
 import assert from 'node:assert/strict';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Browser } from 'playwright-core';
 import type { Turn } from '../../src/gateway/scriptedModel.ts';
-import { ModelServer } from '../support/modelServer.ts';
-import { eventsOnDisk, removeFromEngine } from '../support/witness.ts';
-import {
-  CodeServer,
-  type Household,
-  launchBrowser,
-  makeHousehold,
-  tellFailure,
-  until,
-  Workbench,
-} from '../support/workbench.ts';
-
-const key = 'sk-ant-api03-a-key-of-these-tests-0123456789';
-/** A first task may have to wait for its image; milliseconds. */
-const longest = 8 * 60_000;
-
-const bash = (command: string): Turn => ({
-  tools: [{ name: 'Bash', input: { command, description: 'Fetch' } }],
-});
+import { bash, key, longest, Scene } from '../support/scene.ts';
+import { until, type Workbench } from '../support/workbench.ts';
 
 describe('the walls in the workbench', function () {
-  let browser: Browser;
-  let household: Household;
-  let model: ModelServer;
-  let server: CodeServer | undefined;
-  let workbench: Workbench | undefined;
+  const scene = Scene.ofSuite();
 
-  before(async () => {
-    browser = await launchBrowser();
-  });
-  after(async () => {
-    await browser.close();
-  });
-  afterEach(async function () {
-    if (this.currentTest?.state === 'failed' && workbench !== undefined) {
-      await tellFailure(this.currentTest, workbench);
-      console.log(
-        events()
-          .slice(-20)
-          .map((event) => JSON.stringify(event).slice(0, 300))
-          .join('\n'),
-      );
-    }
-    await workbench?.close();
-    await server?.stop();
-    model.stop();
-    const left = eventsOnDisk(household.data);
-    if (left !== undefined) await removeFromEngine(left.id);
-    await household.remove();
-    workbench = server = undefined;
-  });
-
-  function events(): Record<string, unknown>[] {
-    return eventsOnDisk(household.data)?.events ?? [];
-  }
-
-  async function open(
-    turns: readonly Turn[],
-    gated: readonly number[],
-    settings: Record<string, unknown>,
-    prepare: () => Promise<void> = () => Promise.resolve(),
-  ): Promise<Workbench> {
-    model = await ModelServer.start(turns, gated);
-    household = await makeHousehold({ 'sallyport.network.proxy': model.url, ...settings });
-    await prepare();
-    server = await CodeServer.start(household, {
-      ANTHROPIC_API_KEY: key,
-      ANTHROPIC_BASE_URL: model.url,
-      NO_PROXY: model.host,
-    });
-    return (workbench = await Workbench.open(browser, server.url));
-  }
-
-  /** Starts a task, and says yes to the credential that was found. */
   async function startTask(vscode: Workbench): Promise<void> {
-    await vscode.showTasks();
-    await vscode.command('Sallyport: New Task');
-    await vscode.type('New Task', 'Fetch what is needed.');
-    await vscode.dialogButton('Use').first().waitFor({ timeout: 60_000 });
-    await vscode.screenshot('40-credential');
-    await vscode.page.keyboard.press('Enter');
+    await scene.startTask(vscode, 'Fetch what is needed.');
     await vscode.webview().locator('sallyport-task').waitFor({ timeout: 60_000 });
   }
 
@@ -93,7 +19,8 @@ describe('the walls in the workbench', function () {
       bash('curl -sS http://two.example.com/more'),
       { text: 'All is fetched.' },
     ];
-    const vscode = await open(turns, [1], { 'sallyport.egress.holdSeconds': 300 });
+    await scene.settleWithModel(turns, { 'sallyport.egress.holdSeconds': 300 }, [1]);
+    const vscode = await scene.open();
     await startTask(vscode);
 
     // The panel is in front, so it asks itself.
@@ -106,9 +33,9 @@ describe('the walls in the workbench', function () {
       (await task.innerText()).includes('waits for you'),
     );
     await vscode.screenshot('41-banner');
-    assert.deepEqual(model.reached, [], 'nothing left before the answer');
+    assert.deepEqual(scene.model.reached, [], 'nothing left before the answer');
     await banner.getByText('Allow for This Task').click();
-    await until('the first request', 60_000, () => model.reached.length === 1);
+    await until('the first request', 60_000, () => scene.model.reached.length === 1);
     await panel.getByRole('tab', { name: 'Network' }).click();
     const row = panel.locator('.request.allowed', { hasText: 'one.example.com' });
     await row.waitFor({ timeout: 30_000 });
@@ -122,16 +49,17 @@ describe('the walls in the workbench', function () {
     await vscode.input.fill('>File: New Untitled Text File');
     await vscode.choice('File: New Untitled Text File').click();
     await vscode.tab('Untitled-1').waitFor();
-    model.go(1);
+    scene.model.go(1);
     const toast = vscode.toast('two.example.com:80');
     await toast.waitFor({ timeout: 60_000 });
     await vscode.screenshot('43-toast');
     await toast.getByRole('button', { name: 'Always for This Workspace' }).click();
-    await until('the end of the task', longest, () =>
-      events().some(({ type }) => type === 'sandbox_removed'),
-    );
-    assert.deepEqual(model.reached, ['GET http://one.example.com/data', 'GET http://two.example.com/more']);
-    const answers = events().filter(({ type }) => type === 'egress_allowed');
+    await scene.comes('sandbox_removed');
+    assert.deepEqual(scene.model.reached, [
+      'GET http://one.example.com/data',
+      'GET http://two.example.com/more',
+    ]);
+    const answers = scene.of('egress_allowed');
     assert.deepEqual(
       answers.map(({ rule, scope }) => [rule, scope]),
       [
@@ -139,8 +67,8 @@ describe('the walls in the workbench', function () {
         ['two.example.com', 'workspace'],
       ],
     );
-    assert.deepEqual([...model.keys], [key], 'the gateway brought the real key');
-    assert.equal(JSON.stringify(events()).includes(key), false, 'and nobody else has it');
+    assert.deepEqual([...scene.model.keys], [key], 'the gateway brought the real key');
+    assert.equal(JSON.stringify(scene.log()).includes(key), false, 'and nobody else has it');
 
     await vscode.command('Sallyport: Edit Network Rules of This Workspace');
     await vscode.choice('two.example.com').waitFor();
@@ -159,22 +87,17 @@ describe('the walls in the workbench', function () {
       usage: { inputTokens: 100_000, outputTokens: 100_000, cacheReadTokens: 0, cacheWriteTokens: 0 },
       model: 'claude-sonnet-4-5',
     };
-    const vscode = await open([dear, { text: 'Done with it.' }], [], { 'sallyport.budget.perTask': 0.5 });
+    await scene.settleWithModel([dear, { text: 'Done with it.' }], { 'sallyport.budget.perTask': 0.5 });
+    const vscode = await scene.open();
     await startTask(vscode);
     const panel = vscode.webview();
     const banner = panel.locator('.banner', { hasText: 'The budget of this task is used up' });
     await banner.waitFor({ timeout: longest });
     await vscode.screenshot('46-paused');
-    assert.equal(
-      events().some(({ type }) => type === 'ended'),
-      false,
-      'nothing was ended',
-    );
+    assert.deepEqual(scene.of('ended'), [], 'nothing was ended');
     await banner.getByText(/^Raise to/).click();
-    await until('the end of the task', longest, () =>
-      events().some(({ type }) => type === 'sandbox_removed'),
-    );
-    assert.equal(events().find(({ type }) => type === 'ended')?.['outcome'], 'succeeded');
+    await scene.comes('sandbox_removed');
+    assert.equal(scene.of('ended')[0]?.['outcome'], 'succeeded');
     await panel
       .locator('.facts')
       .getByText(/\$1\.85 of \$2\.70/)
@@ -185,9 +108,9 @@ describe('the walls in the workbench', function () {
   it('asks about likely keys before anything leaves, and keeps the prompt', async () => {
     // A key of the form that is looked for, made here and good for nothing.
     const likely = ['AKIA', 'Q3EGRN7PXL5TWZ2K'].join('');
-    const vscode = await open([], [], { 'sallyport.model.source': 'demonstration' }, () =>
-      writeFile(join(household.repository, 'deploy.env'), `REGION=eu\nAWS_ACCESS_KEY_ID=${likely}\n`),
-    );
+    const { repository } = await scene.settle();
+    await writeFile(join(repository, 'deploy.env'), `REGION=eu\nAWS_ACCESS_KEY_ID=${likely}\n`);
+    const vscode = await scene.open();
     await vscode.showTasks();
     await vscode.command('Sallyport: New Task');
     await vscode.type('New Task', 'Fix the median.');
@@ -201,7 +124,7 @@ describe('the walls in the workbench', function () {
     await vscode.choice('Start Anyway').waitFor();
     await vscode.choice('Cancel').click();
     await vscode.toast('Its prompt is kept').waitFor();
-    assert.deepEqual(events(), [], 'there is no task');
+    assert.deepEqual(scene.tasks(), [], 'there is no task');
     await vscode.command('Sallyport: New Task');
     await vscode.page.locator('.quick-input-title', { hasText: 'New Task' }).waitFor();
     assert.equal(await vscode.input.inputValue(), 'Fix the median.');
