@@ -5,22 +5,16 @@ import { encodeParts, fileBatches, filesFirst } from '../protocol/panelFiles.ts'
 import type { PanelMessage } from '../protocol/panelMessages.ts';
 import type { ReviewDiff, ReviewFile, ReviewScope, ReviewState } from '../protocol/review.ts';
 import {
-  encodeText,
   imageType,
-  maxImageBytes,
   type PanelReviewState,
   type ReviewRequest,
   type ScopeWords,
   type Told,
 } from '../protocol/reviewMessages.ts';
 import { unsent } from '../protocol/reviewState.ts';
-import { sliceText } from '../protocol/reviewText.ts';
-import { bytes } from '../protocol/words.ts';
 import type { Choice, TaskReview } from '../runner/review/taskReview.ts';
 import type { Loaded, ReviewChange } from './review/reviews.ts';
-
-/** Text files up to this size are cut into lines for the panel. */
-const maxTextBytes = 16 << 20;
+import { ReviewContents } from './reviewContents.ts';
 
 /** What the review of a panel needs of the reviews of tasks. */
 export interface ReviewSource {
@@ -47,6 +41,7 @@ export interface ReviewPanelOptions {
 /** Answers what one panel asks about its task's review, and tells it what changes. */
 export class ReviewPanel implements Disposable {
   private readonly options: ReviewPanelOptions;
+  private readonly contents: ReviewContents;
   private readonly listening: Disposable;
   private awake = false;
   /** What is shown: the newest request of the panel's for a diff. */
@@ -60,6 +55,7 @@ export class ReviewPanel implements Disposable {
 
   constructor(options: ReviewPanelOptions) {
     this.options = options;
+    this.contents = new ReviewContents((oid) => options.reviews.blob(options.id, oid));
     this.listening = options.reviews.onDidChange(({ id, content }) => {
       if (id !== options.id || !this.awake) return;
       if (content && this.shown !== undefined) void this.sendDiff();
@@ -130,7 +126,7 @@ export class ReviewPanel implements Disposable {
         const endLine = Math.max(request.line, request.endLine);
         const blob = side === 'old' ? file.oldBlob : file.newBlob;
         const commit = (side === 'old' ? this.diff?.from : this.diff?.to) ?? '';
-        const quote = await this.quote(blob, line, endLine);
+        const quote = await this.contents.quote(blob, line, endLine);
         await review.addRemark({
           file: file.id,
           path: file.path,
@@ -162,15 +158,6 @@ export class ReviewPanel implements Disposable {
     const file = this.diff?.files.find((each) => each.id === id);
     if (file === undefined) throw gone();
     return file;
-  }
-
-  private async quote(blob: string, line: number, endLine: number): Promise<string> {
-    const text = await this.text(blob);
-    return (text ?? '')
-      .split('\n')
-      .slice(line - 1, endLine)
-      .join('\n')
-      .slice(0, 2000);
   }
 
   private async sendDiff(): Promise<void> {
@@ -247,24 +234,11 @@ export class ReviewPanel implements Disposable {
     const { turn } = this;
     try {
       const file = this.file(id);
-      const [before, after] = await Promise.all([this.text(file.oldBlob), this.text(file.newBlob)]);
-      if (turn !== this.turn) return;
-      this.post({
-        type: 'reviewText',
-        request,
-        file: id,
-        data: encodeText(sliceText(before, after, file.parts, context)),
-      });
+      const data = await this.contents.lines(file, context);
+      if (turn === this.turn) this.post({ type: 'reviewText', request, file: id, data });
     } catch (thrown) {
       if (turn === this.turn) this.post({ type: 'reviewText', request, file: id, error: told(thrown) });
     }
-  }
-
-  private async text(oid: string): Promise<string | undefined> {
-    if (isNothing(oid)) return undefined;
-    const content = await this.options.reviews.blob(this.options.id, oid);
-    if (content.length > maxTextBytes) throw tooLarge(content.length);
-    return new TextDecoder().decode(content);
   }
 
   private async sendImages({
@@ -278,28 +252,12 @@ export class ReviewPanel implements Disposable {
       const known = imageType(file.path);
       if (known === undefined || !file.binary) throw gone();
       mime = known;
-      const [before, after] = await Promise.all([this.image(file.oldBlob), this.image(file.newBlob)]);
-      if (turn !== this.turn) return;
-      this.post({
-        type: 'reviewImages',
-        request,
-        file: id,
-        mime,
-        ...(before === undefined ? {} : { before }),
-        ...(after === undefined ? {} : { after }),
-      });
+      const sides = await this.contents.images(file);
+      if (turn === this.turn) this.post({ type: 'reviewImages', request, file: id, mime, ...sides });
     } catch (thrown) {
       if (turn === this.turn)
         this.post({ type: 'reviewImages', request, file: id, mime, error: told(thrown) });
     }
-  }
-
-  /** A copy of its own size: VS Code sends the whole buffer behind a view. */
-  private async image(oid: string): Promise<Uint8Array | undefined> {
-    if (isNothing(oid)) return undefined;
-    const content = await this.options.reviews.blob(this.options.id, oid);
-    if (content.length > maxImageBytes) throw tooLarge(content.length);
-    return new Uint8Array(content);
   }
 
   private post(message: PanelMessage): void {
@@ -313,18 +271,6 @@ function gone(): SallyportError {
     'This file is not as it was when the review was drawn.',
     'Look at it again, then decide.',
   );
-}
-
-function tooLarge(size: number): SallyportError {
-  return new SallyportError(
-    'too_large',
-    `This file is too large to be shown here (${bytes(size)}).`,
-    'Open it in the editor.',
-  );
-}
-
-function isNothing(oid: string): boolean {
-  return /^0+$/.test(oid);
 }
 
 function choiceOf(what: Extract<ReviewRequest, { type: 'decide' }>['what']): Choice {
