@@ -28,3 +28,17 @@ export async function showProblem(
   else await vscode.commands.executeCommand(button.command, ...(button.args ?? []));
   return error;
 }
+
+/** Does what a user has asked for. What goes wrong is told, with another try, and undefined comes of it. */
+export async function attempt<T>(
+  run: () => Promise<T>,
+  log: vscode.LogOutputChannel,
+): Promise<T | undefined> {
+  try {
+    return await run();
+  } catch (thrown) {
+    // Not awaited: a command must not hang on a message that nobody closes.
+    void showProblem(thrown, log, () => attempt(run, log));
+    return undefined;
+  }
+}

@@ -1,28 +1,24 @@
 import * as vscode from 'vscode';
-import * as z from 'zod/mini';
 import { SallyportError } from '../base/errors.ts';
-import { isBranchName } from '../protocol/grammar.ts';
 import type { PullRequestRecord } from '../protocol/review.ts';
 import { safeLine } from '../protocol/safeText.ts';
 import { hasEnded, type TaskState } from '../protocol/taskState.ts';
-import type { PullRequestPlace, TaskPublishing } from '../runner/publishing/taskPublishing.ts';
-import { chooseTask } from './commands.ts';
+import type { TaskPublishing } from '../runner/publishing/taskPublishing.ts';
+import { chooseTask } from './chooseTask.ts';
 import type { ForgeAccounts } from './forgeAccounts.ts';
-import { showProblem } from './problems.ts';
+import { removeForgeToken, setForgeToken } from './forgeTokenCommands.ts';
+import { openWeb } from './openWeb.ts';
+import { attempt } from './problems.ts';
 import { windowAsker } from './publishAsker.ts';
+import { chooseBase, choosePlace } from './pullRequestChoice.ts';
 import { PullRequestEditors } from './pullRequestEditor.ts';
+import { tellPushed } from './pushNotice.ts';
 import { forgeHosts } from './settings.ts';
 import type { Tasks } from './tasks.ts';
 import { noticeText } from './view/noticeText.ts';
 import { nextSteps, pullRequestWords } from './view/publishItems.ts';
-import { type Asker, type PushedBranch, pushFlow, type PushSaid } from './view/publishFlow.ts';
-
-/** What other extensions, keybindings and views can say instead of being asked. None of it is a yes. */
-const PublishArguments = z.looseObject({
-  remote: z.optional(z.string()),
-  branch: z.optional(z.string().check(z.refine(isBranchName, 'not a branch name'))),
-  what: z.optional(z.enum(['commits', 'rest', 'accepted', 'taken'])),
-});
+import { readSaid } from './view/publishArguments.ts';
+import { type Asker, type PushedBranch, pushFlow } from './view/publishFlow.ts';
 
 export interface PublishSurroundings {
   tasks: Tasks;
@@ -68,21 +64,8 @@ export class Publish implements vscode.Disposable {
         if (known !== undefined) await vscode.env.clipboard.writeText(known.record.url);
         return known?.record.url;
       }),
-      this.command('setForgeToken', () => this.setToken()),
-      this.command('removeForgeToken', async () => {
-        const hosts = accounts.hosts();
-        if (hosts.length === 0) {
-          void vscode.window.showInformationMessage('There is no stored token of a forge.');
-          return false;
-        }
-        const host = await vscode.window.showQuickPick(hosts, {
-          title: 'Remove Forge Token: of which host?',
-        });
-        if (host === undefined) return false;
-        await accounts.remove(host);
-        void vscode.window.showInformationMessage(`The token for ${safeLine(host, 100)} was removed.`);
-        return true;
-      }),
+      this.command('setForgeToken', () => setForgeToken(accounts)),
+      this.command('removeForgeToken', () => removeForgeToken(accounts)),
     );
   }
 
@@ -91,18 +74,9 @@ export class Publish implements vscode.Disposable {
   }
 
   private command(name: string, run: (argument: unknown) => Promise<unknown>): vscode.Disposable {
-    return vscode.commands.registerCommand(`sallyport.${name}`, async (argument: unknown) => {
-      const attempt = async (): Promise<unknown> => {
-        try {
-          return await run(argument);
-        } catch (thrown) {
-          // Not awaited: a command must not hang on a message that nobody closes.
-          void showProblem(thrown, this.around.log, attempt);
-          return undefined;
-        }
-      };
-      return await attempt();
-    });
+    return vscode.commands.registerCommand(`sallyport.${name}`, (argument: unknown) =>
+      attempt(() => run(argument), this.around.log),
+    );
   }
 
   private async pushBranch(
@@ -112,7 +86,7 @@ export class Publish implements vscode.Disposable {
     if (state === undefined) return undefined;
     const pushed = await this.push(state, argument);
     if (pushed === undefined) return undefined;
-    this.tellPushed(state, pushed);
+    tellPushed(state.spec.id, pushed, this.around.log);
     const { branch, commit, record } = pushed;
     return { branch, commit, ...(record.url === undefined ? {} : { url: record.url }) };
   }
@@ -140,21 +114,25 @@ export class Publish implements vscode.Disposable {
     const { remote, branch, commit, look } = pushed;
     if (remote.forge === undefined) {
       // There is no pull request to open; the server may have said where people do.
-      this.tellPushed(state, pushed);
+      tellPushed(state.spec.id, pushed, this.around.log);
       return { branch };
     }
     const token = await this.around.accounts.ask(remote.forge);
     if (token === undefined) {
-      this.tellPushed(state, pushed);
+      tellPushed(state.spec.id, pushed, this.around.log);
       return { branch };
     }
     const places = await this.ask.progress(`asking ${remote.forge.name}`, (_report, signal) =>
       publishing.places(remote, token, signal),
     );
-    const place = await this.choosePlace(places);
+    const place = await choosePlace(this.ask, places);
     if (place === undefined) return { branch };
     const own = place.repository === remote.forge.repository;
-    const base = await this.chooseBase(place, own ? look.branches.filter((name) => name !== branch) : []);
+    const base = await chooseBase(
+      this.ask,
+      place,
+      own ? look.branches.filter((name) => name !== branch) : [],
+    );
     if (base === undefined) return { branch };
     const text = await publishing.draft(commit);
     await this.editors.write(
@@ -220,76 +198,6 @@ export class Publish implements vscode.Disposable {
     return now.state;
   }
 
-  private tellPushed({ spec }: TaskState, { remote, branch, changed, record, words }: PushedBranch): void {
-    const { log } = this.around;
-    for (const line of words) log.info(`${remote.name}: ${line}`);
-    const create = 'Create Pull Request…';
-    const page = 'Open Page';
-    const copy = 'Copy Branch Name';
-    // Where it leads is shown before it is opened.
-    const offered = record.url === undefined ? '' : ` The server offers ${safeLine(record.url, 300)}`;
-    void vscode.window
-      .showInformationMessage(
-        noticeText(
-          changed
-            ? `Pushed to ${branch} of ${safeLine(remote.name, 60)}.${offered}`
-            : `${branch} of ${safeLine(remote.name, 60)} stands there already.`,
-        ),
-        ...(remote.forge === undefined ? [] : [create]),
-        ...(record.url === undefined ? [] : [page]),
-        copy,
-      )
-      .then(async (picked) => {
-        if (picked === copy) await vscode.env.clipboard.writeText(branch);
-        else if (picked === page && record.url !== undefined) await openWeb(record.url);
-        else if (picked === create)
-          await vscode.commands.executeCommand('sallyport.pushAndPullRequest', {
-            id: spec.id,
-            remote: remote.name,
-            branch,
-          });
-      });
-  }
-
-  private async choosePlace(places: readonly PullRequestPlace[]): Promise<PullRequestPlace | undefined> {
-    if (places.length < 2) return places[0];
-    const items = places.map((place, i) => ({
-      label: place.repository,
-      description: i === 0 ? 'what it is a fork of' : 'the fork itself',
-      place,
-    }));
-    return (await this.ask.choose('Pull request: in which repository?', '', items))?.place;
-  }
-
-  private async chooseBase(
-    place: PullRequestPlace,
-    branches: readonly string[],
-  ): Promise<string | undefined> {
-    const first = place.defaultBranch;
-    const others = branches.filter((name) => name !== first).sort();
-    if (first !== undefined && others.length === 0) return first;
-    const items = [
-      ...(first === undefined ? [] : [{ label: first, description: 'default branch' }]),
-      ...others.map((label) => ({ label })),
-    ];
-    return (await this.ask.choose('Pull request: into which branch?', 'The base branch.', items))?.label;
-  }
-
-  private async setToken(): Promise<string | undefined> {
-    const host = await vscode.window.showInputBox({
-      title: 'Set Forge Token: for which host?',
-      placeHolder: 'git.example.com',
-      prompt: 'A GitHub, GitLab, Gitea, Forgejo or Bitbucket host. The token is sent there and nowhere else.',
-      ignoreFocusOut: true,
-      validateInput: (text) =>
-        /^[a-z0-9.-]+(?::\d{1,5})?(?:\/[\w./-]*)?$/i.test(text.trim()) ? undefined : 'This is no host.',
-    });
-    if (host === undefined) return undefined;
-    const name = host.trim().toLowerCase().replace(/\/+$/, '');
-    const kind = name === 'bitbucket.org' ? 'bitbucket' : undefined;
-    return (await this.around.accounts.enter(name, kind)) && name;
-  }
-
   private async task(argument: unknown, ask: string): Promise<TaskState | undefined> {
     const { tasks } = this.around;
     return await chooseTask(
@@ -319,33 +227,4 @@ export class Publish implements vscode.Disposable {
 interface Known {
   publishing: TaskPublishing;
   record: PullRequestRecord;
-}
-
-/** Throws `invalid_input` where somebody meant something by it that does not fit. */
-function readSaid(argument: unknown): PushSaid {
-  if (typeof argument !== 'object' || argument === null || 'kind' in argument) return {};
-  const read = PublishArguments.safeParse(argument);
-  if (!read.success) {
-    const [issue] = read.error.issues;
-    throw new SallyportError(
-      'invalid_input',
-      `The arguments of the push do not fit: ${issue?.path.join('.') ?? ''}: ${issue?.message ?? ''}.`,
-      'They are id, remote, branch and what, all but id optional.',
-    );
-  }
-  const { remote, branch, what } = read.data;
-  return {
-    ...(remote === undefined ? {} : { remote }),
-    ...(branch === undefined ? {} : { branch }),
-    ...(what === undefined ? {} : { what }),
-  };
-}
-
-/** Opens an address in the browser; VS Code asks where it leads to a host that the user does not trust yet. */
-async function openWeb(url: string): Promise<string> {
-  const parsed = vscode.Uri.parse(url, true);
-  if (parsed.scheme !== 'https' && parsed.scheme !== 'http')
-    throw new SallyportError('invalid_input', 'This is no address of a web page.', 'Report this.');
-  await vscode.env.openExternal(parsed);
-  return url;
 }

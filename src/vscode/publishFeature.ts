@@ -4,7 +4,8 @@ import { ForgeAccounts } from './forgeAccounts.ts';
 import { Publish } from './publish.ts';
 import { PullRequestStates } from './pullRequestStates.ts';
 import type { Tasks } from './tasks.ts';
-import type { ReviewStates, TaskTree } from './tree.ts';
+import type { TaskTree } from './tree.ts';
+import type { ReviewStates } from './treeReviews.ts';
 
 export interface PublishFeatureParts {
   tasks: Tasks;

@@ -4,7 +4,7 @@ import { PullRequestWatch } from '../runner/publishing/pullRequestWatch.ts';
 import type { ForgeAccounts } from './forgeAccounts.ts';
 import { forgeHosts, watchesPullRequests } from './settings.ts';
 import type { Tasks } from './tasks.ts';
-import type { ReviewStates } from './tree.ts';
+import type { ReviewStates } from './treeReviews.ts';
 
 /** Keeps the states of open pull requests current, for as long as the editor runs and with accounts that were confirmed. */
 export class PullRequestStates implements vscode.Disposable {

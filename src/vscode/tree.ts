@@ -1,46 +1,25 @@
 import * as vscode from 'vscode';
 import { DisposableStore } from '../base/disposable.ts';
-import type { Event } from '../base/event.ts';
 import type { ReviewState } from '../protocol/review.ts';
-import { safeLine } from '../protocol/safeText.ts';
 import { hasEnded, type TaskState } from '../protocol/taskState.ts';
 import { plural } from '../protocol/words.ts';
-import type { Tasks } from './tasks.ts';
-import { placeWords, thisMachine } from './view/places.ts';
-import { branchView, lastPushes, pullRequestBadge, pullRequestView } from './view/publishItems.ts';
 import {
-  commitView,
-  placeOf,
-  groupTasks,
-  type ItemView,
-  leftoversView,
-  runningCount,
-  taskView,
-  waitingCount,
-} from './view/taskView.ts';
+  branchItem,
+  commitItem,
+  elsewhereItem,
+  leftoversItem,
+  pullRequestItem,
+  runnerItem,
+  taskItem,
+} from './taskItems.ts';
+import { type Node, TaskNodes } from './taskNodes.ts';
+import type { Tasks } from './tasks.ts';
+import { type ReviewStates, TreeReviews } from './treeReviews.ts';
+import { thisMachine } from './view/places.ts';
+import { lastPushes } from './view/publishItems.ts';
+import { groupTasks, runningCount, waitingCount } from './view/taskView.ts';
 
-/** A node of the tree. The same task is the same object as long as the tree lives, so that a refresh finds it again. */
-export type Node =
-  /** A runner, also this machine; only where there are several. */
-  | { kind: 'runner'; id: string }
-  /** Tasks of repositories that are not open here, of one runner. */
-  | { kind: 'elsewhere'; runner: string }
-  | { kind: 'task'; id: string }
-  | { kind: 'commit'; id: string; sha: string }
-  | { kind: 'leftovers'; id: string }
-  /** Where its commits were pushed to. */
-  | { kind: 'branch'; id: string; remote: string; branch: string }
-  | { kind: 'pullRequest'; id: string };
-
-/** What the tree needs of the reviews. */
-export interface ReviewStates {
-  readonly onDidChange: Event<{ id: string }>;
-  stateNow(id: string): ReviewState | undefined;
-  state(id: string): Promise<ReviewState>;
-}
-
-/** Of how many tasks the reviews are read for the tree, and how many branches of one are shown. */
-const maxReviews = 100;
+/** How many branches of a task are shown. */
 const maxBranches = 5;
 
 /** Milliseconds in which changes are gathered before the tree is drawn again. */
@@ -52,17 +31,14 @@ export class TaskTree implements vscode.TreeDataProvider<Node>, vscode.Disposabl
   private readonly store = new DisposableStore();
   private readonly changes = new vscode.EventEmitter<Node | Node[] | undefined>();
   readonly onDidChangeTreeData = this.changes.event;
-  private readonly places = new Map<string, { runner: Node; elsewhere: Node }>();
-  private readonly nodes = new Map<string, Node>();
+  private readonly nodes = new TaskNodes();
   private readonly stale = new Set<string>();
   private all = false;
   private settling: NodeJS.Timeout | undefined;
   private ticking: NodeJS.Timeout | undefined;
   private view: vscode.TreeView<Node> | undefined;
 
-  private reviews: ReviewStates | undefined;
-  /** Tasks whose review was asked for, so that it is asked for once. */
-  private readonly asked = new Set<string>();
+  private reviews: TreeReviews | undefined;
 
   constructor(tasks: Tasks, onProblem: (thrown: unknown) => void) {
     this.tasks = tasks;
@@ -94,7 +70,7 @@ export class TaskTree implements vscode.TreeDataProvider<Node>, vscode.Disposabl
 
   /** Shows where tasks were pushed to. Their reviews are asked for when they are first drawn. */
   follow(reviews: ReviewStates): void {
-    this.reviews = reviews;
+    this.reviews = new TreeReviews(reviews, (id) => this.redraw(id));
     this.store.add(reviews.onDidChange(({ id }) => this.redraw(id)));
   }
 
@@ -120,7 +96,7 @@ export class TaskTree implements vscode.TreeDataProvider<Node>, vscode.Disposabl
       return this.tasks.runners
         .places()
         .filter(({ id }) => id !== thisMachine || this.tasksOf(id).length > 0)
-        .map(({ id }) => this.placeNodes(id).runner);
+        .map(({ id }) => this.nodes.place(id).runner);
     }
     if (node.kind === 'runner') return this.tasksOf(node.id);
     if (node.kind === 'elsewhere')
@@ -134,73 +110,43 @@ export class TaskTree implements vscode.TreeDataProvider<Node>, vscode.Disposabl
   }
 
   getTreeItem(node: Node): vscode.TreeItem {
-    if (node.kind === 'runner') return this.runnerItem(node.id);
-    if (node.kind === 'elsewhere') {
-      const item = new vscode.TreeItem(
-        'Other Repositories',
-        this.groups(node.runner).here.length === 0
-          ? vscode.TreeItemCollapsibleState.Expanded
-          : vscode.TreeItemCollapsibleState.Collapsed,
-      );
-      item.id = `elsewhere/${node.runner}`;
-      item.contextValue = 'elsewhere';
-      return item;
-    }
-    const state = this.tasks.get(node.id);
-    if (state === undefined) return new vscode.TreeItem('');
-    if (node.kind === 'task') {
-      const children = state.commits.length > 0 || state.leftovers !== undefined;
-      const where = this.tasks.whereabouts(node.id);
-      const view = taskView(state, Date.now(), this.tasks.hasResult(node.id), where);
-      const badge = pullRequestBadge(this.reviewOf(node.id)?.pullRequest);
-      if (badge !== '') {
-        view.description = `${badge} · ${view.description}`;
-        view.accessibility = `${view.accessibility}, pull request ${badge}`;
+    switch (node.kind) {
+      case 'runner':
+        return this.runnerItem(node.id);
+      case 'elsewhere':
+        return elsewhereItem(node.runner, this.groups(node.runner).here.length === 0);
+      case 'task':
+      case 'commit':
+      case 'leftovers':
+      case 'branch':
+      case 'pullRequest': {
+        const state = this.tasks.get(node.id);
+        if (state === undefined) return new vscode.TreeItem('');
+        if (node.kind === 'commit') return commitItem(state, node);
+        if (node.kind === 'leftovers') return leftoversItem(state, node);
+        if (node.kind !== 'task') return this.publishedItem(node);
+        return taskItem(state, node, {
+          hasResult: this.tasks.hasResult(node.id),
+          where: this.tasks.whereabouts(node.id),
+          pullRequest: this.reviewOf(node.id)?.pullRequest,
+        });
       }
-      const item = toItem(
-        view,
-        children ? vscode.TreeItemCollapsibleState.Collapsed : vscode.TreeItemCollapsibleState.None,
-      );
-      item.id = node.id;
-      item.command = { command: 'sallyport.open', title: 'Open Task', arguments: [node] };
-      return item;
     }
-    if (node.kind === 'commit') {
-      const commit = state.commits.find(({ sha }) => sha === node.sha);
-      if (commit === undefined) return new vscode.TreeItem(node.sha);
-      const place = placeOf(state, node.sha);
-      const item = toItem(commitView(commit, place), vscode.TreeItemCollapsibleState.None);
-      item.id = `${node.id}/${node.sha}`;
-      if (place === 'imported')
-        item.command = { command: 'sallyport.showDiff', title: 'Show Diff', arguments: [node] };
-      return item;
-    }
-    if (node.kind === 'branch' || node.kind === 'pullRequest') return this.publishedItem(node);
-    const view = leftoversView(state);
-    const item =
-      view === undefined ? new vscode.TreeItem('') : toItem(view, vscode.TreeItemCollapsibleState.None);
-    item.id = `${node.id}/leftovers`;
-    item.command = { command: 'sallyport.showDiff', title: 'Show Diff', arguments: [node] };
-    return item;
   }
 
   getParent(node: Node): Node | undefined {
     if (node.kind === 'runner') return undefined;
     const above = (place: string): Node | undefined =>
-      this.tasks.runners.isEmpty ? undefined : this.placeNodes(place).runner;
+      this.tasks.runners.isEmpty ? undefined : this.nodes.place(place).runner;
     if (node.kind === 'elsewhere') return above(node.runner);
     if (node.kind !== 'task') return this.taskNode(node.id);
     const place = this.tasks.placeOf(node.id)?.id ?? thisMachine;
     const isElsewhere = this.groups(place).elsewhere.some((task) => task.spec.id === node.id);
-    return isElsewhere ? this.placeNodes(place).elsewhere : above(place);
+    return isElsewhere ? this.nodes.place(place).elsewhere : above(place);
   }
 
   taskNode(id: string): Node {
-    const known = this.nodes.get(id);
-    if (known !== undefined) return known;
-    const node: Node = { kind: 'task', id };
-    this.nodes.set(id, node);
-    return node;
+    return this.nodes.task(id);
   }
 
   dispose(): void {
@@ -210,17 +156,8 @@ export class TaskTree implements vscode.TreeDataProvider<Node>, vscode.Disposabl
     this.store.dispose();
   }
 
-  /** What is known of a review without waiting; it is asked for where it can say something. */
   private reviewOf(id: string): ReviewState | undefined {
-    const known = this.reviews?.stateNow(id);
-    if (known !== undefined || !this.tasks.hasResult(id) || this.asked.has(id)) return known;
-    if (this.asked.size >= maxReviews) return undefined;
-    this.asked.add(id);
-    void this.reviews?.state(id).then(
-      () => this.redraw(id),
-      () => undefined,
-    );
-    return undefined;
+    return this.reviews?.now(id, this.tasks.hasResult(id));
   }
 
   private published(id: string): Node[] {
@@ -234,69 +171,31 @@ export class TaskTree implements vscode.TreeDataProvider<Node>, vscode.Disposabl
 
   private publishedItem(node: Extract<Node, { kind: 'branch' | 'pullRequest' }>): vscode.TreeItem {
     const review = this.reviewOf(node.id);
-    if (node.kind === 'pullRequest') {
-      if (review?.pullRequest === undefined) return new vscode.TreeItem('');
-      const item = toItem(pullRequestView(review.pullRequest), vscode.TreeItemCollapsibleState.None);
-      item.id = `${node.id}/pullRequest`;
-      item.command = { command: 'sallyport.openPullRequest', title: 'Open Pull Request', arguments: [node] };
-      return item;
-    }
+    if (node.kind === 'pullRequest') return pullRequestItem(review?.pullRequest, node);
     const push = review?.pushes.findLast(
       ({ remote, branch }) => remote === node.remote && branch === node.branch,
     );
-    if (push === undefined) return new vscode.TreeItem(node.branch);
-    const newest = this.tasks.get(node.id)?.imported ?? [];
+    const imported = this.tasks.get(node.id)?.imported ?? [];
     // What was made out of the review is none of the task's commits, and stays what it is.
-    const current = !newest.includes(push.commit) || this.tasks.isNewest(node.id, push.commit);
-    const item = toItem(branchView(push, current), vscode.TreeItemCollapsibleState.None);
-    item.id = `${node.id}/branch/${node.remote}/${node.branch}`;
-    return item;
+    const current =
+      push !== undefined && (!imported.includes(push.commit) || this.tasks.isNewest(node.id, push.commit));
+    return branchItem(push, current, node);
   }
 
   private redraw(id: string): void {
-    if (this.nodes.has(id)) this.stale.add(id);
+    if (this.nodes.hasTask(id)) this.stale.add(id);
     this.settle();
-  }
-
-  private placeNodes(id: string): { runner: Node; elsewhere: Node } {
-    const known = this.places.get(id);
-    if (known !== undefined) return known;
-    const made: { runner: Node; elsewhere: Node } = {
-      runner: { kind: 'runner', id },
-      elsewhere: { kind: 'elsewhere', runner: id },
-    };
-    this.places.set(id, made);
-    return made;
   }
 
   private tasksOf(place: string): Node[] {
     const { here, elsewhere } = this.groups(place);
     const own = here.map((task) => this.taskNode(task.spec.id));
-    return elsewhere.length === 0 ? own : [...own, this.placeNodes(place).elsewhere];
+    return elsewhere.length === 0 ? own : [...own, this.nodes.place(place).elsewhere];
   }
 
   private runnerItem(id: string): vscode.TreeItem {
     const place = this.tasks.runners.place(id);
-    if (place === undefined) return new vscode.TreeItem('');
-    const { description, tooltip, icon, color, contextValue } = placeWords(place, Date.now());
-    const count = this.tasksOf(id).length;
-    const label = safeLine(place.name, 60);
-    const words = description === '' && count === 0 ? 'no tasks' : description;
-    const item = toItem(
-      {
-        label,
-        description: words,
-        tooltip,
-        icon,
-        ...(color === undefined ? {} : { color }),
-        contextValue,
-        accessibility: `Runner ${label}${words === '' ? '' : `, ${words}`}`,
-      },
-      count === 0 ? vscode.TreeItemCollapsibleState.None : vscode.TreeItemCollapsibleState.Expanded,
-    );
-    // Another one as soon as it has tasks: as the same it would stay as closed as it was without any.
-    item.id = `runner/${id}/${count === 0 ? 'empty' : 'tasks'}`;
-    return item;
+    return place === undefined ? new vscode.TreeItem('') : runnerItem(place, this.tasksOf(id).length);
   }
 
   private groups(place: string): { here: TaskState[]; elsewhere: TaskState[] } {
@@ -309,14 +208,14 @@ export class TaskTree implements vscode.TreeDataProvider<Node>, vscode.Disposabl
 
   private mark(state: TaskState): void {
     // A task that the tree does not show yet changes the list, not only its own line.
-    if (this.nodes.has(state.spec.id)) this.stale.add(state.spec.id);
+    if (this.nodes.hasTask(state.spec.id)) this.stale.add(state.spec.id);
     else this.all = true;
     this.settle();
   }
 
   private forget(id: string): void {
-    this.nodes.delete(id);
-    this.asked.delete(id);
+    this.nodes.forgetTask(id);
+    this.reviews?.forget(id);
     this.refresh();
   }
 
@@ -359,18 +258,4 @@ export class TaskTree implements vscode.TreeDataProvider<Node>, vscode.Disposabl
       this.changes.fire(running.map((task) => this.taskNode(task.spec.id)));
     }, 1000);
   }
-}
-
-export function toItem(view: ItemView, collapsible: vscode.TreeItemCollapsibleState): vscode.TreeItem {
-  const item = new vscode.TreeItem(view.label, collapsible);
-  item.description = view.description;
-  // A plain string: VS Code would read Markdown only from a MarkdownString.
-  item.tooltip = view.tooltip;
-  item.iconPath = new vscode.ThemeIcon(
-    view.icon,
-    view.color === undefined ? undefined : new vscode.ThemeColor(view.color),
-  );
-  item.contextValue = view.contextValue;
-  item.accessibilityInformation = { label: view.accessibility };
-  return item;
 }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import * as vscode from 'vscode';
 import type { TestSeam } from '../../src/vscode/extension.ts';
-import type { Node } from '../../src/vscode/tree.ts';
+import type { Node } from '../../src/vscode/taskNodes.ts';
 import { windowAsker } from '../../src/vscode/publishAsker.ts';
 import { FakeTaskService } from '../support/fakeTaskService.ts';
 import { PublishBench, ScriptedAsker } from '../support/publishBench.ts';

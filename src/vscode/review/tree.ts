@@ -4,7 +4,7 @@ import type { FileId, PartId, ReviewFile } from '../../protocol/review.ts';
 import { openGate } from '../../protocol/reviewState.ts';
 import { safeLine } from '../../protocol/safeText.ts';
 import { plural } from '../../protocol/words.ts';
-import { toItem } from '../tree.ts';
+import { toItem } from '../treeItem.ts';
 import { type Folder, foldersOf } from '../view/reviewFolders.ts';
 import { fileDecoration, fileItem, folderItem, gateItem, partItem, reasonItem } from '../view/reviewItems.ts';
 import { isDone, progressOf } from '../view/reviewProgress.ts';
