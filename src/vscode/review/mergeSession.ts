@@ -73,6 +73,11 @@ export class MergeSessions implements vscode.FileSystemProvider, vscode.Disposab
     return this.restoring;
   }
 
+  /** Of the merge that is under way: part of its documents' addresses. */
+  get number(): number {
+    return this.open?.number ?? 0;
+  }
+
   get isOpen(): boolean {
     return this.open !== undefined;
   }

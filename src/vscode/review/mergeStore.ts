@@ -115,7 +115,8 @@ export class MergeStore {
     await this.working;
     try {
       const kept = Kept.parse(JSON.parse(await readFile(join(folder, noteName), 'utf8')));
-      const content = (name: string): Promise<Uint8Array> => readFile(join(folder, name));
+      const content = async (name: string): Promise<Uint8Array> =>
+        new Uint8Array(await readFile(join(folder, name)));
       const conflicts: MergeConflict[] = [];
       for (const [at, { path, sides: has }] of kept.conflicts.entries()) {
         const side = async (name: z.infer<typeof Side>): Promise<Uint8Array | undefined> =>
