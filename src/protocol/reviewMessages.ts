@@ -74,7 +74,6 @@ export interface ScopeWords {
 export interface PanelReviewState extends Omit<ReviewState, 'rejected' | 'edits'> {
   /** Rejected parts that the agent was told of, and that are here again as they were. */
   returned: PartId[];
-  edited: FileId[];
   /** Remarks and rejections that the agent has not got yet. */
   unsent: number;
 }

@@ -279,12 +279,11 @@ function choiceOf(what: Extract<ReviewRequest, { type: 'decide' }>['what']): Cho
 }
 
 export function panelState(state: ReviewState, returned: ReadonlySet<string>): PanelReviewState {
-  const { rejected: _rejected, edits, ...rest } = state;
+  const { rejected: _rejected, edits: _edits, ...rest } = state;
   const { remarks, rejected } = unsent(state);
   return {
     ...rest,
     returned: [...returned],
-    edited: Object.keys(edits),
     unsent: remarks.length + rejected.length,
   };
 }

@@ -22,7 +22,6 @@ export const noReview: PanelReviewState = {
   taken: {},
   pushes: [],
   returned: [],
-  edited: [],
   unsent: 0,
 };
 
@@ -104,10 +103,6 @@ export class ReviewModel {
   /** Of a file that has not come whole nothing is said. */
   verdict(file: PanelFile): FileVerdict {
     return file.coming === undefined ? verdictOf(this.state, file) : 'none';
-  }
-
-  isEdited(file: PanelFile): boolean {
-    return this.state.edited.includes(file.id);
   }
 
   cameBack(file: PanelFile): boolean {

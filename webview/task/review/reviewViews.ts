@@ -1,7 +1,7 @@
 import { html, nothing, type TemplateResult } from 'lit';
 import { statusLetter } from '../../../src/protocol/panelMessages.ts';
-import type { RemarkState, ReviewFile, ReviewPart, Verdict } from '../../../src/protocol/review.ts';
-import { type FileVerdict, isReviewed, isTaken } from '../../../src/protocol/reviewState.ts';
+import type { FileEdit, RemarkState, ReviewFile, ReviewPart, Verdict } from '../../../src/protocol/review.ts';
+import { editWords, type FileVerdict, isReviewed, isTaken } from '../../../src/protocol/reviewState.ts';
 import { safeLine, safeText } from '../../../src/protocol/safeText.ts';
 import { plural } from '../../../src/protocol/words.ts';
 import { icon } from '../icons.ts';
@@ -116,7 +116,16 @@ export function badges(model: ReviewModel, file: ReviewFile): TemplateResult {
     model.cameBack(file)
       ? html`<span class="rv-badge back" title="Something that you rejected is here again">came back</span>`
       : nothing
-  }${model.isEdited(file) ? html`<span class="rv-badge" title="You changed it">edited</span>` : nothing}`;
+  }${file.edit === undefined ? nothing : editBadge(file.edit)}`;
+}
+
+function editBadge(edit: FileEdit): TemplateResult {
+  const words = editWords(edit);
+  return edit.kind === 'conflict'
+    ? html`<span class="rv-badge back" title=${`${words}. Merge Your Edit is in the view Review.`}
+        >edit in conflict</span
+      >`
+    : html`<span class="rv-badge" title=${words}>edited</span>`;
 }
 
 /** The head of a file. */
