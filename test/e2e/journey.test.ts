@@ -1,61 +1,19 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { existsSync } from 'node:fs';
 import { appendFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import type { Browser } from 'playwright-core';
-import { eventsOnDisk, fingerprint, removeFromEngine, tracesInEngine } from '../support/witness.ts';
-import {
-  CodeServer,
-  type Household,
-  kill,
-  launchBrowser,
-  makeHousehold,
-  tellFailure,
-  until,
-  Workbench,
-} from '../support/workbench.ts';
+import { type Logged, longest, Scene } from '../support/scene.ts';
+import { fingerprint, tracesInEngine } from '../support/witness.ts';
+import { kill, until, type Workbench } from '../support/workbench.ts';
 
 const run = promisify(execFile);
 const prompt = 'Fix the median for lists of even length and commit it.';
-/** A first task may have to wait for its image; milliseconds. */
-const longest = 8 * 60_000;
 
 describe('a journey through the workbench', function () {
-  let browser: Browser;
-  let household: Household;
-  let server: CodeServer | undefined;
-  let workbench: Workbench | undefined;
+  const scene = Scene.ofSuite();
 
-  before(async () => {
-    browser = await launchBrowser();
-  });
-  after(async () => {
-    await browser.close();
-  });
-  beforeEach(async () => {
-    household = await makeHousehold();
-  });
-  afterEach(async function () {
-    if (this.currentTest?.state === 'failed' && workbench !== undefined) {
-      await tellFailure(this.currentTest, workbench);
-    }
-    await workbench?.close();
-    await server?.stop();
-    const left = eventsOnDisk(household.data);
-    if (left !== undefined) await removeFromEngine(left.id);
-    await household.remove();
-    workbench = server = undefined;
-  });
-
-  /** Opens VS Code in the household, with the demonstration model unless `env` says otherwise. */
-  async function open(
-    env: Record<string, string | undefined> = { SALLYPORT_DEMONSTRATION: '1' },
-  ): Promise<Workbench> {
-    server ??= await CodeServer.start(household, env);
-    return (workbench = await Workbench.open(browser, server.url));
-  }
+  beforeEach(() => scene.settle());
 
   async function startTask(vscode: Workbench): Promise<void> {
     await vscode.command('Sallyport: New Task');
@@ -63,8 +21,8 @@ describe('a journey through the workbench', function () {
   }
 
   it('leads from a prompt to a branch, and changes nothing else', async () => {
-    const vscode = await open();
-    const before = await fingerprint(household.repository);
+    const vscode = await scene.open();
+    const before = await fingerprint(scene.household.repository);
     await vscode.showTasks();
     await vscode.screenshot('01-welcome');
 
@@ -83,13 +41,13 @@ describe('a journey through the workbench', function () {
     await vscode.screenshot('03-panel');
     // The log is live: something of the sandbox is shown before the task is over.
     await panel.getByText('The sandbox has no way out but its gateway.').waitFor({ timeout: longest });
-    assert.equal(typesOf(household).includes('ended'), false, 'the log was shown while the task ran');
+    assert.deepEqual(scene.of('ended'), [], 'the log was shown while the task ran');
     await panel.getByText('Bash').first().waitFor({ timeout: longest });
     await vscode.screenshot('04-live-log');
 
-    await until('a commit in the quarantine', longest, () => typesOf(household).includes('imported'));
-    await until('the end of the task', longest, () => typesOf(household).includes('sandbox_removed'));
-    const { id, events } = taskOf(household);
+    await scene.comes('imported');
+    await scene.comes('sandbox_removed');
+    const events = scene.log();
     assert.equal(events.find(({ type }) => type === 'ended')?.['outcome'], 'succeeded');
     const subjects = events.flatMap((event) =>
       event.type === 'commit' ? [(event['commit'] as { subject: string }).subject] : [],
@@ -98,10 +56,14 @@ describe('a journey through the workbench', function () {
     // The log follows its end: what came before may be scrolled away.
     await panel.getByText(subjects.at(-1)!).first().waitFor();
     await vscode.screenshot('05-done');
-    assert.deepEqual(await fingerprint(household.repository), before, 'nothing changed before the accept');
+    assert.deepEqual(
+      await fingerprint(scene.household.repository),
+      before,
+      'nothing changed before the accept',
+    );
 
     await vscode.command('Sallyport: Show Diff');
-    await answerChoiceOfTask(vscode);
+    await vscode.choice('median').click();
     const files = vscode.page.locator('.multiDiffEditor .file-path .title');
     await files.first().waitFor({ timeout: 30_000 });
     const shown = (await files.allInnerTexts()).join(' ');
@@ -110,13 +72,13 @@ describe('a journey through the workbench', function () {
     await vscode.screenshot('06-diff');
 
     await vscode.command('Sallyport: Accept as Branch');
-    await answerChoiceOfTask(vscode);
+    await vscode.choice('median').click();
     await vscode.input.waitFor();
     await vscode.input.fill('agent/median');
     await vscode.screenshot('07-accept');
     await vscode.page.keyboard.press('Enter');
     await until('the branch', 30_000, async () =>
-      (await fingerprint(household.repository)).refs.some((ref) =>
+      (await fingerprint(scene.household.repository)).refs.some((ref) =>
         ref.startsWith('refs/heads/agent/median '),
       ),
     );
@@ -124,10 +86,10 @@ describe('a journey through the workbench', function () {
     await vscode.screenshot('08-accepted');
 
     const { stdout } = await run('git', ['log', '--format=%s', 'main..agent/median'], {
-      cwd: household.repository,
+      cwd: scene.household.repository,
     });
     assert.deepEqual(stdout.trim().split('\n').toReversed(), subjects);
-    const after = await fingerprint(household.repository);
+    const after = await fingerprint(scene.household.repository);
     assert.deepEqual({ ...after, refs: undefined }, { ...before, refs: undefined });
     assert.deepEqual(
       after.refs.filter((ref) => !before.refs.includes(ref)).map((ref) => ref.split(' ')[0]),
@@ -137,68 +99,65 @@ describe('a journey through the workbench', function () {
       before.refs.filter((ref) => !after.refs.includes(ref)),
       [],
     );
-    assert.deepEqual(await tracesInEngine(id), [], 'no container, volume or network is left');
+    assert.deepEqual(await tracesInEngine(scene.tasks()[0]!), [], 'no container, volume or network is left');
     // What the branch holds is what the test of the repository asked for.
-    const work = join(household.root, 'accepted');
-    await run('git', ['clone', '--quiet', '--branch', 'agent/median', household.repository, work]);
+    const work = join(scene.household.root, 'accepted');
+    await run('git', ['clone', '--quiet', '--branch', 'agent/median', scene.household.repository, work]);
     await run('npm', ['test'], { cwd: work });
   });
 
   it('asks what a task starts from when there are uncommitted changes', async () => {
-    await appendFile(join(household.repository, 'README.md'), '\nAn edit.\n');
-    await writeFile(join(household.repository, 'notes.txt'), 'untracked\n');
-    const vscode = await open();
-    const before = await fingerprint(household.repository);
+    await appendFile(join(scene.household.repository, 'README.md'), '\nAn edit.\n');
+    await writeFile(join(scene.household.repository, 'notes.txt'), 'untracked\n');
+    const vscode = await scene.open();
+    const before = await fingerprint(scene.household.repository);
     await startTask(vscode);
     await vscode.page.locator('.quick-input-title', { hasText: 'start from' }).waitFor();
     await vscode.screenshot('10-snapshot');
     await vscode.choice('With my edits and untracked files').click();
-    await until('the end of the task', longest, () => typesOf(household).includes('sandbox_removed'));
-    const { events } = taskOf(household);
-    const spec = events.find(({ type }) => type === 'submitted')?.['spec'] as {
+    await scene.comes('sandbox_removed');
+    const spec = scene.of('submitted')[0]?.['spec'] as {
       snapshot: { mode: string; commit: string; head: string };
     };
     assert.equal(spec.snapshot.mode, 'untracked');
     assert.notEqual(spec.snapshot.commit, spec.snapshot.head);
-    assert.deepEqual(await fingerprint(household.repository), before);
+    assert.deepEqual(await fingerprint(scene.household.repository), before);
   });
 
   it('finds a running task again after the window was reloaded', async () => {
-    const vscode = await open();
+    const vscode = await scene.open();
     await startTask(vscode);
-    await until('the agent works', longest, () => typesOf(household).includes('session'));
-    assert.equal(typesOf(household).includes('ended'), false, 'the task still ran');
+    await scene.comes('session');
+    assert.deepEqual(scene.of('ended'), [], 'the task still ran');
     await vscode.reload();
-    await until('the end of the task', longest, () => typesOf(household).includes('sandbox_removed'));
-    await assertComplete(household);
+    await scene.comes('sandbox_removed');
+    assertComplete(scene.log());
     await openFromTree(vscode);
     await vscode.screenshot('20-after-reload');
-    await seesWholeLog(vscode, household);
+    await seesWholeLog(vscode, scene.log());
   });
 
   it('loses nothing when the extension host is killed while a task runs', async () => {
-    const vscode = await open();
+    const vscode = await scene.open();
     await startTask(vscode);
-    await until('the agent works', longest, () => typesOf(household).includes('session'));
-    const hosts = server!.extensionHosts();
+    await scene.comes('session');
+    const hosts = scene.server!.extensionHosts();
     assert.ok(hosts.length > 0);
     for (const pid of hosts) kill(pid);
-    assert.equal(typesOf(household).includes('ended'), false, 'the task still ran');
-    await vscode.close();
-    await server!.stop();
-    server = undefined;
-    const again = await open();
+    assert.deepEqual(scene.of('ended'), [], 'the task still ran');
+    await scene.leave();
+    const again = await scene.open();
     await again.showTasks();
-    await until('the end of the task', longest, () => typesOf(household).includes('sandbox_removed'));
-    await assertComplete(household);
+    await scene.comes('sandbox_removed');
+    assertComplete(scene.log());
     await openFromTree(again);
     await again.screenshot('21-after-kill');
-    await seesWholeLog(again, household);
-    assert.deepEqual(await tracesInEngine(taskOf(household).id), []);
+    await seesWholeLog(again, scene.log());
+    assert.deepEqual(await tracesInEngine(scene.tasks()[0]!), []);
   });
 
   it('says what to do when there is no credential', async () => {
-    const vscode = await open({});
+    const vscode = await scene.open({});
     await startTask(vscode);
     const toast = vscode.toast('There is no credential for the model.');
     await toast.waitFor({ timeout: 60_000 });
@@ -206,28 +165,12 @@ describe('a journey through the workbench', function () {
     await toast.getByRole('button', { name: 'Set API Key' }).waitFor();
     await toast.getByRole('button', { name: 'Use Demonstration Model' }).click();
     await vscode.toast('New tasks use the demonstration model').waitFor();
-    assert.equal(
-      existsSync(join(household.data, 'tasks')) && eventsOnDisk(household.data) !== undefined,
-      false,
-    );
+    assert.deepEqual(scene.tasks(), []);
   });
 });
 
-type Events = NonNullable<ReturnType<typeof eventsOnDisk>>;
-
-function taskOf(household: Household): Events {
-  const found = eventsOnDisk(household.data);
-  assert.ok(found, 'there is a task');
-  return found;
-}
-
-function typesOf(household: Household): unknown[] {
-  return eventsOnDisk(household.data)?.events.map(({ type }) => type) ?? [];
-}
-
 /** The log is numbered without a gap, the sandbox's own numbers too, and every commit of it is in the quarantine. */
-async function assertComplete(household: Household): Promise<void> {
-  const { events } = taskOf(household);
+function assertComplete(events: readonly Logged[]): void {
   assert.deepEqual(
     events.map(({ n }) => n),
     events.map((_, at) => at + 1),
@@ -250,17 +193,6 @@ async function assertComplete(household: Household): Promise<void> {
   );
   assert.ok(commits.length > 0);
   for (const sha of commits) assert.ok(imported.has(sha), `${sha} is in the quarantine`);
-  return Promise.resolve();
-}
-
-/** Where more than one task fits, or one is asked about, the first is taken. */
-async function answerChoiceOfTask(vscode: Workbench): Promise<void> {
-  const choice = vscode.page
-    .locator('.quick-input-list .monaco-list-row')
-    .filter({ hasText: 'median' })
-    .first();
-  await choice.waitFor();
-  await choice.click();
 }
 
 async function openFromTree(vscode: Workbench): Promise<void> {
@@ -270,8 +202,7 @@ async function openFromTree(vscode: Workbench): Promise<void> {
 }
 
 /** The last words of the log are in the panel, which follows it, and the first ones further up. */
-async function seesWholeLog(vscode: Workbench, household: Household): Promise<void> {
-  const { events } = taskOf(household);
+async function seesWholeLog(vscode: Workbench, events: readonly Logged[]): Promise<void> {
   const texts = events.flatMap((event) => (event.type === 'text' ? [event['text'] as string] : []));
   const lineOf = (text: string | undefined): string => text!.split('\n')[0]!.slice(0, 40);
   const panel = vscode.webview();

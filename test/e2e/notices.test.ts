@@ -1,47 +1,25 @@
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Browser, Locator } from 'playwright-core';
-import { eventsOnDisk, removeFromEngine } from '../support/witness.ts';
-import {
-  CodeServer,
-  type Household,
-  launchBrowser,
-  makeHousehold,
-  tellFailure,
-  until,
-  Workbench,
-} from '../support/workbench.ts';
-
-/** A first task may have to wait for its image; milliseconds. */
-const longest = 8 * 60_000;
+import type { Locator } from 'playwright-core';
+import { longest, Scene } from '../support/scene.ts';
+import { until, type Workbench } from '../support/workbench.ts';
 
 describe('notices in two windows', function () {
-  let browser: Browser;
-  let household: Household;
-  let server: CodeServer | undefined;
-  const windows: Workbench[] = [];
+  const scene = Scene.ofSuite();
+  const { windows } = scene;
 
-  before(async () => {
-    browser = await launchBrowser();
-  });
-  after(async () => {
-    await browser.close();
-  });
-  afterEach(async function () {
-    const { currentTest } = this;
-    if (currentTest?.state === 'failed')
-      for (const window of windows)
-        await tellFailure({ title: `${currentTest.title} ${windows.indexOf(window)}` }, window);
-    for (const window of windows.splice(0)) await window.close();
-    await server?.stop();
-    const left = eventsOnDisk(household.data);
-    if (left !== undefined) await removeFromEngine(left.id);
-    await household.remove();
-    server = undefined;
-  });
-
-  const types = (): unknown[] => (eventsOnDisk(household.data)?.events ?? []).map(({ type }) => type);
+  /** A window in which a task runs, and whose panel is closed. */
+  async function openWithTask(look: (window: Workbench) => void = () => undefined): Promise<Workbench> {
+    const window = await scene.open();
+    look(window);
+    await window.showTasks();
+    await window.command('Sallyport: New Task');
+    await window.type('New Task', 'Fix the median and commit it.');
+    await window.webview().locator('sallyport-task').waitFor({ timeout: 60_000 });
+    await window.command('View: Close All Editors');
+    return window;
+  }
 
   /** Everything that a window was told and that was not closed. */
   async function told(window: Workbench): Promise<Locator> {
@@ -52,29 +30,20 @@ describe('notices in two windows', function () {
   }
 
   it('are told once, with a sound, and not again after a reload', async () => {
-    household = await makeHousehold({
+    await scene.settle({
       'sallyport.notificationSound': true,
       'accessibility.signals.terminalBell': { sound: 'on' },
     });
-    server = await CodeServer.start(household, { SALLYPORT_DEMONSTRATION: '1' });
-    const first = await Workbench.open(browser, server.url);
-    windows.push(first);
     let sounds = 0;
     const listen = ({ page }: Workbench): unknown =>
       page.on('request', (request) => (sounds += request.url().endsWith('/terminalBell.mp3') ? 1 : 0));
-    listen(first);
-    await first.showTasks();
-    await first.command('Sallyport: New Task');
-    await first.type('New Task', 'Fix the median and commit it.');
-    await first.webview().locator('sallyport-task').waitFor({ timeout: 60_000 });
-    await first.command('View: Close All Editors');
-    const second = await Workbench.open(browser, server.url);
-    windows.push(second);
+    const first = await openWithTask(listen);
+    const second = await scene.open();
     listen(second);
     await second.showTasks();
     await second.page.getByRole('treeitem', { name: /Fix the median/ }).waitFor({ timeout: 60_000 });
 
-    await until('the end of the task', longest, () => types().includes('ended'));
+    await scene.comes('ended');
     const done = async (): Promise<number> => {
       let count = 0;
       for (const window of windows) count += await window.toast('is done').count();
@@ -99,21 +68,14 @@ describe('notices in two windows', function () {
   });
 
   it('are switched off by kind, where the user says so', async () => {
-    household = await makeHousehold();
-    server = await CodeServer.start(household, { SALLYPORT_DEMONSTRATION: '1' });
-    const window = await Workbench.open(browser, server.url);
-    windows.push(window);
-    await window.showTasks();
-    await window.command('Sallyport: New Task');
-    await window.type('New Task', 'Fix the median and commit it.');
-    await window.webview().locator('sallyport-task').waitFor({ timeout: 60_000 });
-    await window.command('View: Close All Editors');
+    await scene.settle();
+    const window = await openWithTask();
     const toast = window.toast('is done');
     await toast.waitFor({ timeout: longest });
     await toast.hover();
     await window.screenshot('62-switch');
     await toast.getByRole('button', { name: "Don't Show Again" }).click();
-    const settings = join(household.root, 'user-data', 'User', 'settings.json');
+    const settings = join(scene.household.root, 'user-data', 'User', 'settings.json');
     await until('the setting', 20_000, async () =>
       /"finished": false/.test(await readFile(settings, 'utf8')),
     );

@@ -3,60 +3,34 @@ import { execFile } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import type { Browser } from 'playwright-core';
 import { administrator, RunnerProcess } from '../support/runnerProcess.ts';
+import { longest, Scene } from '../support/scene.ts';
 import { eventsOnDisk, fingerprint, removeFromEngine, tracesInEngine } from '../support/witness.ts';
-import {
-  CodeServer,
-  type Household,
-  launchBrowser,
-  makeHousehold,
-  tellFailure,
-  until,
-  Workbench,
-} from '../support/workbench.ts';
+import { type Household, until } from '../support/workbench.ts';
 
 const run = promisify(execFile);
 const prompt = 'Fix the median for lists of even length and commit it.';
-/** A first task may have to wait for its image; milliseconds. */
-const longest = 8 * 60_000;
 
 describe('a journey to a remote runner', function () {
-  let browser: Browser;
+  const scene = Scene.ofSuite();
   let household: Household;
   let runner: RunnerProcess;
-  let server: CodeServer | undefined;
-  let workbench: Workbench | undefined;
 
-  before(async () => {
-    browser = await launchBrowser();
-  });
-  after(async () => {
-    await browser.close();
-  });
   beforeEach(async () => {
-    household = await makeHousehold();
+    household = await scene.settle();
     runner = await RunnerProcess.start(join(household.root, 'runner'));
-  });
-  afterEach(async function () {
-    if (this.currentTest?.state === 'failed' && workbench !== undefined) {
-      await tellFailure(this.currentTest, workbench);
-    }
-    await workbench?.close();
-    await server?.stop();
-    await runner.stop();
-    const left = eventsOnDisk(join(household.root, 'runner'));
-    if (left !== undefined) await removeFromEngine(left.id);
-    await household.remove();
-    workbench = server = undefined;
+    scene.ending(async () => {
+      await runner.stop();
+      const left = eventsOnDisk(join(household.root, 'runner'));
+      if (left !== undefined) await removeFromEngine(left.id);
+    });
   });
 
   it('leads from a token to a branch, with no forge and no credential here, also when the server is killed', async () => {
     const token = await runner.token();
     const host = new URL(runner.url).host;
     // No demonstration and no credential on this side: the runner has its own.
-    server = await CodeServer.start(household, {});
-    const vscode = (workbench = await Workbench.open(browser, server.url));
+    const vscode = await scene.open({});
     const before = await fingerprint(household.repository);
 
     await vscode.command('Sallyport: Connect to Runner');
@@ -125,14 +99,14 @@ describe('a journey to a remote runner', function () {
     await vscode.screenshot('66-done');
 
     await vscode.command('Sallyport: Show Diff');
-    await answerChoiceOfTask(vscode);
+    await vscode.choice('median').click();
     const files = vscode.page.locator('.multiDiffEditor .file-path .title');
     await files.first().waitFor({ timeout: 30_000 });
     assert.match((await files.allInnerTexts()).join(' '), /stats\.js/);
     await vscode.page.locator('.multiDiffEditor .view-line').filter({ hasText: 'median' }).first().waitFor();
 
     await vscode.command('Sallyport: Accept as Branch');
-    await answerChoiceOfTask(vscode);
+    await vscode.choice('median').click();
     await vscode.type('Accept as Branch', 'agent/median');
     await until('the branch', 30_000, async () =>
       (await fingerprint(household.repository)).refs.some((ref) =>
@@ -153,8 +127,7 @@ describe('a journey to a remote runner', function () {
     runner = await RunnerProcess.start(join(household.root, 'runner'), '127.0.0.2');
     await runner.token();
     const host = new URL(runner.url).host;
-    server = await CodeServer.start(household, {});
-    const vscode = (workbench = await Workbench.open(browser, server.url));
+    const vscode = await scene.open({});
     await vscode.command('Sallyport: Connect to Runner');
     await vscode.type('Connect to Runner: Address', runner.url);
     const opening = vscode.page.context().waitForEvent('page');
@@ -205,10 +178,4 @@ function taskHere(household: Household): Events {
 
 function typesHere(household: Household): unknown[] {
   return mirrorOf(household)?.events.map(({ type }) => type) ?? [];
-}
-
-async function answerChoiceOfTask(vscode: Workbench): Promise<void> {
-  const choice = vscode.choice('median');
-  await choice.waitFor();
-  await choice.click();
 }

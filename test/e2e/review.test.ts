@@ -1,29 +1,12 @@
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
-import type { Browser, Locator } from 'playwright-core';
+import type { Locator } from 'playwright-core';
 import type { Turn } from '../../src/gateway/scriptedModel.ts';
-import { ModelServer } from '../support/modelServer.ts';
-import { eventsOnDisk, fingerprint, removeFromEngine } from '../support/witness.ts';
-import {
-  CodeServer,
-  type Household,
-  launchBrowser,
-  makeHousehold,
-  tellFailure,
-  until,
-  Workbench,
-} from '../support/workbench.ts';
-
-const key = 'sk-ant-api03-a-key-of-these-tests-0123456789';
-/** A first task may have to wait for its image; milliseconds. */
-const longest = 8 * 60_000;
-
-const bash = (command: string): Turn => ({
-  tools: [{ name: 'Bash', input: { command, description: 'Work' } }],
-});
+import { bash, Scene } from '../support/scene.ts';
+import { fingerprint } from '../support/witness.ts';
+import { until, type Workbench } from '../support/workbench.ts';
 
 /** Two hunks in one file, a text, a script that would run on the user's machine, and characters that cannot be seen. */
 const work = [
@@ -40,80 +23,23 @@ const more = [
 ].join(' && ');
 
 describe('a review in the workbench', function () {
-  let browser: Browser;
-  let household: Household;
-  let model: ModelServer;
-  let server: CodeServer | undefined;
-  let workbench: Workbench | undefined;
+  const scene = Scene.ofSuite();
 
-  before(async () => {
-    browser = await launchBrowser();
-  });
-  after(async () => {
-    await browser.close();
-  });
-  afterEach(async function () {
-    if (this.currentTest?.state === 'failed' && workbench !== undefined) {
-      await tellFailure(this.currentTest, workbench);
-      console.log(
-        reviewEvents()
-          .slice(-10)
-          .map((event) => JSON.stringify(event).slice(0, 300))
-          .join('\n'),
-      );
-    }
-    await workbench?.close();
-    await server?.stop();
-    model.stop();
-    const left = eventsOnDisk(household.data);
-    if (left !== undefined) await removeFromEngine(left.id);
-    await household.remove();
-    workbench = server = undefined;
-  });
+  const onDisk = (path: string): Promise<string> => readFile(join(scene.household.repository, path), 'utf8');
 
-  const events = (): Record<string, unknown>[] => eventsOnDisk(household.data)?.events ?? [];
-  const onDisk = (path: string): Promise<string> => readFile(join(household.repository, path), 'utf8');
-
-  function reviewEvents(): Record<string, unknown>[] {
-    const id = eventsOnDisk(household.data)?.id ?? '';
-    const path = join(household.data, 'tasks', id, 'review.ndjson');
-    if (!existsSync(path)) return [];
-    return readLines(path);
-  }
-
+  /** A window with a task whose first turn is over. */
   async function open(turns: readonly Turn[]): Promise<Workbench> {
-    model = await ModelServer.start(turns);
-    household = await makeHousehold({
-      'sallyport.network.proxy': model.url,
+    await scene.settleWithModel(turns, {
       'sallyport.task.conversation': true,
       'files.autoSave': 'off',
       'diffEditor.codeLens': true,
       'editor.unicodeHighlight.ambiguousCharacters': false,
       'editor.unicodeHighlight.invisibleCharacters': false,
     });
-    server = await CodeServer.start(household, {
-      ANTHROPIC_API_KEY: key,
-      ANTHROPIC_BASE_URL: model.url,
-      NO_PROXY: model.host,
-    });
-    return (workbench = await Workbench.open(browser, server.url));
-  }
-
-  async function startTask(vscode: Workbench): Promise<void> {
-    await vscode.showTasks();
-    await vscode.command('Sallyport: New Task');
-    await vscode.type('New Task', 'Fix the median.');
-    await vscode.dialogButton('Use').first().waitFor({ timeout: 60_000 });
-    await vscode.page.keyboard.press('Enter');
-    await turnsOver(1);
-  }
-
-  async function turnsOver(count: number): Promise<void> {
-    await until(`the end of turn ${count}`, longest, () => {
-      const over = events().filter(({ type }) => type === 'turn').length >= count;
-      const commits = events().filter(({ type }) => type === 'commit').length;
-      return over && events().filter(({ type }) => type === 'imported').length >= commits;
-    });
+    const vscode = await scene.open();
+    await scene.startTask(vscode, 'Fix the median.');
+    await scene.turnsOver(1);
+    return vscode;
   }
 
   async function review(vscode: Workbench): Promise<void> {
@@ -135,8 +61,7 @@ describe('a review in the workbench', function () {
   it('leads from a commit over hunks, marks and remarks into the working tree, and back', async () => {
     const vscode = await open([bash(work), { text: 'The median is right.' }, bash(more), { text: 'Named.' }]);
     const { page } = vscode;
-    await startTask(vscode);
-    const before = await fingerprint(household.repository);
+    const before = await fingerprint(scene.household.repository);
     await review(vscode);
     await vscode.screenshot('review-1-view');
 
@@ -147,22 +72,22 @@ describe('a review in the workbench', function () {
     await vscode.screenshot('review-2-diff');
     await revert(vscode);
     await page.keyboard.press('Control+s');
-    await until('the rejection', 10_000, () => reviewEvents().some((one) => one['verdict'] === 'rejected'));
+    await until('the rejection', 10_000, () => scene.review().some((one) => one['verdict'] === 'rejected'));
     await vscode.screenshot('review-3-rejected');
 
     // A whole file by the keyboard.
     await row(vscode, 'README.md').click();
     await focusEditor(vscode, '# Statistics');
-    await chord(vscode, 'Control+Shift+KeyY');
+    await vscode.chord('Control+Shift+KeyY');
     await until('the file to be accepted', 10_000, () =>
-      reviewEvents().some((one) => one['verdict'] === 'accepted'),
+      scene.review().some((one) => one['verdict'] === 'accepted'),
     );
     await vscode.screenshot('review-4-accepted-file');
 
     // A checkbox of the tree is a mark.
     await row(vscode, 'package.json').locator('.custom-view-tree-node-item-checkbox').click();
     await until('the mark', 10_000, () =>
-      reviewEvents().some(({ type, on }) => type === 'reviewed' && on === true),
+      scene.review().some(({ type, on }) => type === 'reviewed' && on === true),
     );
 
     // A remark, and what the agent makes of it.
@@ -173,14 +98,14 @@ describe('a review in the workbench', function () {
     await page.keyboard.type('half is not defined here.');
     await vscode.screenshot('review-5-remark');
     await page.locator('.review-widget').getByRole('button', { name: 'Keep as Draft' }).click();
-    await until('the remark', 10_000, () => reviewEvents().some(({ type }) => type === 'remark'));
+    await until('the remark', 10_000, () => scene.review().some(({ type }) => type === 'remark'));
     await command(vscode, 'Sallyport: Send to Agent');
     await page.locator('.quick-input-title', { hasText: 'Send to Agent' }).waitFor();
     await vscode.screenshot('review-6-send');
     await page.keyboard.press('Enter');
-    await turnsOver(2);
+    await scene.turnsOver(2);
     await until('the remark to be resolved', 30_000, () =>
-      reviewEvents().some(({ type, by }) => type === 'remark_resolved' && by === 'turn'),
+      scene.review().some(({ type, by }) => type === 'remark_resolved' && by === 'turn'),
     );
     await vscode.screenshot('review-7-resolved');
 
@@ -194,7 +119,11 @@ describe('a review in the workbench', function () {
     await answerGate(vscode, 'level.js');
     await vscode.choice('Working Tree').waitFor();
     await vscode.screenshot('review-9-where');
-    assert.deepEqual(await fingerprint(household.repository), before, 'nothing changed before the accept');
+    assert.deepEqual(
+      await fingerprint(scene.household.repository),
+      before,
+      'nothing changed before the accept',
+    );
     await vscode.choice('Working Tree').click();
     const done = vscode.toast('in your working tree');
     await done.waitFor({ timeout: 30_000 });
@@ -205,8 +134,8 @@ describe('a review in the workbench', function () {
     assert.match(await onDisk('README.md'), /^# Statistics\n/);
     assert.match(await onDisk('package.json'), /--test-reporter=dot/);
 
+    // The side bar comes back by itself.
     await vscode.reload();
-    await vscode.showTasks();
     await row(vscode, 'README.md').waitFor({ timeout: 60_000 });
     assert.match((await row(vscode, 'README.md').getAttribute('aria-label')) ?? '', /taken over/);
     assert.match((await row(vscode, 'package.json').getAttribute('aria-label')) ?? '', /, reviewed/);
@@ -219,10 +148,9 @@ describe('a review in the workbench', function () {
   it('merges what both have changed in the merge editor, and writes nothing before', async () => {
     const vscode = await open([bash(work), { text: 'The median is right.' }]);
     const { page } = vscode;
-    await startTask(vscode);
     const mine = (await onDisk('README.md')).replace(/^# stats/, '# My statistics');
-    await writeFile(join(household.repository, 'README.md'), mine);
-    const before = await fingerprint(household.repository);
+    await writeFile(join(scene.household.repository, 'README.md'), mine);
+    const before = await fingerprint(scene.household.repository);
     await review(vscode);
     await row(vscode, 'README.md').click();
     await focusEditor(vscode, '# Statistics');
@@ -235,13 +163,17 @@ describe('a review in the workbench', function () {
     await vscode.choice('Working Tree').click();
     await page.locator('.merge-editor').waitFor({ timeout: 30_000 });
     await vscode.screenshot('review-12-merge');
-    assert.deepEqual(await fingerprint(household.repository), before, 'nothing is written before the merge');
+    assert.deepEqual(
+      await fingerprint(scene.household.repository),
+      before,
+      'nothing is written before the merge',
+    );
     await page.locator('.merge-editor a').filter({ hasText: 'Accept Yours' }).first().click();
     await vscode.screenshot('review-13-merged');
     await command(vscode, 'Sallyport: Complete Merge');
     await vscode.toast('Every file is merged').waitFor();
     assert.deepEqual(
-      await fingerprint(household.repository),
+      await fingerprint(scene.household.repository),
       before,
       'nothing is written before all is merged',
     );
@@ -256,7 +188,7 @@ describe('a review in the workbench', function () {
   /** Every byte and every name of the repository is what it was. */
   async function asBefore(before: object): Promise<void> {
     await until('the tree as before', 30_000, async () =>
-      isDeepStrictEqual(await fingerprint(household.repository), before),
+      isDeepStrictEqual(await fingerprint(scene.household.repository), before),
     );
   }
 
@@ -266,12 +198,6 @@ describe('a review in the workbench', function () {
     await vscode.input.waitFor();
     await vscode.input.fill(`>${title}`);
     await vscode.page.locator(`.quick-input-list .monaco-list-row[aria-label^="${title}"]`).first().click();
-  }
-
-  async function chord(vscode: Workbench, second: string): Promise<void> {
-    await vscode.page.keyboard.press('Control+KeyK');
-    await vscode.page.locator('.statusbar').getByText('Waiting for second key').waitFor();
-    await vscode.page.keyboard.press(second);
   }
 
   /** The arrow of the diff editor beside the hunk. */
@@ -291,10 +217,3 @@ describe('a review in the workbench', function () {
     await vscode.choice('Accept This File').click();
   }
 });
-
-function readLines(path: string): Record<string, unknown>[] {
-  return readFileSync(path, 'utf8')
-    .split('\n')
-    .filter((line) => line !== '')
-    .map((line) => JSON.parse(line) as Record<string, unknown>);
-}

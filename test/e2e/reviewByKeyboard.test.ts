@@ -40,13 +40,6 @@ describe('a review by the keyboard alone, in high contrast, for a screen reader'
     await vscode.showTasks();
   });
 
-  /** A chord that begins with Ctrl+K. */
-  async function chord(second: string): Promise<void> {
-    await press('Control+KeyK');
-    await vscode.page.locator('.statusbar').getByText('Waiting for second key').waitFor();
-    await press(second);
-  }
-
   async function choose(title: string, label: string): Promise<void> {
     await vscode.page.locator('.quick-input-title', { hasText: title }).waitFor();
     await vscode.page.keyboard.type(label);
@@ -63,7 +56,7 @@ describe('a review by the keyboard alone, in high contrast, for a screen reader'
     until(`${count} ${verdict}`, 10_000, () => decided(verdict) >= count);
 
   async function accept(where: string): Promise<void> {
-    await chord('Control+Shift+Enter');
+    await vscode.chord('Control+Shift+Enter');
     await choose('Accept What?', 'Only What Is Accepted');
     await choose('Accept Where?', where);
   }
@@ -99,15 +92,16 @@ describe('a review by the keyboard alone, in high contrast, for a screen reader'
       return sizes.filter((width) => width === 48).length === 2;
     });
     await vscode.screenshot('review-14-images');
-    await chord('Control+Shift+KeyY');
+    await vscode.chord('Control+Shift+KeyY');
     await choose('Accept a.png?', 'Accept This File');
     await verdicts('accepted', 1);
 
     // On to the text, whose hunks are gone through, and one is edited.
-    await chord('Control+ArrowDown');
+    await vscode.chord('Control+ArrowDown');
     await vscode.tab('code.ts').waitFor();
+    await tree.locator('.monaco-list-row.selected', { hasText: 'code.ts' }).waitFor();
     await page.locator('.editor.modified .view-line').filter({ hasText: 'first4' }).first().waitFor();
-    await chord('Control+KeyY');
+    await vscode.chord('Control+KeyY');
     await verdicts('accepted', 2);
     await press('Alt+F5');
     await until('the cursor at the second hunk', 10_000, async () =>
@@ -118,13 +112,13 @@ describe('a review by the keyboard alone, in high contrast, for a screen reader'
     await press('Control+s');
     await until('the edit', 10_000, () => scene.review().some(({ type }) => type === 'edited'));
     await row('code.ts, modified, +2 minus 2, partly decided, edited by you').waitFor();
-    await chord('Control+KeyY');
+    await vscode.chord('Control+KeyY');
     await verdicts('accepted', 3);
     await vscode.screenshot('review-15-high-contrast');
 
-    await chord('Control+ArrowDown');
+    await vscode.chord('Control+ArrowDown');
     await vscode.tab('gone.txt').waitFor();
-    await chord('Control+Shift+KeyR');
+    await vscode.chord('Control+Shift+KeyR');
     await verdicts('rejected', 1);
 
     // To each destination, and back.

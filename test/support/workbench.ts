@@ -207,6 +207,13 @@ export class Workbench {
     await this.page.keyboard.press('Enter');
   }
 
+  /** A chord that begins with Ctrl+K. */
+  async chord(second: string): Promise<void> {
+    await this.page.keyboard.press('Control+KeyK');
+    await this.page.locator('.statusbar').getByText('Waiting for second key').waitFor();
+    await this.page.keyboard.press(second);
+  }
+
   /** A line of the quick pick that is open. */
   choice(text: string): Locator {
     return this.page.locator('.quick-input-list .monaco-list-row').filter({ hasText: text }).first();
