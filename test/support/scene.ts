@@ -46,8 +46,11 @@ export class Scene {
     });
     after(() => scene.browser.close());
     afterEach(async function () {
-      if (this.currentTest?.state === 'failed') await scene.tell(this.currentTest.title);
-      await scene.end();
+      try {
+        if (this.currentTest?.state === 'failed') await scene.tell(this.currentTest.title);
+      } finally {
+        await scene.end();
+      }
     });
     return scene;
   }
