@@ -83,10 +83,12 @@ for (const kind of engineKinds) {
       const printed = (): string => Buffer.concat(parts).toString('latin1');
       // What has come by then, and what comes soon after it.
       let enough = setTimeout(() => over.abort(), 60_000);
+      let isThere = false;
       try {
         for await (const part of range.engine.logs(range.task.gateway, over.signal)) {
           parts.push(part);
-          if (!/v1\/messages/.test(printed())) continue;
+          if (isThere || !/v1\/messages/.test(printed())) continue;
+          isThere = true;
           clearTimeout(enough);
           enough = setTimeout(() => over.abort(), 1500);
         }
