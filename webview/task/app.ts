@@ -20,6 +20,8 @@ import type { RowActions } from './rowParts.ts';
 import { entryHeight, entryRow, rawRow } from './rows.ts';
 import type { Saved, Tab } from './saved.ts';
 import { Search } from './search.ts';
+import { type Found, searchBar } from './searchBar.ts';
+import { tabBar, tabs } from './tabBar.ts';
 import type { TalkBox } from './talkBox.ts';
 import { taskHead } from './taskHead.ts';
 
@@ -27,14 +29,6 @@ interface Range {
   from: string;
   to: string;
 }
-
-const tabs: { id: Tab; label: string }[] = [
-  { id: 'log', label: 'Log' },
-  { id: 'raw', label: 'Raw' },
-  { id: 'network', label: 'Network' },
-  { id: 'commits', label: 'Commits' },
-  { id: 'review', label: 'Review' },
-];
 
 /** The page of one task. It holds no truth: all of it comes from the host, again and again. */
 export class TaskPage extends LitElement {
@@ -57,7 +51,7 @@ export class TaskPage extends LitElement {
   declare removed: boolean;
   declare following: boolean;
   declare searching: boolean;
-  declare found: { indices: readonly number[]; at: number; done: boolean };
+  declare found: Found;
   /** What was decided in the review; undefined while the host has not said. */
   declare review: PanelReviewState | undefined;
   declare now: number;
@@ -364,9 +358,25 @@ export class TaskPage extends LitElement {
         ${this.host.can.steer ? html`<vscode-button @click=${() => this.act('newTask')}>New Task</vscode-button>` : nothing}
       </div>`;
     }
-    return html`${this.head()} ${this.banners()} ${this.tabBar()}
+    return html`${this.head()} ${this.banners()}
+      ${tabBar({
+        state: this.state,
+        tab: this.tab,
+        go: (tab, focus) => this.go(tab, focus),
+        search: () => this.openSearch(),
+      })}
       <main>
-        ${this.searching ? this.searchBar() : nothing}
+        ${
+          this.searching
+            ? searchBar({
+                words: this.words,
+                found: this.found,
+                search: (words) => this.searchFor(words),
+                step: (by) => this.step(by),
+                close: () => this.closeSearch(),
+              })
+            : nothing
+        }
         <section id="log-panel" role="tabpanel" aria-labelledby="log-tab" ?hidden=${this.tab !== 'log'}>
           <div
             id="log-list"
@@ -466,83 +476,6 @@ export class TaskPage extends LitElement {
     );
   }
 
-  private tabBar(): TemplateResult {
-    const commits = this.state?.commits.length ?? 0;
-    const waiting = this.state?.egress.waiting.length ?? 0;
-    return html`<nav
-      class="tabs"
-      role="tablist"
-      aria-label="Views of the task"
-      @keydown=${(event: KeyboardEvent) => this.tabKey(event)}
-    >
-      ${tabs.map(
-        ({ id, label }) =>
-          html`<button
-            id="${id}-tab"
-            role="tab"
-            aria-selected=${this.tab === id}
-            aria-controls="${id}-panel"
-            tabindex=${this.tab === id ? 0 : -1}
-            @click=${() => (this.tab = id)}
-          >
-            ${label}${id === 'commits' && commits > 0 ? html`<vscode-badge variant="counter">${commits}</vscode-badge>` : nothing}${id === 'network' && waiting > 0 ? html`<vscode-badge variant="counter" title="Requests that wait for you">${waiting}</vscode-badge>` : nothing}
-          </button>`,
-      )}
-      <span class="space"></span>
-      <button
-        class="tool-button"
-        title="Search (Ctrl+F)"
-        aria-label="Search"
-        @click=${() => this.openSearch()}
-      >
-        ${icon('search')}
-      </button>
-    </nav>`;
-  }
-
-  private searchBar(): TemplateResult {
-    const { indices, at, done } = this.found;
-    const status =
-      this.words === ''
-        ? ''
-        : indices.length === 0
-          ? done
-            ? 'Nothing found'
-            : 'Searching…'
-          : `${at + 1} of ${indices.length}${done ? '' : '+'}`;
-    return html`<div class="search" role="search">
-      <vscode-textfield
-        id="search"
-        placeholder="Search the whole log"
-        label="Search the whole log"
-        @input=${(event: Event) => this.searchFor((event.target as HTMLInputElement).value)}
-        @keydown=${(event: KeyboardEvent) => {
-          if (event.key === 'Enter') this.step(event.shiftKey ? -1 : 1);
-        }}
-      ></vscode-textfield>
-      <span class="dim" role="status">${status}</span>
-      <button
-        class="tool-button"
-        title="Previous (Shift+Enter)"
-        aria-label="Previous"
-        @click=${() => this.step(-1)}
-      >
-        ${icon('up')}
-      </button>
-      <button class="tool-button" title="Next (Enter)" aria-label="Next" @click=${() => this.step(1)}>
-        ${icon('down')}
-      </button>
-      <button
-        class="tool-button"
-        title="Close (Escape)"
-        aria-label="Close"
-        @click=${() => this.closeSearch()}
-      >
-        ${icon('cross')}
-      </button>
-    </div>`;
-  }
-
   private emptyLog(): TemplateResult | typeof nothing {
     if (this.model.entries.length > 0) return nothing;
     return html`<div class="empty">
@@ -581,12 +514,9 @@ export class TaskPage extends LitElement {
     this.currentList()?.schedule();
   }
 
-  private tabKey(event: KeyboardEvent): void {
-    const step = event.key === 'ArrowRight' ? 1 : event.key === 'ArrowLeft' ? -1 : 0;
-    if (step === 0) return;
-    const at = tabs.findIndex(({ id }) => id === this.tab);
-    this.tab = tabs[(at + step + tabs.length) % tabs.length]?.id ?? 'log';
-    void this.updateComplete.then(() => this.querySelector<HTMLElement>(`#${this.tab}-tab`)?.focus());
+  private go(tab: Tab, focus: boolean): void {
+    this.tab = tab;
+    if (focus) void this.updateComplete.then(() => this.querySelector<HTMLElement>(`#${tab}-tab`)?.focus());
   }
 
   private key(event: KeyboardEvent): void {

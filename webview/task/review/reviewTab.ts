@@ -4,13 +4,14 @@ import type { PanelRequest } from '../../../src/protocol/panelMessages.ts';
 import type { ReviewFile, ReviewPart, ReviewScope } from '../../../src/protocol/review.ts';
 import type { ReviewMessage } from '../../../src/protocol/reviewMessages.ts';
 import { isReviewed } from '../../../src/protocol/reviewState.ts';
-import { safeLine, safeText } from '../../../src/protocol/safeText.ts';
+import { safeText } from '../../../src/protocol/safeText.ts';
 import { plural } from '../../../src/protocol/words.ts';
 import type { Capabilities } from '../../shared/host.ts';
 import { icon } from '../icons.ts';
 import { Diff } from './diff.ts';
 import { FileList } from './fileList.ts';
-import { keyHelp, keyOf } from './keys.ts';
+import { keyOf } from './keys.ts';
+import { furtherNotice, keysHelp, reviewBar, reviewFooter } from './reviewBars.ts';
 import { type Place, ReviewModel, scopeKey } from './reviewModel.ts';
 import { fileLabel, partLabel } from './reviewViews.ts';
 
@@ -337,12 +338,22 @@ export class ReviewTab extends LitElement {
   }
 
   override render(): TemplateResult {
+    const shown = this.status.kind === 'shown';
     return html`<div
       class="rv ${this.listed ? 'listed' : ''}"
       @keydown=${(event: KeyboardEvent) => this.key(event)}
     >
-      ${this.bar()}
-      <div class="rv-main" ?hidden=${this.status.kind !== 'shown' || this.model.files.length === 0}>
+      ${reviewBar({
+        model: this.model,
+        shown,
+        listed: this.listed,
+        split: this.split,
+        list: () => (this.listed = !this.listed),
+        choose: (scope) => this.choose(scope),
+        setSplit: (split) => this.setSplit(split),
+        help: () => (this.helping = !this.helping),
+      })}
+      <div class="rv-main" ?hidden=${!shown || this.model.files.length === 0}>
         <nav class="rv-side" aria-label="Files of the review">
           <label class="rv-filter">
             <span class="hidden-label">Filter files</span>
@@ -364,65 +375,10 @@ export class ReviewTab extends LitElement {
         </nav>
         <div class="rv-scroller" tabindex="-1" role="region" aria-label="Changes"></div>
       </div>
-      ${this.message()} ${this.more()} ${this.footer()} ${this.helping ? this.help() : nothing}
+      ${this.message()} ${shown ? furtherNotice(this.model.further) : nothing}
+      ${shown ? reviewFooter(this.model, this.decides, (what) => this.host?.send({ type: 'reviewDo', what })) : nothing}
+      ${this.helping ? keysHelp(this.decides, () => (this.helping = false)) : nothing}
       <div class="hidden-label" role="status" aria-live="polite">${safeText(this.said)}</div>
-    </div>`;
-  }
-
-  private bar(): TemplateResult {
-    const { scopes, scope } = this.model;
-    const chosen = scopeKey(scope);
-    const choices = scopes.length > 0 ? scopes : [{ scope, label: 'Everything', detail: '' }];
-    return html`<div class="rv-top">
-      <button
-        class="rv-button rv-files"
-        aria-expanded=${this.listed}
-        title="Files (/)"
-        @click=${() => (this.listed = !this.listed)}
-      >
-        ${icon('list')}Files
-      </button>
-      <label>
-        <span class="hidden-label">What to review</span>
-        <select
-          @change=${(event: Event) => {
-            const key = (event.target as HTMLSelectElement).value;
-            const choice = choices.find((each) => scopeKey(each.scope) === key);
-            if (choice !== undefined) this.choose(choice.scope);
-          }}
-        >
-          ${choices.map(
-            (choice) =>
-              html`<option
-                value=${scopeKey(choice.scope)}
-                title=${safeLine(choice.detail)}
-                ?selected=${scopeKey(choice.scope) === chosen}
-              >
-                ${safeLine(choice.label, 70)}
-              </option>`,
-          )}
-        </select>
-      </label>
-      <span class="dim rv-total"
-        >${this.status.kind === 'shown' ? plural(this.model.files.length, 'file') : ''}</span
-      >
-      <span class="space"></span>
-      <div class="switch" role="group" aria-label="Layout of the diff">
-        <button aria-pressed=${!this.split} title="Inline (s)" @click=${() => this.setSplit(false)}>
-          Inline
-        </button>
-        <button aria-pressed=${this.split} title="Side by Side (s)" @click=${() => this.setSplit(true)}>
-          Side by Side
-        </button>
-      </div>
-      <button
-        class="tool-button"
-        title="Keys (?)"
-        aria-label="Keys"
-        @click=${() => (this.helping = !this.helping)}
-      >
-        ${icon('info')}
-      </button>
     </div>`;
   }
 
@@ -441,70 +397,6 @@ export class ReviewTab extends LitElement {
     if (this.model.files.length > 0) return nothing;
     return html`<div class="empty">
       <p>${this.nothingYet === '' ? 'No file differs.' : this.nothingYet}</p>
-    </div>`;
-  }
-
-  private more(): TemplateResult | typeof nothing {
-    const { further } = this.model;
-    if (this.status.kind !== 'shown' || further === 0) return nothing;
-    return html`<div class="rv-gate">
-      ${icon('warning')}
-      <div>
-        ${plural(further, 'more file')} ${further === 1 ? 'differs' : 'differ'}, which nobody looked at here.
-        They can only be taken with all of the commits.
-      </div>
-    </div>`;
-  }
-
-  private footer(): TemplateResult | typeof nothing {
-    if (this.status.kind !== 'shown' || this.model.files.length === 0) return nothing;
-    const { reviewed, files, accepted, rejected } = this.model.progress;
-    const { complete, undoable, state } = this.model;
-    const act = (what: 'accept' | 'send' | 'undo'): void => this.host?.send({ type: 'reviewDo', what });
-    return html`<div class="rv-footer">
-      <span class="rv-progress"
-        >${reviewed} of ${plural(files, 'file')}
-        reviewed${complete && accepted > 0 ? ` · ${accepted.toLocaleString('en')} accepted` : ''}${complete && rejected > 0 ? ` · ${rejected.toLocaleString('en')} rejected` : ''}</span
-      >
-      <progress class="rv-meter" max=${files} .value=${reviewed} aria-label="Files reviewed"></progress>
-      <span class="space"></span>
-      ${
-        this.decides
-          ? html`${
-                undoable === undefined
-                  ? nothing
-                  : html`<vscode-button
-                      secondary
-                      title="Take back what was accepted last"
-                      @click=${() => act('undo')}
-                      >Undo</vscode-button
-                    >`
-              }
-              <vscode-button
-                secondary
-                ?disabled=${state.unsent === 0}
-                title="Sends remarks and rejections in one message"
-                @click=${() => act('send')}
-                >Send to Agent${state.unsent === 0 ? '' : ` (${state.unsent})`}</vscode-button
-              >
-              <vscode-button @click=${() => act('accept')}>Accept…</vscode-button>`
-          : nothing
-      }
-    </div>`;
-  }
-
-  private help(): TemplateResult {
-    return html`<div class="rv-help" role="dialog" aria-label="Keys of the review">
-      <dl>
-        ${keyHelp
-          .filter(({ decides }) => this.decides || !decides)
-          .map(
-            ({ keys, words }) =>
-              html`<dt>${keys.map((key) => html`<kbd>${key}</kbd> `)}</dt>
-                <dd>${words}</dd>`,
-          )}
-      </dl>
-      <vscode-button secondary @click=${() => (this.helping = false)}>Close</vscode-button>
     </div>`;
   }
 }
