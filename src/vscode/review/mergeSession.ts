@@ -30,8 +30,7 @@ export class MergeSessions implements vscode.FileSystemProvider, vscode.Disposab
   private readonly store = new DisposableStore();
   private readonly changes = new vscode.EventEmitter<vscode.FileChangeEvent[]>();
   readonly onDidChangeFile = this.changes.event;
-  /** Where the merge is kept over a reload; another place in tests. */
-  kept: MergeStore;
+  private readonly kept: MergeStore;
   private open: Merging | undefined;
   private count = 0;
   /** The merge that was under way before a reload is read. */
@@ -71,11 +70,6 @@ export class MergeSessions implements vscode.FileSystemProvider, vscode.Disposab
       });
     });
     return this.restoring;
-  }
-
-  /** Of the merge that is under way: part of its documents' addresses. */
-  get number(): number {
-    return this.open?.number ?? 0;
   }
 
   get isOpen(): boolean {
