@@ -3,10 +3,12 @@ import * as vscode from 'vscode';
 import type { ReviewScope } from '../../src/protocol/review.ts';
 import type { MergeConflict } from '../../src/runner/review/taskReview.ts';
 import type { TestSeam } from '../../src/vscode/extension.ts';
-import type { MergePurpose } from '../../src/vscode/review/mergeStore.ts';
+import { MergeSessions } from '../../src/vscode/review/mergeSession.ts';
+import { type MergePurpose, MergeStore } from '../../src/vscode/review/mergeStore.ts';
 import type { ReviewNode } from '../../src/vscode/review/tree.ts';
 import { FakeTaskReview } from '../support/fakeTaskReview.ts';
 import { FakeTaskService } from '../support/fakeTaskService.ts';
+import { temporaryFolder } from '../support/gitRepo.ts';
 import { ReviewBench } from '../support/reviewBench.ts';
 import { BenchService } from '../support/reviewService.ts';
 
@@ -367,23 +369,26 @@ describe('the review in the editor', () => {
       incoming: encode('theirs\n'),
       marked: encode('<<<<<<< Yours\nmine\n=======\ntheirs\n>>>>>>> Task\n'),
     });
-    const isOpen = (uri: vscode.Uri): Promise<boolean> =>
-      until(
-        `the merge editor of ${uri.path}`,
-        () =>
-          vscode.workspace.textDocuments.some((one) => one.uri.toString() === uri.toString()) || undefined,
+    /** The result of the merge that is under way, once its editor is there. */
+    const resultOf = (path: string): Promise<vscode.TextDocument> =>
+      until(`the merge editor of ${path}`, () =>
+        vscode.workspace.textDocuments.find(
+          ({ uri, isClosed }) =>
+            !isClosed &&
+            uri.scheme === 'sallyport-merge' &&
+            uri.path === `/${path}` &&
+            uri.query.startsWith(`${seam.review.merges.number}.`) &&
+            uri.query.endsWith('.result'),
+        ),
       );
     /** As the merge editor does it. */
-    const write = async (uri: vscode.Uri, content: string): Promise<void> => {
+    const write = async ({ uri }: vscode.TextDocument, content: string): Promise<void> => {
       const edit = new vscode.WorkspaceEdit();
       edit.replace(uri, new vscode.Range(0, 0, 100, 0), content);
       assert.equal(await vscode.workspace.applyEdit(edit), true);
     };
     const said = (merged: ReadonlyMap<string, Uint8Array | undefined> | undefined): [string, string][] =>
       [...(merged ?? [])].map(([path, bytes]) => [path, new TextDecoder().decode(bytes)]);
-    const resultOf = (path: string, number: number, at: number): vscode.Uri =>
-      vscode.Uri.from({ scheme: 'sallyport-merge', path: `/${path}`, query: `${number}.${at}.result` });
-
     it('writes nothing before every file is merged, and then everything at once', async () => {
       const finished: ReadonlyMap<string, Uint8Array | undefined>[] = [];
       const { merges } = seam.review;
@@ -394,20 +399,19 @@ describe('the review in the editor', () => {
       };
       try {
         await merges.begin([conflictOf('a.txt')], purpose(), new Map([['before.txt', encode('before\n')]]));
-        const result = resultOf('a.txt', 1, 0);
-        await isOpen(result);
+        const result = await resultOf('a.txt');
         await run('review.finishAccept');
         assert.equal(finished.length, 0);
         await write(result, 'both\n');
         await assert.rejects(
           Promise.resolve(
             vscode.workspace.fs.writeFile(
-              result.with({ query: result.query.replace('result', 'current') }),
+              result.uri.with({ query: result.uri.query.replace('result', 'current') }),
               encode('x'),
             ),
           ),
         );
-        await run('review.completeMerge', result);
+        await run('review.completeMerge', result.uri);
         assert.deepEqual(merges.waiting, []);
         await run('review.finishAccept');
         assert.deepEqual(said(finished[0]), [
@@ -415,11 +419,91 @@ describe('the review in the editor', () => {
           ['a.txt', 'both\n'],
         ]);
         assert.equal(merges.isOpen, false);
-        await assert.rejects(Promise.resolve(vscode.workspace.fs.readFile(result)));
+        await assert.rejects(Promise.resolve(vscode.workspace.fs.readFile(result.uri)));
         await vscode.commands.executeCommand('notifications.clearAll');
       } finally {
         merges.finisher = finisher;
       }
+    });
+
+    it('goes on after a reload with what was completed and saved', async () => {
+      const { merges } = seam.review;
+      const { kept } = merges;
+      const folder = temporaryFolder();
+      merges.kept = new MergeStore(folder.path);
+      const finished: ReadonlyMap<string, Uint8Array | undefined>[] = [];
+      try {
+        await merges.begin(['a.txt', 'b.txt', 'c.txt'].map(conflictOf), purpose());
+        const first = await resultOf('a.txt');
+        await write(first, 'both\n');
+        await run('review.completeMerge', first.uri);
+        const second = await resultOf('b.txt');
+        await write(second, 'half of it\n');
+        assert.equal(await second.save(), true);
+
+        const after = new MergeSessions(seam.review.announcer, new MergeStore(folder.path));
+        await after.restore();
+        assert.deepEqual(after.waiting, ['b.txt', 'c.txt']);
+        const contentOfSide = async (side: string): Promise<string> =>
+          new TextDecoder().decode(
+            await after.readFile(second.uri.with({ query: second.uri.query.replace('result', side) })),
+          );
+        assert.equal(await contentOfSide('result'), 'half of it\n');
+        assert.equal(await contentOfSide('base'), 'one\n');
+        assert.deepEqual(await after.stat(second.uri), await merges.stat(second.uri));
+        after.dispose();
+
+        await run('review.completeMerge', second.uri);
+        const third = await resultOf('c.txt');
+        await write(third, 'c\n');
+        await run('review.completeMerge', third.uri);
+        const later = new MergeSessions(seam.review.announcer, new MergeStore(folder.path));
+        later.finisher = (what, merged) => {
+          assert.deepEqual(what, purpose());
+          finished.push(merged);
+          return Promise.resolve();
+        };
+        await later.restore();
+        assert.deepEqual(later.waiting, []);
+        await later.finish();
+        assert.deepEqual(said(finished[0]), [
+          ['a.txt', 'both\n'],
+          ['b.txt', 'half of it\n'],
+          ['c.txt', 'c\n'],
+        ]);
+        assert.equal(later.isOpen, false);
+        assert.equal(await new MergeStore(folder.path).read(), undefined);
+        later.dispose();
+        await vscode.commands.executeCommand('notifications.clearAll');
+      } finally {
+        await merges.cancel();
+        merges.kept = kept;
+        folder.dispose();
+      }
+    });
+
+    it('makes the merge of an edit and a later version the edit', async () => {
+      const path = 'src/deep/b.ts';
+      await bench.review.edit(all, fileOf(path).id, encode('const b = 3;\n'));
+      await bench.commit('Again', { [path]: 'const b = 4;\n' });
+      await until('the conflict', () => fileOf(path).edit?.kind === 'conflict' || undefined);
+      const node = await nodeOf(path);
+      const item = seam.review.tree.getTreeItem(node);
+      assert.match(item.contextValue ?? '', /\bconflict\b/);
+      assert.match(
+        item.accessibilityInformation?.label ?? '',
+        /conflict: your edit and the task's new version have changed the same lines/,
+      );
+      await run('review.mergeEdit', node);
+      const result = await resultOf(path);
+      await write(result, 'const b = 34;\n');
+      await run('review.completeMerge', result.uri);
+      await until('the edit', () => fileOf(path).edit?.kind === 'own' || undefined);
+      assert.equal(await contentOf(path), 'const b = 34;\n');
+      assert.equal(seam.review.merges.isOpen, false);
+      await run('review.discardEdit', await nodeOf(path));
+      await until('no edit', () => fileOf(path).edit === undefined || undefined);
+      await vscode.commands.executeCommand('notifications.clearAll');
     });
   });
 

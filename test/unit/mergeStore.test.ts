@@ -19,7 +19,7 @@ describe('a merge that is kept over a reload', () => {
 
   const merging = (): Merging => ({
     number: 3,
-    saves: 0,
+    saves: new Map(),
     purpose: {
       kind: 'edit',
       id: 'abcdefghijkl',
@@ -54,7 +54,7 @@ describe('a merge that is kept over a reload', () => {
     assert.equal(await store.read(), undefined);
     const now = merging();
     await store.begin(now);
-    now.saves = 1;
+    now.saves.set(0, 1);
     now.results.set(0, bytes('half'));
     await store.result(now, 0);
     now.results.set(1, null);

@@ -30,7 +30,8 @@ export class MergeSessions implements vscode.FileSystemProvider, vscode.Disposab
   private readonly store = new DisposableStore();
   private readonly changes = new vscode.EventEmitter<vscode.FileChangeEvent[]>();
   readonly onDidChangeFile = this.changes.event;
-  private readonly kept: MergeStore;
+  /** Where the merge is kept over a reload; another place in tests. */
+  kept: MergeStore;
   private open: Merging | undefined;
   private count = 0;
   /** The merge that was under way before a reload is read. */
@@ -72,6 +73,11 @@ export class MergeSessions implements vscode.FileSystemProvider, vscode.Disposab
     return this.restoring;
   }
 
+  /** Of the merge that is under way: part of its documents' addresses. */
+  get number(): number {
+    return this.open?.number ?? 0;
+  }
+
   get isOpen(): boolean {
     return this.open !== undefined;
   }
@@ -105,7 +111,7 @@ export class MergeSessions implements vscode.FileSystemProvider, vscode.Disposab
     this.count += 1;
     const open: Merging = {
       number: this.count,
-      saves: 0,
+      saves: new Map(),
       purpose,
       conflicts,
       before,
@@ -224,11 +230,12 @@ export class MergeSessions implements vscode.FileSystemProvider, vscode.Disposab
 
   async stat(uri: vscode.Uri): Promise<vscode.FileStat> {
     await this.restoring;
-    const { bytes, side, open } = this.find(uri);
+    const { bytes, side, open, at } = this.find(uri);
     return {
       type: vscode.FileType.File,
       ctime: 0,
-      mtime: open.saves,
+      // Of this result alone: the save of another file must not look like a change of this one.
+      mtime: side === 'result' ? (open.saves.get(at) ?? 0) : 0,
       size: bytes.length,
       ...(side === 'result' ? {} : { permissions: vscode.FilePermission.Readonly }),
     };
@@ -243,7 +250,7 @@ export class MergeSessions implements vscode.FileSystemProvider, vscode.Disposab
     await this.restoring;
     const { open, at, side } = this.find(uri);
     if (side !== 'result') throw vscode.FileSystemError.NoPermissions('This side of a merge is read-only.');
-    open.saves += 1;
+    open.saves.set(at, (open.saves.get(at) ?? 0) + 1);
     open.results.set(at, content);
     await this.kept.result(open, at);
     this.changes.fire([{ type: vscode.FileChangeType.Changed, uri }]);

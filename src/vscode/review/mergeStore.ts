@@ -36,19 +36,20 @@ const Side = z.enum(sides);
 
 const Kept = z.object({
   number: z.int().check(z.positive()),
-  saves: z.int().check(z.nonnegative()),
   purpose: MergePurpose,
   conflicts: z.array(z.object({ path: z.string(), sides: z.array(Side) })),
   /** Of earlier tries of the same accept; `null` is no file. */
   before: z.array(z.object({ path: z.string(), file: z.nullable(z.int()) })),
-  results: z.array(z.object({ at: z.int(), none: z.boolean(), done: z.boolean() })),
+  results: z.array(
+    z.object({ at: z.int(), none: z.boolean(), done: z.boolean(), saves: z.int().check(z.nonnegative()) }),
+  ),
 });
 
 /** A merge as it stands. */
 export interface Merging {
   number: number;
-  /** How often a result was saved. */
-  saves: number;
+  /** How often each result was saved, by its place. */
+  saves: Map<number, number>;
   purpose: MergePurpose;
   conflicts: readonly MergeConflict[];
   /** What the user made of conflicts that earlier tries of the same accept told; undefined is no file. */
@@ -135,7 +136,8 @@ export class MergeStore {
       const results = new Map<number, Uint8Array | null>();
       for (const { at, none } of kept.results) results.set(at, none ? null : await content(`${at}.result`));
       const done = new Set(kept.results.filter((one) => one.done).map(({ at }) => at));
-      const { number, saves, purpose } = kept;
+      const saves = new Map(kept.results.flatMap((one) => (one.saves === 0 ? [] : [[one.at, one.saves]])));
+      const { number, purpose } = kept;
       return { number, saves, purpose, conflicts, before, results, done };
     } catch {
       return undefined;
@@ -146,14 +148,18 @@ export class MergeStore {
     const { number, saves, purpose, conflicts, before, results, done } = merging;
     const kept: z.infer<typeof Kept> = {
       number,
-      saves,
       purpose,
       conflicts: conflicts.map((conflict) => ({
         path: conflict.path,
         sides: sides.filter((side) => conflict[side] !== undefined),
       })),
       before: [...before].map(([path, content], at) => ({ path, file: content === undefined ? null : at })),
-      results: [...results].map(([at, content]) => ({ at, none: content === null, done: done.has(at) })),
+      results: [...results].map(([at, content]) => ({
+        at,
+        none: content === null,
+        done: done.has(at),
+        saves: saves.get(at) ?? 0,
+      })),
     };
     await put(folder, noteName, Buffer.from(JSON.stringify(kept)));
   }
