@@ -143,6 +143,8 @@ export class Diff {
   filesChanged(): void {
     this.rows.clear();
     this.numbers = new Map(this.model.shown.map((file, number) => [file.id, number]));
+    const place = this.options.place();
+    if (this.awaited !== undefined) this.awaited = place.part >= 0 ? place : undefined;
     this.list.reset();
   }
 
@@ -259,6 +261,9 @@ export class Diff {
           file: this.numberOf(file.id),
           part: part === undefined ? -1 : file.parts.indexOf(part),
         };
+        // The head has the focus in place of a hunk that has not come: a key is not meant for the whole file.
+        if (part === undefined && this.awaited?.file === place.file) return;
+        this.awaited = undefined;
         if (before.file === place.file && before.part === place.part) return;
         this.options.focused(place);
         this.list.repaint(before.file);
@@ -287,10 +292,16 @@ export class Diff {
     this.changed(id);
     this.parts.fill();
     const { awaited } = this;
-    if (awaited !== undefined && this.model.shown[awaited.file]?.id === id) {
-      const head = this.scroller.contains(document.activeElement) || document.activeElement === document.body;
-      this.reveal(awaited, head);
+    const file = awaited === undefined ? undefined : this.model.shown[awaited.file];
+    if (awaited === undefined || file?.id !== id) return;
+    if (this.texts.get(file)?.failed !== undefined) {
+      this.awaited = undefined;
+      this.options.focused({ file: awaited.file, part: -1 });
+      this.list.repaint(awaited.file);
+      return;
     }
+    const head = this.scroller.contains(document.activeElement) || document.activeElement === document.body;
+    this.reveal(awaited, head);
   }
 
   private seen(first: number, last: number): void {
