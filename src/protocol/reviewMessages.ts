@@ -57,6 +57,8 @@ export const reviewRequests = [
   z.object({ type: z.literal('remarkResolve'), id: RemarkId, resolved: z.boolean() }),
   /** Opens a file of the review in the editor. */
   z.object({ type: z.literal('reviewOpen'), file: FileId, line: z.optional(z.int().check(z.positive())) }),
+  /** Opens the merge of the user's edit and the task's new version. */
+  z.object({ type: z.literal('reviewMerge'), file: FileId }),
   /** What the editor's own commands do with the whole review. */
   z.object({ type: z.literal('reviewDo'), what: z.enum(['accept', 'send', 'undo']) }),
 ] as const;

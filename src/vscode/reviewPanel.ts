@@ -32,6 +32,8 @@ export interface ReviewPanelOptions {
   post: (message: PanelMessage) => PromiseLike<unknown>;
   /** Opens a file of the review in an editor. */
   open: (scope: ReviewScope, file: ReviewFile, line?: number) => Promise<unknown>;
+  /** Opens the merge of the user's edit of a file. */
+  merge: (scope: ReviewScope, file: ReviewFile) => Promise<unknown>;
   /** Has the editor's own command do something with the whole review. */
   act: (what: Extract<ReviewRequest, { type: 'reviewDo' }>['what'], scope: ReviewScope) => Promise<unknown>;
   /** Shows what went wrong. */
@@ -148,6 +150,9 @@ export class ReviewPanel implements Disposable {
         return;
       case 'remarkResolve':
         await review.resolveRemark(request.id, request.resolved);
+        return;
+      case 'reviewMerge':
+        await this.options.merge(scope, this.file(request.file));
         return;
       case 'reviewOpen':
         await this.options.open(scope, this.file(request.file), request.line);

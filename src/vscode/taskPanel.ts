@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import * as vscode from 'vscode';
 import { asSallyportError, isAbort } from '../base/errors.ts';
 import { type PanelAction, type PanelMessage, PanelRequest } from '../protocol/panelMessages.ts';
-import type { ReviewScope } from '../protocol/review.ts';
+import type { ReviewFile, ReviewScope } from '../protocol/review.ts';
 import type { ReviewRequest } from '../protocol/reviewMessages.ts';
 import { safeLine } from '../protocol/safeText.ts';
 import type { TalkRequest } from '../protocol/talkMessages.ts';
@@ -87,6 +87,7 @@ export class TaskPanel implements vscode.Disposable {
       reviews: around.reviews,
       post: (message) => panel.webview.postMessage(message),
       open: (scope, file) => openChange({ id, scope }, file),
+      merge: (scope, file) => this.mergeEdit(scope, file),
       act: (what, scope) => this.doReview(what, scope),
       onProblem: around.onProblem,
     });
@@ -213,6 +214,11 @@ export class TaskPanel implements vscode.Disposable {
 
   private async doReview(what: ReviewDo, scope: ReviewScope): Promise<void> {
     await vscode.commands.executeCommand(reviewCommands[what], { id: this.id, scope });
+  }
+
+  private async mergeEdit(scope: ReviewScope, file: ReviewFile): Promise<void> {
+    const about = { id: this.id, scope, file: file.id };
+    await vscode.commands.executeCommand('sallyport.review.mergeEdit', about);
   }
 
   private answer(answer: EgressAnswer): void {

@@ -176,6 +176,13 @@ describe('the review in the panel', function () {
       await page.getByText('Accept…').click();
       await until('the command', 5000, () => shown.done.includes('accept'));
       assert.equal(await page.getByText('Undo', { exact: true }).count(), 0, 'there is nothing to undo');
+
+      const { file } = stats;
+      const conflict = { kind: 'conflict', by: file.id, why: 'lines' } as const;
+      shown.show([{ ...stats, file: { ...file, edit: conflict } }, scripts, moved]);
+      shown.contentChanged();
+      await page.getByRole('button', { name: 'Merge Your Edit' }).click();
+      await until('the merge', 5000, () => shown.done.includes(`merge ${file.path}`));
     });
   });
 

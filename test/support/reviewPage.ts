@@ -73,6 +73,7 @@ export class ReviewPage {
       },
       post: (message) => this.post(message),
       open: (_scope, file) => Promise.resolve(this.opened.push(file.path)),
+      merge: (_scope, file) => Promise.resolve(this.done.push(`merge ${file.path}`)),
       act: (what) => Promise.resolve(this.done.push(what)),
       onProblem: (thrown) => this.problems.push(thrown),
     });
@@ -188,6 +189,7 @@ export class ReviewPage {
       case 'remarkChange':
       case 'remarkRemove':
       case 'remarkResolve':
+      case 'reviewMerge':
       case 'reviewOpen':
       case 'reviewDo':
         this.host.receive(request);

@@ -34,6 +34,7 @@ const shapes = {
   send: svg`<path d="M2 8l12-5.5L10.5 14 8 9z"/>`,
   unfold: svg`<path d="M8 6V2M5.8 3.8L8 1.8l2.2 2M8 10v4M5.8 12.2l2.2 2 2.2-2M2 8h12"/>`,
   branch: svg`<circle cx="4.5" cy="3.5" r="1.5"/><circle cx="4.5" cy="12.5" r="1.5"/><circle cx="11.5" cy="12.5" r="1.5"/><path d="M4.5 5v6M11.5 11V7.5a2.5 2.5 0 0 0-2.5-2.5H7.5M9 3.2L7.2 5 9 6.8"/>`,
+  merge: svg`<circle cx="4.5" cy="3.5" r="1.5"/><circle cx="4.5" cy="12.5" r="1.5"/><circle cx="11.5" cy="8" r="1.5"/><path d="M4.5 5v6M4.5 5c0 2 2 3 5.5 3"/>`,
   flag: svg`<path d="M4 14V2.5h8l-2 3 2 3H4"/>`,
   stop: svg`<rect x="4" y="4" width="8" height="8" rx="1"/>`,
 } as const;

@@ -29,6 +29,7 @@ import type { ReviewNode } from './tree.ts';
 export type ReviewCommands = Record<string, (...args: unknown[]) => unknown>;
 
 const SubjectArgument = z.looseObject({ id: TaskId, scope: z.optional(ReviewScope) });
+const FileArgument = z.looseObject({ id: TaskId, scope: ReviewScope, file: FileId });
 const HunkArgument = z.looseObject({
   subject: z.object({ id: TaskId, scope: ReviewScope }),
   file: FileId,
@@ -158,6 +159,11 @@ export function reviewCommands(feature: ReviewFeature): ReviewCommands {
       announcer.say("Your edit is taken back: the file is the task's again.");
     },
     'review.mergeEdit': async (argument) => {
+      const said = FileArgument.safeParse(argument);
+      if (said.success) {
+        await acceptFlow.mergeEdit(said.data, said.data.file);
+        return;
+      }
       const [file] = filesOf(nodesOf(argument, undefined));
       const place = file === undefined ? (await hunks.here()).place : undefined;
       await acceptFlow.mergeEdit(place?.subject ?? subject(), (file ?? place?.file)?.id ?? '');

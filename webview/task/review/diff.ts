@@ -252,6 +252,7 @@ export class Diff {
       remove: (remark) => send({ type: 'remarkRemove', id: remark.id }),
       resolve: (remark, resolved) => send({ type: 'remarkResolve', id: remark.id, resolved }),
       open: (file, part) => this.open(file, part),
+      merge: (file) => send({ type: 'reviewMerge', file: file.id }),
       fold: (file) => this.fold(file),
       widen: (file) =>
         this.texts.setContext(file, this.texts.contextOf(file) === usualContext ? wideContext : wholeFile),

@@ -23,6 +23,8 @@ export interface ReviewActions {
   remove(remark: RemarkState): void;
   resolve(remark: RemarkState, resolved: boolean): void;
   open(file: ReviewFile, part?: ReviewPart): void;
+  /** Opens the merge of the user's edit with the task's new version. */
+  merge(file: ReviewFile): void;
   fold(file: ReviewFile): void;
   widen(file: ReviewFile): void;
   /** Something of it got the focus. */
@@ -122,9 +124,7 @@ export function badges(model: ReviewModel, file: ReviewFile): TemplateResult {
 function editBadge(edit: FileEdit): TemplateResult {
   const words = editWords(edit);
   return edit.kind === 'conflict'
-    ? html`<span class="rv-badge back" title=${`${words}. Merge Your Edit is in the view Review.`}
-        >edit in conflict</span
-      >`
+    ? html`<span class="rv-badge back" title=${words}>edit in conflict</span>`
     : html`<span class="rv-badge" title=${words}>edited</span>`;
 }
 
@@ -163,7 +163,17 @@ export function fileHead(
     >
     ${counts(file)} ${badges(model, file)} ${verdictIcon(verdict)}
     <span class="space"></span>
-    ${actions.decides ? decideButtons(verdict !== 'none', tab, (to) => actions.decide({ file: file.id }, to), 'File') : nothing}
+    ${
+      actions.decides
+        ? decideButtons({
+            decided: verdict !== 'none',
+            tab,
+            what: 'File',
+            decide: (to) => actions.decide({ file: file.id }, to),
+            merge: actions.editor && file.edit?.kind === 'conflict' ? () => actions.merge(file) : undefined,
+          })
+        : nothing
+    }
     ${
       actions.editor
         ? html`<button
@@ -191,22 +201,37 @@ export function fileHead(
   </div>`;
 }
 
-function decideButtons(
-  decided: boolean,
-  tab: number,
-  decide: (to: Verdict | null) => void,
-  what: 'File' | '',
-): TemplateResult {
+interface Deciding {
+  decided: boolean;
+  tab: number;
+  what: 'File' | '';
+  decide: (to: Verdict | null) => void;
+  /** In place of accepting, where the user's edit is in conflict. */
+  merge?: (() => void) | undefined;
+}
+
+function decideButtons({ decided, tab, what, decide, merge }: Deciding): TemplateResult {
   const name = (verb: string): string => (what === '' ? verb : `${verb} ${what}`);
   return html`<span class="rv-decide">
-    <button
-      class="rv-button accept"
-      tabindex=${tab}
-      title="${name('Accept')} (a)"
-      @click=${() => decide('accepted')}
-    >
-      ${icon('check')}${name('Accept')}
-    </button>
+    ${
+      merge === undefined
+        ? html`<button
+            class="rv-button accept"
+            tabindex=${tab}
+            title="${name('Accept')} (a)"
+            @click=${() => decide('accepted')}
+          >
+            ${icon('check')}${name('Accept')}
+          </button>`
+        : html`<button
+            class="rv-button"
+            tabindex=${tab}
+            title="Merge your edit with the task's new version"
+            @click=${merge}
+          >
+            ${icon('merge')}Merge Your Edit
+          </button>`
+    }
     <button
       class="rv-button reject"
       tabindex=${tab}
@@ -260,7 +285,16 @@ export function partBar(
     ${isTaken(model.state, part.id) ? html`<span class="rv-badge" title="Accepted, and in your repository">in your repository</span>` : nothing}
     ${model.partCameBack(part) ? html`<span class="rv-badge back" title="You rejected it, and told the agent; it is here again as it was">came back</span>` : nothing}
     <span class="space"></span>
-    ${actions.decides ? decideButtons(verdict !== undefined, tab, (to) => actions.decide({ parts: [part.id] }, to), '') : nothing}
+    ${
+      actions.decides
+        ? decideButtons({
+            decided: verdict !== undefined,
+            tab,
+            what: '',
+            decide: (to) => actions.decide({ parts: [part.id] }, to),
+          })
+        : nothing
+    }
     ${
       actions.decides &&
       hasLines(file) &&
