@@ -31,12 +31,12 @@ function extension(): vscode.Extension<TestSeam> {
 }
 
 async function until<T>(what: string, ask: () => T | undefined | Promise<T | undefined>): Promise<T> {
-  for (let tries = 0; tries < 200; tries++) {
+  for (let tries = 0; tries < 600; tries++) {
     const answer = await ask();
     if (answer !== undefined && answer !== false) return answer;
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
-  throw new Error(`Not within 10 s: ${what}`);
+  throw new Error(`Not within 30 s: ${what}`);
 }
 
 describe('the extension', () => {

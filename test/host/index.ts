@@ -11,7 +11,7 @@ export async function run(): Promise<void> {
   const mocha = new Mocha({
     ui: 'bdd',
     color: process.env['FORCE_COLOR'] === '1',
-    timeout: 60_000,
+    timeout: 120_000,
     retries: 1,
     forbidOnly: true,
     reporter: CountingReporter,

@@ -14,12 +14,12 @@ import { temporaryFolder } from '../support/gitRepo.ts';
 import { aCommit, aSpec } from '../support/specs.ts';
 
 async function until<T>(what: string, ask: () => T | undefined | Promise<T | undefined>): Promise<T> {
-  for (let tries = 0; tries < 200; tries++) {
+  for (let tries = 0; tries < 600; tries++) {
     const answer = await ask();
     if (answer !== undefined && answer !== false) return answer;
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
-  throw new Error(`Not within 10 s: ${what}`);
+  throw new Error(`Not within 30 s: ${what}`);
 }
 
 /** A board that waits for no other window, and knows what is on its way to the user. */

@@ -8,12 +8,12 @@ import { PublishBench, ScriptedAsker } from '../support/publishBench.ts';
 import { BenchService } from '../support/reviewService.ts';
 
 async function until<T>(what: string, ask: () => T | undefined | Promise<T | undefined>): Promise<T> {
-  for (let tries = 0; tries < 200; tries++) {
+  for (let tries = 0; tries < 600; tries++) {
     const answer = await ask();
     if (answer !== undefined && answer !== false) return answer;
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
-  throw new Error(`Not within 10 s: ${what}`);
+  throw new Error(`Not within 30 s: ${what}`);
 }
 
 const run = <T>(name: string, ...args: unknown[]): Thenable<T> =>

@@ -17,12 +17,12 @@ const numbered = (count: number): string[] => Array.from({ length: count }, (_, 
 const text = (lines: readonly string[]): string => lines.map((line) => `${line}\n`).join('');
 
 async function until<T>(what: string, ask: () => T | undefined | Promise<T | undefined>): Promise<T> {
-  for (let tries = 0; tries < 200; tries++) {
+  for (let tries = 0; tries < 600; tries++) {
     const answer = await ask();
     if (answer !== undefined && answer !== false) return answer;
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
-  throw new Error(`Not within 10 s: ${what}`);
+  throw new Error(`Not within 30 s: ${what}`);
 }
 
 const run = (name: string, ...args: unknown[]): Thenable<unknown> =>
@@ -369,23 +369,30 @@ describe('the review in the editor', () => {
       incoming: encode('theirs\n'),
       marked: encode('<<<<<<< Yours\nmine\n=======\ntheirs\n>>>>>>> Task\n'),
     });
-    /** The result of the merge that is under way, once its editor is there. */
+    /**
+     * The result of the merge that is under way, once its editor is there and has put what can be merged by itself in place of
+     * the conflict markers.
+     */
     const resultOf = (path: string): Promise<vscode.TextDocument> =>
       until(`the merge editor of ${path}`, () =>
         vscode.workspace.textDocuments.find(
-          ({ uri, isClosed }) =>
-            !isClosed &&
-            uri.scheme === 'sallyport-merge' &&
-            uri.path === `/${path}` &&
-            uri.query.startsWith(`${seam.review.merges.number}.`) &&
-            uri.query.endsWith('.result'),
+          (one) =>
+            !one.isClosed &&
+            one.uri.scheme === 'sallyport-merge' &&
+            one.uri.path === `/${path}` &&
+            one.uri.query.startsWith(`${seam.review.merges.number}.`) &&
+            one.uri.query.endsWith('.result') &&
+            !one.getText().includes('<<<<<<<'),
         ),
       );
-    /** As the merge editor does it. */
-    const write = async ({ uri }: vscode.TextDocument, content: string): Promise<void> => {
-      const edit = new vscode.WorkspaceEdit();
-      edit.replace(uri, new vscode.Range(0, 0, 100, 0), content);
-      assert.equal(await vscode.workspace.applyEdit(edit), true);
+    /** As the merge editor does it; again where that one has just written itself, which VS Code refuses to mix. */
+    const write = async (result: vscode.TextDocument, content: string): Promise<void> => {
+      await until('the edit of a result', async () => {
+        const edit = new vscode.WorkspaceEdit();
+        edit.replace(result.uri, new vscode.Range(0, 0, 100, 0), content);
+        await vscode.workspace.applyEdit(edit);
+        return result.getText() === content;
+      });
     };
     const said = (merged: ReadonlyMap<string, Uint8Array | undefined> | undefined): [string, string][] =>
       [...(merged ?? [])].map(([path, bytes]) => [path, new TextDecoder().decode(bytes)]);
