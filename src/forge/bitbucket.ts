@@ -1,5 +1,6 @@
 import * as z from 'zod/mini';
 import { unless } from './asking.ts';
+import { BitbucketForge, type Changes, type NextPage } from './bitbucketForge.ts';
 import { BranchingModel, guards, Restriction } from './bitbucketRules.ts';
 import { stateOf, summary } from './checks.ts';
 import type {
@@ -12,9 +13,6 @@ import type {
 } from './forge.ts';
 import type { ForgeOptions } from './forgeOptions.ts';
 import { isRepositoryName, named, sameRepository } from './names.ts';
-import { pagesOf } from './pages.ts';
-import type { RestAnswer } from './restClient.ts';
-import { RestForge } from './restForge.ts';
 import { segmentOf } from './segments.ts';
 
 const Name = z.string().check(z.refine((name) => isRepositoryName(name), 'not a name of a repository'));
@@ -54,7 +52,7 @@ const maxStatuses = 1000;
 const maxRules = 1000;
 
 /** bitbucket.org. Bitbucket Data Center has another API, and is none of this. */
-export class Bitbucket extends RestForge<typeof Pull> implements Forge {
+export class Bitbucket extends BitbucketForge<typeof Pull> implements Forge {
   readonly kind = 'bitbucket';
 
   /** With a user the token is an API token of that account's, without one an access token of a repository, project or workspace. */
@@ -135,22 +133,6 @@ export class Bitbucket extends RestForge<typeof Pull> implements Forge {
     return mine && pullRequestOf(mine);
   }
 
-  async changePullRequest(
-    repository: string,
-    number: number,
-    change: { title?: string; body?: string },
-    signal: AbortSignal,
-  ): Promise<PullRequest> {
-    const there = await this.pull(repository, number, signal);
-    return await this.put(repository, there, { ...change, draft: there.draft }, signal);
-  }
-
-  async markReady(repository: string, number: number, signal: AbortSignal): Promise<PullRequest> {
-    const there = await this.pull(repository, number, signal);
-    if (there.state !== 'OPEN' || !there.draft) return pullRequestOf(there);
-    return await this.put(repository, there, { draft: false }, signal);
-  }
-
   async checks(
     repository: string,
     { number }: Pick<PullRequest, 'number'>,
@@ -188,42 +170,20 @@ export class Bitbucket extends RestForge<typeof Pull> implements Forge {
     };
   }
 
-  /** It takes the whole pull request: what is not sent along is taken away, such as the reviewers. */
-  private async put(
-    repository: string,
-    there: Pull,
-    {
-      title = there.title,
-      body: text = bodyOf(there),
-      draft,
-    }: { title?: string; body?: string; draft: boolean },
-    signal: AbortSignal,
-  ): Promise<PullRequest> {
-    const body = {
+  protected override whole(_repository: string, there: Pull, changes: Changes): object {
+    const { title, body, draft = there.draft } = changes;
+    return {
       type: 'pullrequest',
       title,
-      description: text,
+      description: body,
       draft,
       destination: { branch: { name: there.destination.branch.name } },
       reviewers: there.reviewers.map(({ uuid }) => ({ type: 'account', uuid })),
     };
-    return pullRequestOf(await this.change(repository, there.id, body, signal));
   }
 
-  /** A list, whose next page its answer names. */
-  private async all<S extends z.ZodMiniType>(
-    item: S,
-    first: string,
-    what: string,
-    max: number,
-    signal: AbortSignal,
-  ): Promise<z.output<S>[]> {
-    const Page = z.object({ values: z.array(item), next: z.catch(z.optional(z.url()), undefined) });
-    const ask = async (path: string): Promise<RestAnswer<z.output<S>[]>> => {
-      const { value } = await this.rest.ask(Page, { path, what, signal });
-      return { value: value.values, ...(value.next === undefined ? {} : { next: value.next }) };
-    };
-    return (await pagesOf(ask, first, max)).items;
+  protected override pageAfter(_first: string, { next }: NextPage): string | undefined {
+    return next;
   }
 }
 

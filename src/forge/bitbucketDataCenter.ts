@@ -1,5 +1,6 @@
 import * as z from 'zod/mini';
 import { orAbsent, unless } from './asking.ts';
+import { BitbucketForge, type Changes, type NextPage } from './bitbucketForge.ts';
 import { guardsPush, Restriction } from './dataCenterRules.ts';
 import type {
   Checks,
@@ -11,9 +12,6 @@ import type {
 } from './forge.ts';
 import type { ForgeOptions } from './forgeOptions.ts';
 import { isRepositoryName, named, sameRepository } from './names.ts';
-import { pagesOf } from './pages.ts';
-import type { RestAnswer } from './restClient.ts';
-import { RestForge } from './restForge.ts';
 import { segmentOf } from './segments.ts';
 
 const Repository = z.object({
@@ -63,7 +61,7 @@ const maxSameName = 200;
 const maxRules = 1000;
 
 /** Bitbucket Data Center, of somebody's own. Its cloud has another API. */
-export class BitbucketDataCenter extends RestForge<typeof Pull> implements Forge {
+export class BitbucketDataCenter extends BitbucketForge<typeof Pull> implements Forge {
   readonly kind = kind;
 
   constructor(options: ForgeOptions) {
@@ -133,22 +131,6 @@ export class BitbucketDataCenter extends RestForge<typeof Pull> implements Forge
     return mine && pullRequestOf(mine);
   }
 
-  async changePullRequest(
-    repository: string,
-    number: number,
-    change: { title?: string; body?: string },
-    signal: AbortSignal,
-  ): Promise<PullRequest> {
-    const there = await this.pull(repository, number, signal);
-    return await this.put(repository, there, { ...change, draft: there.draft }, signal);
-  }
-
-  async markReady(repository: string, number: number, signal: AbortSignal): Promise<PullRequest> {
-    const there = await this.pull(repository, number, signal);
-    if (there.state !== 'OPEN' || !there.draft) return pullRequestOf(there);
-    return await this.put(repository, there, { draft: false }, signal);
-  }
-
   async checks(
     repository: string,
     { commit }: Pick<PullRequest, 'commit'>,
@@ -179,46 +161,22 @@ export class BitbucketDataCenter extends RestForge<typeof Pull> implements Forge
     };
   }
 
-  /** It takes the whole pull request: what is not sent along is taken away, such as the reviewers. */
-  private async put(
-    repository: string,
-    there: Pull,
-    {
-      title = there.title,
-      body: text = there.description ?? '',
-      draft,
-    }: Partial<Wanted> & Pick<Wanted, 'draft'>,
-    signal: AbortSignal,
-  ): Promise<PullRequest> {
-    const body = {
+  protected override whole(repository: string, there: Pull, changes: Changes): object {
+    const { title, body, draft = there.draft } = changes;
+    return {
       version: there.version,
       title,
-      description: text,
+      description: body,
       draft,
       toRef: { id: there.toRef.id, repository: partsOf(repository) },
       reviewers: there.reviewers.map(({ user }) => ({ user: { name: user.name } })),
     };
-    return pullRequestOf(await this.change(repository, there.id, body, signal));
   }
 
-  /** A list, whose answer says where the next page begins. */
-  private async all<S extends z.ZodMiniType>(
-    item: S,
-    first: string,
-    what: string,
-    max: number,
-    signal: AbortSignal,
-  ): Promise<z.output<S>[]> {
-    const Page = z.object({
-      values: z.array(item),
-      nextPageStart: z.catch(z.nullish(z.int().check(z.nonnegative())), null),
-    });
-    const ask = async (path: string): Promise<RestAnswer<z.output<S>[]>> => {
-      const { value } = await this.rest.ask(Page, { path, what, signal });
-      const start = value.nextPageStart ?? undefined;
-      return { value: value.values, ...(start === undefined ? {} : { next: `${first}&start=${start}` }) };
-    };
-    return (await pagesOf(ask, first, max)).items;
+  protected override pageAfter(first: string, { nextPageStart }: NextPage): string | undefined {
+    return nextPageStart === null || nextPageStart === undefined
+      ? undefined
+      : `${first}&start=${nextPageStart}`;
   }
 
   /** A name goes into paths further on. */
@@ -227,12 +185,6 @@ export class BitbucketDataCenter extends RestForge<typeof Pull> implements Forge
     if (!isRepositoryName(name, kind)) throw this.rest.strange('an answer that is none of its API');
     return name;
   }
-}
-
-interface Wanted {
-  title: string;
-  body: string;
-  draft: boolean;
 }
 
 function repositoryPath(repository: string): string {

@@ -65,16 +65,20 @@ export abstract class RestForge<S extends z.ZodMiniType> implements Pick<Forge, 
     return await onceOnly(
       () => this.findPullRequest(wish, signal),
       async () => {
-        const { schema, read, noun } = this.manner;
+        const { schema, noun } = this.manner;
         const what = `${noun} in ${wish.repository} from ${wish.branch}`;
         const { path = this.pullsOf(wish.repository), body } = await this.opening(wish, signal);
-        return read((await this.rest.ask(schema, { method: 'POST', path, body, what, signal })).value);
+        return this.read((await this.rest.ask(schema, { method: 'POST', path, body, what, signal })).value);
       },
     );
   }
 
   async pullRequest(repository: string, number: number, signal: AbortSignal): Promise<PullRequest> {
-    return this.manner.read(await this.pull(repository, number, signal));
+    return this.read(await this.pull(repository, number, signal));
+  }
+
+  protected read(pull: z.output<S>): PullRequest {
+    return this.manner.read(pull);
   }
 
   protected async pull(repository: string, number: number, signal: AbortSignal): Promise<z.output<S>> {
