@@ -10,6 +10,7 @@ import { ledgerText } from '../../src/vscode/ledgerExport.ts';
 import { aSource, FakeModels } from '../support/fakeModels.ts';
 import { aChange, FakeTaskService } from '../support/fakeTaskService.ts';
 import { aCommit, aSpec, shaOf } from '../support/specs.ts';
+import { until } from './until.ts';
 
 interface Manifest {
   contributes: {
@@ -28,15 +29,6 @@ function extension(): vscode.Extension<TestSeam> {
   const found = vscode.extensions.getExtension<TestSeam>('sallyport.sallyport');
   assert.ok(found);
   return found;
-}
-
-async function until<T>(what: string, ask: () => T | undefined | Promise<T | undefined>): Promise<T> {
-  for (let tries = 0; tries < 600; tries++) {
-    const answer = await ask();
-    if (answer !== undefined && answer !== false) return answer;
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
-  throw new Error(`Not within 30 s: ${what}`);
 }
 
 describe('the extension', () => {

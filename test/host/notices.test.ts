@@ -12,15 +12,7 @@ import { aSource, FakeModels } from '../support/fakeModels.ts';
 import { FakeTaskService } from '../support/fakeTaskService.ts';
 import { temporaryFolder } from '../support/gitRepo.ts';
 import { aCommit, aSpec } from '../support/specs.ts';
-
-async function until<T>(what: string, ask: () => T | undefined | Promise<T | undefined>): Promise<T> {
-  for (let tries = 0; tries < 600; tries++) {
-    const answer = await ask();
-    if (answer !== undefined && answer !== false) return answer;
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
-  throw new Error(`Not within 30 s: ${what}`);
-}
+import { until } from './until.ts';
 
 /** A board that waits for no other window, and knows what is on its way to the user. */
 class Board extends NoticeBoard {

@@ -6,15 +6,7 @@ import { windowAsker } from '../../src/vscode/publishAsker.ts';
 import { FakeTaskService } from '../support/fakeTaskService.ts';
 import { PublishBench, ScriptedAsker } from '../support/publishBench.ts';
 import { BenchService } from '../support/reviewService.ts';
-
-async function until<T>(what: string, ask: () => T | undefined | Promise<T | undefined>): Promise<T> {
-  for (let tries = 0; tries < 600; tries++) {
-    const answer = await ask();
-    if (answer !== undefined && answer !== false) return answer;
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
-  throw new Error(`Not within 30 s: ${what}`);
-}
+import { until } from './until.ts';
 
 const run = <T>(name: string, ...args: unknown[]): Thenable<T> =>
   vscode.commands.executeCommand<T>(`sallyport.${name}`, ...args);

@@ -11,19 +11,11 @@ import { FakeTaskService } from '../support/fakeTaskService.ts';
 import { temporaryFolder } from '../support/gitRepo.ts';
 import { ReviewBench } from '../support/reviewBench.ts';
 import { BenchService } from '../support/reviewService.ts';
+import { until } from './until.ts';
 
 const all: ReviewScope = { kind: 'all' };
 const numbered = (count: number): string[] => Array.from({ length: count }, (_, i) => `line ${i + 1}`);
 const text = (lines: readonly string[]): string => lines.map((line) => `${line}\n`).join('');
-
-async function until<T>(what: string, ask: () => T | undefined | Promise<T | undefined>): Promise<T> {
-  for (let tries = 0; tries < 600; tries++) {
-    const answer = await ask();
-    if (answer !== undefined && answer !== false) return answer;
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
-  throw new Error(`Not within 30 s: ${what}`);
-}
 
 const run = (name: string, ...args: unknown[]): Thenable<unknown> =>
   vscode.commands.executeCommand(`sallyport.${name}`, ...args);

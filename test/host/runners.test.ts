@@ -6,6 +6,7 @@ import type { TestSeam } from '../../src/vscode/extension.ts';
 import { runnerId } from '../../src/vscode/runnerStore.ts';
 import { FakeRunner } from '../support/fakeRunner.ts';
 import { aSpec } from '../support/specs.ts';
+import { until } from './until.ts';
 
 /** The way from the editor to a runner, which can be cut and mended. */
 class Cable {
@@ -41,15 +42,6 @@ class Cable {
     this.sockets.clear();
     await new Promise((closed) => this.server?.close(closed) ?? closed(undefined));
   }
-}
-
-async function until<T>(what: string, ask: () => T | undefined | Promise<T | undefined>): Promise<T> {
-  for (let tries = 0; tries < 400; tries++) {
-    const answer = await ask();
-    if (answer !== undefined && answer !== false) return answer;
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
-  throw new Error(`Not within 20 s: ${what}`);
 }
 
 describe('remote runners in the extension', () => {
