@@ -1,37 +1,17 @@
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { type Browser, type FrameLocator } from 'playwright-core';
-import type { Turn } from '../../src/gateway/scriptedModel.ts';
+import type { FrameLocator } from 'playwright-core';
 import { initialState, type TaskState } from '../../src/protocol/taskState.ts';
-import { ModelServer } from '../support/modelServer.ts';
 import { fixtureFile, fixtureOf, wholePart } from '../support/reviewFixture.ts';
 import { ReviewPage } from '../support/reviewPage.ts';
+import { bash, longest, Scene } from '../support/scene.ts';
 import { aSpec } from '../support/specs.ts';
-import { eventsOnDisk, removeFromEngine } from '../support/witness.ts';
-import {
-  CodeServer,
-  type Household,
-  launchBrowser,
-  makeHousehold,
-  tellFailure,
-  until,
-  Workbench,
-} from '../support/workbench.ts';
-
-const key = 'sk-ant-api03-a-key-of-these-tests-0123456789';
-/** A first task may have to wait for its image; milliseconds. */
-const longest = 8 * 60_000;
+import { until } from '../support/workbench.ts';
 
 const lines = (word: string, count: number): string[] =>
   Array.from({ length: count }, (_, n) => `${word} ${n}`);
 
 describe('the review in the panel', function () {
-  let browser: Browser;
-  before(async () => {
-    browser = await launchBrowser();
-  });
-  after(() => browser.close());
+  const scene = Scene.ofSuite();
 
   describe('of a page with its host', () => {
     let shown: ReviewPage;
@@ -56,7 +36,7 @@ describe('the review in the panel', function () {
       );
 
     beforeEach(async () => {
-      shown = await ReviewPage.open({ browser, files: [stats, scripts, moved], state });
+      shown = await ReviewPage.open({ browser: scene.browser, files: [stats, scripts, moved], state });
       await shown.page.locator('#review-tab').click();
       await shown.page.locator('.rv-line ins').first().waitFor();
     });
@@ -187,65 +167,19 @@ describe('the review in the panel', function () {
   });
 
   describe('of a task in a workbench', () => {
-    let household: Household;
-    let model: ModelServer;
-    let server: CodeServer | undefined;
-    let workbench: Workbench | undefined;
-
-    const bash = (command: string): Turn => ({
-      tools: [{ name: 'Bash', input: { command, description: 'Work' } }],
-    });
     const first = `sed -i '1s/.*/# Statistics/' README.md && sed -i '1s/.*/\\/** The mean. *\\//' src/stats.js && git commit -qam 'Say what it is'`;
     const second = `printf 'second turn\\n' > SECOND.md && git add -A && git commit -qm 'A second turn'`;
-
-    afterEach(async function () {
-      if (this.currentTest?.state === 'failed' && workbench !== undefined)
-        await tellFailure(this.currentTest, workbench);
-      await workbench?.close();
-      await server?.stop();
-      model.stop();
-      const left = eventsOnDisk(household.data);
-      if (left !== undefined) await removeFromEngine(left.id);
-      await household.remove();
-      workbench = server = undefined;
-    });
-
-    const events = (): Record<string, unknown>[] => eventsOnDisk(household.data)?.events ?? [];
-    const turnsOver = (count: number): Promise<boolean> =>
-      until(`the end of turn ${count}`, longest, () => {
-        const of = (type: string): number => events().filter((event) => event['type'] === type).length;
-        return of('turn') >= count && of('imported') >= count;
-      });
-    function verdicts(): string[] {
-      const path = join(household.data, 'tasks', eventsOnDisk(household.data)?.id ?? '', 'review.ndjson');
-      if (!existsSync(path)) return [];
-      return readFileSync(path, 'utf8')
-        .split('\n')
-        .flatMap((line) => {
-          const event = line === '' ? {} : (JSON.parse(line) as { type?: string; verdict?: string });
-          return event.type === 'decided' ? [String(event.verdict)] : [];
-        });
-    }
+    const verdicts = (): string[] =>
+      scene.review().flatMap(({ type, verdict }) => (type === 'decided' ? [String(verdict)] : []));
     const tab = (panel: FrameLocator, name: string) => panel.getByRole('tab', { name });
 
     it('is done by keyboard, goes on with a message from the box, and shows the second turn', async () => {
-      model = await ModelServer.start([bash(first), { text: 'Done.' }, bash(second), { text: 'More.' }]);
-      household = await makeHousehold({
-        'sallyport.network.proxy': model.url,
+      await scene.settleWithModel([bash(first), { text: 'Done.' }, bash(second), { text: 'More.' }], {
         'sallyport.task.conversation': true,
       });
-      server = await CodeServer.start(household, {
-        ANTHROPIC_API_KEY: key,
-        ANTHROPIC_BASE_URL: model.url,
-        NO_PROXY: model.host,
-      });
-      const vscode = (workbench = await Workbench.open(browser, server.url));
-      await vscode.showTasks();
-      await vscode.command('Sallyport: New Task');
-      await vscode.type('New Task', 'Say what it is.');
-      await vscode.dialogButton('Use').first().waitFor({ timeout: 60_000 });
-      await vscode.page.keyboard.press('Enter');
-      await turnsOver(1);
+      const vscode = await scene.open();
+      await scene.startTask(vscode, 'Say what it is.');
+      await scene.turnsOver(1);
 
       const panel = vscode.webview();
       await tab(panel, 'Log').focus();
@@ -266,7 +200,7 @@ describe('the review in the panel', function () {
       const box = panel.getByRole('textbox', { name: 'Message to the agent' });
       await box.fill('Once more.');
       await box.press('Control+Enter');
-      await turnsOver(2);
+      await scene.turnsOver(2);
       await until('an empty box', 10_000, async () => (await box.inputValue()) === '');
       await panel.getByText('Turn 2 ended here.').waitFor();
       await vscode.screenshot('panel-review-2-turns');
