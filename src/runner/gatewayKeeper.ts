@@ -1,7 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { asSallyportError, type SallyportError } from '../base/errors.ts';
-import { LineSplitter } from '../base/lines.ts';
 import type { Logger } from '../base/logger.ts';
 import { pause } from '../base/pause.ts';
 import type { ContainerState, Engine } from '../engine/engine.ts';
@@ -13,6 +12,7 @@ import { leavesRoom, type Allowance } from './budget.ts';
 import { request } from './control.ts';
 import { CredentialRenewal } from './credentialRenewal.ts';
 import { policyNow } from './egressAnswers.ts';
+import { eventBatches } from './eventBatches.ts';
 import { GatewayLines } from './gatewayLines.ts';
 import type { UnnumberedEvent } from './taskLog.ts';
 import type { ResolvedModel } from './taskService.ts';
@@ -275,19 +275,13 @@ export class GatewayKeeper {
 
   /** Copies what the gateway says to the task's log, until its container has ended. */
   private async read(engine: Engine, id: string, signal: AbortSignal): Promise<void> {
-    let batch: UnnumberedEvent[] = [];
-    const splitter = new LineSplitter((line) => {
+    const eventsOf = (line: Uint8Array): UnnumberedEvent[] => {
       const event = this.lines.read(line);
-      if (event !== undefined) batch.push(event);
-    }, maxLineBytes);
+      return event === undefined ? [] : [event];
+    };
     try {
-      for await (const chunk of engine.logs(id, signal)) {
-        splitter.push(chunk);
-        if (batch.length === 0) continue;
-        const events = batch;
-        batch = [];
-        await this.take(events);
-      }
+      const log = engine.logs(id, signal);
+      for await (const events of eventBatches(log, maxLineBytes, eventsOf)) await this.take(events);
       if (!signal.aborted) this.whole = id;
     } catch (thrown) {
       // What was read and did not get to the log is to be read again.

@@ -1,6 +1,6 @@
-import { LineSplitter } from '../base/lines.ts';
 import type { Engine } from '../engine/engine.ts';
 import { WireDecoder, type WireItem } from '../protocol/wire.ts';
+import { eventBatches } from './eventBatches.ts';
 import type { TaskJournal } from './taskJournal.ts';
 import type { UnnumberedEvent } from './taskLog.ts';
 
@@ -62,22 +62,20 @@ export class SandboxReader {
     const enough = new AbortController();
     const signal = AbortSignal.any([enough.signal, attempt()]);
     const decoder = new WireDecoder(journal.state.lastSandboxEvent);
-    let batch: UnnumberedEvent[] = [];
-    const splitter = new LineSplitter((line) => {
+    const eventsOf = (line: Uint8Array): UnnumberedEvent[] => {
       // Of a flood only what can be an event is looked at.
-      if (journal.verdict?.kind === 'log_limit' && line[0] !== openingBrace) return;
-      for (const item of decoder.push(line)) {
-        if (item.kind === 'event') batch.push(item.event);
-        else batch.push({ type: 'notice', level: 'warning', text: describe(item), t: Date.now() });
-      }
-    }, maxLineBytes);
+      if (journal.verdict?.kind === 'log_limit' && line[0] !== openingBrace) return [];
+      return decoder
+        .push(line)
+        .map((item) =>
+          item.kind === 'event'
+            ? item.event
+            : { type: 'notice', level: 'warning', text: describe(item), t: Date.now() },
+        );
+    };
     const idle = until === 'past' ? setTimeout(() => enough.abort(), silence) : undefined;
     try {
-      for await (const chunk of engine.logs(id, signal)) {
-        splitter.push(chunk);
-        if (batch.length === 0) continue;
-        const events = batch;
-        batch = [];
+      for await (const events of eventBatches(engine.logs(id, signal), maxLineBytes, eventsOf)) {
         await journal.append(events);
         if (events.some(({ type }) => work.has(type))) onWork(engine, id);
         if (events.some(({ type }) => type === 'ended')) return;
