@@ -1,6 +1,6 @@
 // `npm test`: everything that is checked, in stages. `npm test -- unit lint` runs only these, and what they need.
 // What is imported here exists in Node 18 too; everything else comes after the bootstrap.
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { bootstrap, root } from './lib/bootstrap.mjs';
 
@@ -40,6 +40,7 @@ const stages = [
     ['build'],
   ),
   mocha('unit', 'Unit tests', {
+    first: ['gitBombs', 'gitAcceptKills', 'remoteUpload', 'remoteServer', 'serverOperation'],
     timeout: '240s',
     attempts: 2,
     limit: 40 * minute,
@@ -55,6 +56,7 @@ const stages = [
   }),
   { name: 'engines', title: 'Container engines: Docker and Podman', go: startEngines },
   mocha('contract', 'Contract tests on both engines', {
+    first: ['runnerOnPodman', 'runnerOnDocker', 'runnerOverNetwork', 'engine', 'conversation', 'diskFull'],
     timeout: '10m',
     attempts: 2,
     limit: 40 * minute,
@@ -62,6 +64,7 @@ const stages = [
     before: async () => {
       const { ensurePackages } = await import('./lib/engine.mjs');
       await ensurePackages(['curl', 'python3'], { why: 'Samples are run as they stand', log: say });
+      await buildImages();
     },
   }),
   mocha('attack', 'Attacks on the promises', {
@@ -75,6 +78,7 @@ const stages = [
         why: 'Commits are pushed to a server of its own',
         log: say,
       });
+      await buildImages();
     },
   }),
   {
@@ -96,8 +100,7 @@ const stages = [
       const { ensureChromium } = await import('./lib/chromium.mjs');
       await ensureCodeServer();
       await ensureChromium();
-      const { ensureImage } = await import('./lib/image.mjs');
-      await ensureImage({ ...process.env, DOCKER_HOST: engines.SALLYPORT_TEST_DOCKER });
+      await buildImages(['docker']);
     },
   }),
 ].filter((stage) => stage !== undefined);
@@ -117,22 +120,27 @@ function check(name, title, commands, needs = []) {
  * A stage of mocha tests; none when its folder holds no test. What runs on real engines, browsers, servers and git gets a
  * second attempt, because those have bad moments of their own; whatever needed it is named in the last lines.
  */
-function mocha(name, title, { folder = name, timeout = '20s', limit, needs = [], before, attempts = 1 }) {
+function mocha(
+  name,
+  title,
+  { folder = name, timeout = '20s', limit, needs = [], before, attempts = 1, first, jobs },
+) {
   const path = join(root, 'test', folder);
   const names = existsSync(path) ? readdirSync(path, { recursive: true }).map(String) : [];
   const files = names.filter((file) => file.endsWith('.test.ts')).map((file) => join(path, file));
   if (files.length === 0) return undefined;
   const go = async (counts) => {
     await before?.();
-    const reporter = [
-      '--reporter',
-      join(root, 'scripts', 'lib', 'countingReporter.mjs'),
-      '--reporter-option',
-      `output=${counts}`,
-    ];
-    const options = ['--timeout', timeout, '--retries', String(attempts - 1), ...reporter];
-    const argv = [...tool('mocha/bin/mocha.js'), ...options, ...files.sort()];
-    return await run(argv, { cwd: root, env: environment(), limitMs: limit });
+    const { runFiles } = await import('./lib/mochaFiles.mjs');
+    const options = ['--timeout', timeout, '--retries', String(attempts - 1)];
+    const env = environment();
+    const found = await runFiles(files, {
+      folder: join(results, name),
+      ...{ first, options, jobs, env },
+      limitMs: limit,
+    });
+    writeFileSync(counts, JSON.stringify(found));
+    return found.failed.length > 0 ? 1 : 0;
   };
   return { name, title, needs, count: true, go };
 }
@@ -160,6 +168,14 @@ async function startEngines() {
   engines.SALLYPORT_TEST_DOCKER = docker.address;
   engines.SALLYPORT_TEST_PODMAN = podman.address;
   return 0;
+}
+
+/** The sandbox image on each engine, before several files of tests want it at once. */
+async function buildImages(kinds = ['docker', 'podman']) {
+  const { ensureImage } = await import('./lib/image.mjs');
+  for (const kind of kinds) {
+    await ensureImage({ ...process.env, DOCKER_HOST: engines[`SALLYPORT_TEST_${kind.toUpperCase()}`] });
+  }
 }
 
 /** The outcome of a stage that counts no tests of its own. */

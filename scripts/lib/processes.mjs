@@ -5,13 +5,14 @@ import { createWriteStream } from 'node:fs';
 /**
  * Runs a program to its end. Resolves to its exit code, 128 when a signal ended it, 127 when it is not there.
  * @param {string[]} argv
- * @param {{ cwd?: string, env?: NodeJS.ProcessEnv, quiet?: boolean, log?: string, limitMs?: number, input?: boolean }} [options]
- *   `quiet` keeps the output back and shows its end only when the program fails; `log` writes it to a file too;
+ * @param {{ cwd?: string, env?: NodeJS.ProcessEnv, quiet?: boolean, log?: string, tell?: (text: string) => void, limitMs?: number, input?: boolean }} [options]
+ *   `quiet` keeps the output back and shows its end only when the program fails; `log` writes it to a file too; `tell` gets
+ *   it in place of the terminal;
  *   `limitMs` ends the program, and what it started, after that time; `input` hands on stdin.
  */
 export async function run(argv, options = {}) {
-  const { cwd, env = process.env, quiet = false, log, limitMs, input = false } = options;
-  const piped = quiet || log !== undefined;
+  const { cwd, env = process.env, quiet = false, log, tell, limitMs, input = false } = options;
+  const piped = quiet || log !== undefined || tell !== undefined;
   const [command, ...args] = argv;
   const child = spawn(command, args, {
     cwd,
@@ -27,7 +28,8 @@ export async function run(argv, options = {}) {
     stream.on('data', (text) => {
       tail = (tail + text).slice(-8000);
       file?.write(text);
-      if (!quiet) process.stdout.write(text);
+      if (tell !== undefined) tell(text);
+      else if (!quiet) process.stdout.write(text);
     });
   }
   const endGroup = (signal) => {

@@ -10,8 +10,8 @@ import { connectEngine } from '../../src/engine/connect.ts';
 export const engineKinds = ['docker', 'podman'] as const;
 export type EngineKind = (typeof engineKinds)[number];
 
-/** Labels of everything that the suites make, so that it is found and removed. */
-export const testLabels = { 'sallyport.test': 'yes' };
+/** Labels of everything that the suites make, so that it is found and removed; each process has its own beside others. */
+export const testLabels = { 'sallyport.test': 'yes', 'sallyport.test.process': String(process.pid) };
 
 /** A small image with a shell and perl's core: the base that the sandbox image stands on. */
 export const smallImage = 'debian:trixie-slim';

@@ -6,6 +6,7 @@ import { appendFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'no
 import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import { DatabaseSync } from 'node:sqlite';
 import { promisify } from 'node:util';
 import WebSocket from 'ws';
@@ -555,7 +556,7 @@ describe('a server and its end', () => {
       await new Promise((passed) => setTimeout(passed, 300));
       const end = await Promise.race([
         server.running.close().then(() => 'closed'),
-        new Promise((passed) => setTimeout(passed, patience, 'late')),
+        pause(patience, 'late', { ref: false }),
       ]);
       assert.equal(end, 'closed');
       assert.equal(await closed, 1001);
@@ -579,7 +580,7 @@ describe('a server and its end', () => {
     try {
       const first = server.end('SIGTERM');
       const second = server.end('SIGTERM');
-      const late = new Promise((passed) => setTimeout(passed, patience, 'late'));
+      const late = pause(patience, 'late', { ref: false });
       assert.notEqual(await Promise.race([Promise.all([first, second]), late]), 'late');
       // It left nothing that keeps the next one from its data.
       await server.start();

@@ -8,9 +8,8 @@ import { join, resolve } from 'node:path';
 import { SallyportError } from '../../src/base/errors.ts';
 import type { TaskEvent } from '../../src/protocol/taskEvent.ts';
 import { SecretsFound } from '../../src/runner/secretsFound.ts';
-import { engineKinds, engines } from '../support/engines.ts';
-import { RemoteBench } from '../support/remoteBench.ts';
-import { assertWhole, bash, Bench, gitIn, type Turns } from '../support/tasks.ts';
+import { type EngineKind, engines } from './engines.ts';
+import { assertWhole, bash, Bench, gitIn, type Turns } from './tasks.ts';
 
 const root = resolve(import.meta.dirname, '..', '..');
 
@@ -43,13 +42,18 @@ async function fingerprint(repository: string): Promise<string> {
   return Buffer.concat(parts).toString();
 }
 
-/** A runner of its own kind, and the same promises. */
-const kinds = [
-  ...engineKinds.map((name) => ({ title: name, name, Kind: Bench, remote: false })),
-  { title: 'a server with docker, from remote', name: 'docker' as const, Kind: RemoteBench, remote: true },
-];
+/** A kind of runner that the promises hold for. */
+export interface RunnerKind {
+  title: string;
+  engine: EngineKind;
+  /** How its user is made. */
+  Kind: typeof Bench;
+  /** Reached over the network: the user's machine has no engine. */
+  remote: boolean;
+}
 
-for (const { title, name, Kind, remote } of kinds) {
+/** What every runner promises, tried for real. */
+export function runnerSuite({ title, engine: name, Kind, remote }: RunnerKind): void {
   describe(`runner on ${title}`, function () {
     this.timeout('3m');
     let bench: Bench;
