@@ -68,6 +68,17 @@ const stages = [
     },
   }),
   mocha('attack', 'Attacks on the promises', {
+    first: [
+      'serverKills',
+      'kills',
+      'broker',
+      'reopening',
+      'conversation',
+      'isolation',
+      'credentials',
+      'network',
+    ],
+    alone: ['bombs'],
     timeout: '10m',
     attempts: 2,
     limit: 40 * minute,
@@ -123,7 +134,7 @@ function check(name, title, commands, needs = []) {
 function mocha(
   name,
   title,
-  { folder = name, timeout = '20s', limit, needs = [], before, attempts = 1, first, jobs },
+  { folder = name, timeout = '20s', limit, needs = [], before, attempts = 1, first, alone, jobs },
 ) {
   const path = join(root, 'test', folder);
   const names = existsSync(path) ? readdirSync(path, { recursive: true }).map(String) : [];
@@ -136,7 +147,7 @@ function mocha(
     const env = environment();
     const found = await runFiles(files, {
       folder: join(results, name),
-      ...{ first, options, jobs, env },
+      ...{ first, alone, options, jobs, env },
       limitMs: limit,
     });
     writeFileSync(counts, JSON.stringify(found));

@@ -21,21 +21,20 @@ const reporter = join(root, 'scripts', 'lib', 'countingReporter.mjs');
  * Runs all files, shows the output of each when it ended, and adds up what they counted. A file that does not come to its
  * end counts as one failed test, with the end of its output.
  * @param {string[]} files
- * @param {{ folder: string, first?: string[], options?: string[], jobs?: number, env?: NodeJS.ProcessEnv, limitMs: number }} options
- *   `folder` takes the counts of each file; `first` names those that take longest; `options` are mocha's; `jobs` is how many files run at a time, as many as there
+ * @param {{ folder: string, first?: string[], alone?: string[], options?: string[], jobs?: number, env?: NodeJS.ProcessEnv, limitMs: number }} options
+ *   `folder` takes the counts of each file; `first` names those that take longest; `alone` those that keep the whole machine busy, and run after the others, one by one; `options` are mocha's; `jobs` is how many files run at a time, as many as there
  *   are processors and one more unless told; `limitMs` holds for all together.
  * @returns {Promise<Counts>}
  */
-export async function runFiles(files, { folder, first = [], options = [], jobs, env, limitMs }) {
+export async function runFiles(files, { folder, first = [], alone = [], options = [], jobs, env, limitMs }) {
   mkdirSync(folder, { recursive: true });
   const end = Date.now() + limitMs;
-  const waiting = inOrder(files, first);
   const total = { passed: 0, failed: [], pending: [], again: [] };
   const times = [];
   let interrupted = false;
   const interrupt = () => (interrupted = true);
   process.on('SIGINT', interrupt).on('SIGTERM', interrupt);
-  const work = async () => {
+  const work = async (waiting) => {
     for (let file = waiting.shift(); file !== undefined && !interrupted; file = waiting.shift()) {
       const start = Date.now();
       const counts = await runFile(file, { folder, options, env, limitMs: Math.max(1, end - start) });
@@ -45,10 +44,17 @@ export async function runFiles(files, { folder, first = [], options = [], jobs, 
     }
   };
   const workers = jobs ?? availableParallelism() + 1;
-  await Promise.all(Array.from({ length: workers }, work));
+  const [together, apart] = [false, true].map((is) =>
+    inOrder(
+      files.filter((file) => alone.includes(nameOf(file)) === is),
+      first,
+    ),
+  );
+  await Promise.all(Array.from({ length: workers }, () => work(together)));
+  await work(apart);
   process.off('SIGINT', interrupt).off('SIGTERM', interrupt);
   const slowest = times.sort((a, b) => b.time - a.time).slice(0, 5);
-  const told = slowest.map(({ file, time }) => `${basename(file, '.test.ts')} ${duration(time)}`);
+  const told = slowest.map(({ file, time }) => `${nameOf(file)} ${duration(time)}`);
   say(dim(`The longest of ${files.length} files, ${workers} at a time: ${told.join(', ')}`));
   return total;
 }
@@ -79,11 +85,15 @@ async function runFile(file, { folder, options, env, limitMs }) {
 /** The longest first, as far as it is known or the size of a file tells, so that none begins when the others are done. */
 function inOrder(files, first) {
   const weigh = (file) => {
-    const place = first.indexOf(basename(file, '.test.ts'));
+    const place = first.indexOf(nameOf(file));
     return place === -1 ? statSync(file).size : Number.MAX_SAFE_INTEGER - place;
   };
   const weights = new Map(files.map((file) => [file, weigh(file)]));
   return files.toSorted((a, b) => weights.get(b) - weights.get(a));
+}
+
+function nameOf(file) {
+  return basename(file, '.test.ts');
 }
 
 function read(path) {

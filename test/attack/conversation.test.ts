@@ -4,7 +4,7 @@ import { engines } from '../support/engines.ts';
 import { assertWhole, bash, Bench, only } from '../support/tasks.ts';
 
 describe('attacks on a conversation', function () {
-  this.timeout('3m');
+  this.timeout('6m');
   let bench: Bench;
 
   before(async () => {
@@ -25,7 +25,7 @@ describe('attacks on a conversation', function () {
     );
     await bench.events(spec.id, ({ type }) => type === 'turn');
     assert.equal(bench.state(spec.id).phase, 'waiting');
-    const late = AbortSignal.timeout(150_000);
+    const late = AbortSignal.timeout(330_000);
     const events = await bench.events(spec.id, undefined, late);
     assertWhole(events);
     const [ended] = only(events, 'ended');
@@ -79,7 +79,7 @@ describe('attacks on a conversation', function () {
     // Standard output of the whole sandbox, which belongs to the agent's own user.
     const say = lines.map((line) => `printf '%s\\n' '${line}' > /proc/1/fd/1`).join('; ');
     const { spec } = await bench.submit([bash(say), { text: 'Done.' }], { repositoryPath });
-    const events = await bench.events(spec.id, undefined, AbortSignal.timeout(100_000));
+    const events = await bench.events(spec.id, undefined, AbortSignal.timeout(300_000));
     const state = bench.state(spec.id);
     assert.deepEqual(
       state.checkpoints.map(({ turn }) => turn),
@@ -92,7 +92,7 @@ describe('attacks on a conversation', function () {
     // What it goes on with is its own too.
     bench.upstream = { kind: 'scripted', turns: [{ text: 'x' }, { text: 'x' }, { text: 'x' }] };
     await bench.service.followUp(spec.id, 'Go on.');
-    const all = await bench.events(spec.id, undefined, AbortSignal.timeout(100_000));
+    const all = await bench.events(spec.id, undefined, AbortSignal.timeout(300_000));
     assert.equal(only(all, 'workspace').at(-1)?.commit, spec.snapshot.commit);
   });
 });
