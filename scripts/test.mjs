@@ -102,6 +102,8 @@ const stages = [
   },
   mocha('journey', 'Journeys through the workbench in a browser', {
     folder: 'e2e',
+    jobs: 2,
+    first: ['review', 'panelReview', 'remote', 'journey'],
     timeout: '10m',
     attempts: 2,
     limit: 40 * minute,

@@ -43,10 +43,14 @@ describe('clients of the HTTP API of Claude Code containers, on a real server', 
     await watching.type('tasks');
     const listener = socket('/ws');
     await listener.type('ready');
-    listener.send({ prompt: 'Who are you?' });
+    const prompt = 'Who are you?';
+    listener.send({ prompt });
     const done = await listener.type('done');
     assert.equal(done['response'], 'I am an agent.');
-    const { task } = (await watching.type('task')) as unknown as { task: TaskView };
+    // The one before may still be told of.
+    const task = await watching.until((messages) =>
+      messages.map(taskOf).find((one) => one?.prompt === prompt),
+    );
     watching.send({ type: 'follow', task: task.id, after: 0 });
     listener.send({ prompt: 'And now?' });
     await listener.until((messages) => messages.filter(({ type }) => type === 'done').length === 2);
@@ -68,3 +72,7 @@ describe('clients of the HTTP API of Claude Code containers, on a real server', 
     watching.socket.close();
   });
 });
+
+function taskOf(message: { type: string }): TaskView | undefined {
+  return message.type === 'task' ? (message as unknown as { task: TaskView }).task : undefined;
+}
