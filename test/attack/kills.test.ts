@@ -81,11 +81,14 @@ for (const kind of engineKinds) {
           });
           while (id === undefined && child.exitCode === null) await pause(20, undefined, { signal: late });
           await pause(500 + random(3000));
-          // A sandbox that is revived runs no agent: so this kill waits for something that could be lost.
-          while (round === 2 && ![...shown.values()].some(isCommit))
+          // In every round the runner, first at any moment of the preparation; before it, by turns, one of the two containers.
+          const role = ([undefined, 'gateway', 'sandbox'] as const)[round];
+          // A task whose gateway ends while it is prepared fails, and a sandbox that is revived runs no agent: so these kills
+          // wait for something that could be lost.
+          const awaited = { gateway: 'session', sandbox: 'commit' } as const;
+          const isAwaited = ({ type }: TaskEvent): boolean => role !== undefined && type === awaited[role];
+          while (role !== undefined && ![...shown.values()].some(isAwaited))
             await pause(50, undefined, { signal: late });
-          // In every round the runner; before it, by turns, one of its two containers.
-          const role = (['gateway', undefined, 'sandbox'] as const)[round];
           if (role !== undefined) await killContainer(engine, id ?? '', role);
           await pause(random(400));
           child.kill('SIGKILL');
@@ -138,10 +141,6 @@ for (const kind of engineKinds) {
       }
     });
   });
-}
-
-function isCommit(event: TaskEvent): boolean {
-  return event.type === 'commit';
 }
 
 /** As when the machine's memory runs out: without a word, and without time for anything. */
