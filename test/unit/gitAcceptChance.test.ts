@@ -25,6 +25,7 @@ describe('git accept, by chance', function () {
       repository.git('config', 'core.autocrlf', repository === bench.user && autocrlf ? 'true' : 'false');
       repository.git('config', 'core.safecrlf', 'false');
       repository.git('config', 'core.quotePath', 'false');
+      repository.git('config', 'merge.renames', 'false');
     }
   }
 

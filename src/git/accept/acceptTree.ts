@@ -7,16 +7,19 @@ import { Committer } from './commits.ts';
 import { asCommits } from './asCommits.ts';
 import type { Change } from './entries.ts';
 import { told } from './execute.ts';
+import { Followed } from './followRenames.ts';
 import type { Hold } from './hold.ts';
 import { Journal } from './journal.ts';
 import { Merger } from './merger.ts';
 import type { AcceptOptions, AcceptResult } from './options.ts';
 import { shownPath, unsafePath } from './paths.ts';
 import { holding } from './recover.ts';
+import { tasksRenames } from './renames.ts';
 import { ended } from './replay.ts';
 import { Scratch } from './scratch.ts';
 import { Settlements } from './settled.ts';
 import type { Wanted } from './userFiles.ts';
+import { usersRenames } from './usersRenames.ts';
 
 /**
  * Takes a tree of the quarantine into the user's repository, whole or not at all: whatever fails is taken back, and what a killed
@@ -49,11 +52,16 @@ export async function acceptTree(options: AcceptOptions): Promise<AcceptResult> 
 async function take(options: AcceptOptions, journal: Journal, hold: Hold): Promise<AcceptResult> {
   const { repository, quarantine, target, signal } = options;
   return await Scratch.use(quarantine, repository, signal, async (scratch) => {
-    const changes = await scratch.changes(options.base, options.tree);
+    const { base, tree } = options;
+    const chosen = await scratch.changes(base, tree);
+    const renames = await usersRenames(scratch, base, chosen, target);
+    const followed = await Followed.of(scratch, { base, tree, changes: chosen }, renames);
+    const { changes } = followed;
     checkPaths(changes);
+    const along = target.kind === 'branch' ? new Map() : await tasksRenames(scratch, followed);
     const merger = new Merger(scratch);
     const settlements = await Settlements.of(scratch, options);
-    const accepting: Accepting = { options, scratch, hold, journal, changes, merger, settlements };
+    const accepting: Accepting = { options, scratch, hold, journal, followed, along, merger, settlements };
     if (target.kind === 'branch') return await asBranch(accepting, target.branch);
     if (changes.length === 0) {
       throw new SallyportError(
@@ -69,7 +77,7 @@ async function take(options: AcceptOptions, journal: Journal, hold: Hold): Promi
 
 async function asFiles(accepting: Accepting, staged: boolean): Promise<AcceptResult> {
   const wanted = new Map(
-    accepting.changes.map(({ path, before, after }) => [path, { path, from: before, to: after }]),
+    accepting.followed.changes.map(({ path, before, after }) => [path, { path, from: before, to: after }]),
   );
   for (const each of wanted.values()) if (isSubmodule(each)) throw submodule(each);
   const carried = await carryOut(accepting, { wanted, staged });
@@ -82,7 +90,8 @@ async function asFiles(accepting: Accepting, staged: boolean): Promise<AcceptRes
  * task began is in the base, as a commit of its own below the agent's: without it the branch would not be what was reviewed.
  */
 async function asBranch(accepting: Accepting, branch: string): Promise<AcceptResult> {
-  const { options, scratch, changes } = accepting;
+  const { options, scratch, followed } = accepting;
+  const { changes } = followed;
   const { repository, quarantine, base, tree, commits, whole, identity, signal } = options;
   await checkFree(repository, branch, signal);
   let commit = whole ? commits.at(-1) : undefined;

@@ -18,19 +18,27 @@ import { WorkTree } from './workTree.ts';
  * uncommitted, in the work tree.
  */
 export async function asCommits(accepting: Accepting): Promise<AcceptResult> {
-  const { options, scratch, merger, settlements, changes } = accepting;
-  const { repository, base, tree, commits, message, identity, signal } = options;
+  const { options, scratch, merger, settlements, followed, along } = accepting;
+  const { repository, commits, message, identity, signal } = options;
   const branch = await currentBranch(accepting);
   const onto = await readHead(scratch.asUser(), repository.workTree);
   const head = await scratch.treeOf(onto);
   const settled = async (clash: Clash): Promise<{ side: Side } | undefined> =>
     (await neverCommitted(accepting, clash)) ?? (await settlements.settled(clash));
-  const trees = { base: await scratch.treeOf(base), chosen: tree, head };
-  const { final, clashes } = await mergeOnto(scratch, merger, trees, settled);
+  const trees = { base: await scratch.treeOf(followed.base), chosen: followed.tree, head };
+  const { final, clashes } = await mergeOnto(scratch, merger, trees, along, settled);
   for (const clash of clashes) refuseInTheWay(clash);
   if (clashes.length > 0) return await tell(accepting, clashes);
-  const list = await linear(scratch, commits);
-  const made = await replay(scratch, merger, { ...trees, onto, commits: list, final, message, identity });
+  const list = await followed.commits(await linear(scratch, commits));
+  const made = await replay(scratch, merger, {
+    ...trees,
+    onto,
+    commits: list,
+    final,
+    along,
+    message,
+    identity,
+  });
   if (made.commit === onto) {
     throw new SallyportError(
       'nothing_to_accept',
@@ -41,7 +49,7 @@ export async function asCommits(accepting: Accepting): Promise<AcceptResult> {
   const wanted = new Map<GitPath, Wanted>();
   for (const { path, before, after } of await scratch.changes(head, made.tree))
     wanted.set(path, { path, from: before, to: after });
-  for (const { path, before, after } of changes) {
+  for (const { path, before, after } of followed.changes) {
     const known = wanted.get(path);
     const there = known ?? { path, from: final.get(path), to: final.get(path) };
     // Where the user's file still is what the task began with, uncommitted edits too, it becomes what was reviewed.

@@ -2,8 +2,9 @@ import { copyFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { SallyportError, isErrno } from '../../base/errors.ts';
 import { bringBlobs, committerOf } from './branch.ts';
-import { modes, type Change } from './entries.ts';
+import { modes } from './entries.ts';
 import { changed, execute } from './execute.ts';
+import type { Followed } from './followRenames.ts';
 import type { Hold } from './hold.ts';
 import { indexEntries, indexWith, type IndexEntry } from './indexFile.ts';
 import { sha256Of, type Journal, type Plan, type RefRecord } from './journal.ts';
@@ -23,8 +24,10 @@ export interface Accepting {
   scratch: Scratch;
   hold: Hold;
   journal: Journal;
-  /** From the base to what was chosen. */
-  changes: readonly Change[];
+  /** From the base to what was chosen, with files where the user has them. */
+  followed: Followed;
+  /** Old names of files that the task has renamed, by their new ones: what the user has of the old goes along. */
+  along: ReadonlyMap<GitPath, GitPath>;
   merger: Merger;
   settlements: Settlements;
 }
@@ -57,12 +60,13 @@ export async function carryOut(accepting: Accepting, wish: Wish): Promise<Carrie
     merger,
     paths,
     await lookAt(scratch, tree, paths, keeps),
+    accepting.along,
     settlements.settled,
   );
   const { clashes } = decided;
   for (const clash of clashes) refuseInTheWay(clash);
   if (clashes.length > 0) return { conflicts: clashes };
-  const indexChanges = wish.staged ? await planIndex(merger, wanted, index, decided.now) : [];
+  const indexChanges = wish.staged ? await planIndex(merger, wanted, index, decided) : [];
   const files = await stageFiles(scratch, tree, hold, journal, keeps, decided.now);
   const { workTree, gitDir, commonDir } = repository;
   const plan: Plan = {

@@ -3,6 +3,7 @@ import { open, writeFile, type FileHandle } from 'node:fs/promises';
 import { createHash } from 'node:crypto';
 import { SallyportError } from '../../base/errors.ts';
 import { readObjects } from '../objects.ts';
+import { carriedAlong, otherWay, type Carried } from './carriedAlong.ts';
 import { modes, same, type Side } from './entries.ts';
 import { changed } from './execute.ts';
 import { likeOld, modeAs, stagedPath } from './files.ts';
@@ -22,6 +23,10 @@ export type Settled = (clash: Clash) => Promise<{ side: Side } | undefined>;
 export interface Decided {
   /** What becomes of each path of the work tree that was looked at. */
   now: Map<GitPath, { was: Side; is: Side; found: Found }>;
+  /** What left its old name for that of the task, by the new one. */
+  carried: ReadonlyMap<GitPath, Carried>;
+  /** All that the task has renamed: old names by the new ones. */
+  along: ReadonlyMap<GitPath, GitPath>;
   clashes: Clash[];
 }
 
@@ -30,19 +35,32 @@ export async function decideFiles(
   merger: Merger,
   wanted: ReadonlyMap<GitPath, Wanted>,
   files: ReadonlyMap<GitPath, UserFile>,
+  along: ReadonlyMap<GitPath, GitPath>,
   settled: Settled,
 ): Promise<Decided> {
-  const decided: Decided = { now: new Map(), clashes: [] };
-  for (const { path, from, to, or } of wanted.values()) {
+  const other = (each: Wanted): Wanted['or'] =>
+    otherWay(each, along, wanted, (path) => files.get(path)?.side);
+  const carried = carriedAlong(along, (path) => {
+    const [want, user] = [wanted.get(path), files.get(path)];
+    if (want === undefined || user === undefined || user.inTheWay !== undefined) return undefined;
+    if (other(want) !== undefined) return undefined;
+    return { from: want.from, user: user.side, to: want.to };
+  });
+  const leaving = new Set([...carried.values()].map(({ path }) => path));
+  const decided: Decided = { now: new Map(), carried, along, clashes: [] };
+  for (const each of wanted.values()) {
+    const { path, from, to } = each;
     const user = files.get(path);
     if (user === undefined) throw new Error('a path was not looked at');
     const { side: was, found } = user;
     const set = (is: Side): void => void decided.now.set(path, { was, is, found });
-    if (user.inTheWay !== undefined) {
+    const [edited, or] = [carried.get(path), other(each)];
+    if (leaving.has(path)) set(undefined);
+    else if (user.inTheWay !== undefined) {
       decided.clashes.push({ path, base: from, current: was, incoming: to, inTheWay: user.inTheWay });
-    } else if (or !== undefined && same(was, or.from)) set(or.to);
+    } else if (edited === undefined && or !== undefined) set(or.to);
     else {
-      const merged = await merger.merge(path, from, was, to);
+      const merged = await merger.merge(path, edited?.from ?? from, edited?.user ?? was, to);
       if (merged.kind === 'clean') set(merged.side);
       else {
         const made = await settled(merged.clash);

@@ -1,4 +1,5 @@
 import { SallyportError } from '../../base/errors.ts';
+import { otherWay } from './carriedAlong.ts';
 import { same, type Side } from './entries.ts';
 import type { IndexEntry } from './indexFile.ts';
 import type { Merger } from './merger.ts';
@@ -20,20 +21,28 @@ export async function planIndex(
   merger: Merger,
   wanted: ReadonlyMap<GitPath, Wanted>,
   index: ReadonlyMap<GitPath, IndexEntry>,
-  files: Decided['now'],
+  { now: files, carried, along }: Omit<Decided, 'clashes'>,
 ): Promise<IndexChange[]> {
   const changes: IndexChange[] = [];
   const mixed: string[] = [];
-  for (const { path, from, to, or } of wanted.values()) {
+  const leaving = new Set([...carried.values()].map(({ path }) => path));
+  for (const each of wanted.values()) {
+    const { path, from, to } = each;
     const old = index.get(path)?.side;
+    const edited = carried.get(path);
+    const or = otherWay(each, along, wanted, (name) => index.get(name)?.side);
+    // Of a file that takes another name, what is staged under the old one.
+    const staged = edited === undefined ? old : index.get(edited.path)?.side;
     const file = files.get(path);
+    const seen = edited === undefined ? file?.was : edited.user;
     let side: Side;
-    if (or !== undefined && same(old, or.from)) side = or.to;
+    if (leaving.has(path)) side = undefined;
+    else if (edited === undefined && or !== undefined) side = or.to;
     // The index has what the file had, or nothing of a file that was not tracked: it has what the file has from now on.
-    else if (file !== undefined && (same(old, file.was) || (old === undefined && from !== undefined)))
+    else if (file !== undefined && (same(staged, seen) || (old === undefined && from !== undefined)))
       side = file.is;
     else {
-      const merged = await merger.merge(path, from, old, to);
+      const merged = await merger.merge(path, edited?.from ?? from, staged, to);
       if (merged.kind === 'clash') {
         mixed.push(JSON.stringify(shownPath(path)));
         continue;

@@ -1,6 +1,7 @@
 import type { Identity } from '../../protocol/task.ts';
 import { gitStream } from '../process.ts';
 import { Committer, type RawCommit } from './commits.ts';
+import { carriedAlong } from './carriedAlong.ts';
 import { fields, same, type Change, type Side } from './entries.ts';
 import type { Clash, Merger } from './merger.ts';
 import { foldersOf, shownPath, type GitPath } from './paths.ts';
@@ -25,6 +26,7 @@ export async function mergeOnto(
   scratch: Scratch,
   merger: Merger,
   { base, chosen, head }: Onto,
+  along: ReadonlyMap<GitPath, GitPath>,
   settled: Settled,
 ): Promise<{ final: Map<GitPath, Side>; clashes: Clash[] }> {
   const [wanted, theirs] = [
@@ -33,8 +35,20 @@ export async function mergeOnto(
   ];
   const final = new Map<GitPath, Side>();
   const clashes: Clash[] = [];
+  const carried = carriedAlong(along, (path) => {
+    const change = wanted.get(path);
+    return change === undefined
+      ? undefined
+      : { from: change.before, user: versionIn(theirs, path, change.before), to: change.after };
+  });
+  const leaving = new Set([...carried.values()].map(({ path }) => path));
   for (const { path, before, after } of wanted.values()) {
-    const merged = await merger.merge(path, before, versionIn(theirs, path, before), after);
+    if (leaving.has(path)) {
+      final.set(path, undefined);
+      continue;
+    }
+    const { from, user } = carried.get(path) ?? { from: before, user: versionIn(theirs, path, before) };
+    const merged = await merger.merge(path, from, user, after);
     if (merged.kind === 'clean') final.set(path, merged.side);
     else {
       const made = await settled(merged.clash);
@@ -78,6 +92,7 @@ export interface Replay extends Onto {
   onto: string;
   commits: readonly RawCommit[];
   final: ReadonlyMap<GitPath, Side>;
+  along: ReadonlyMap<GitPath, GitPath>;
   message: string | undefined;
   identity: Identity;
 }
@@ -90,7 +105,7 @@ export interface Replay extends Onto {
 export async function replay(
   scratch: Scratch,
   merger: Merger,
-  { base, chosen, head, onto, commits, final, message, identity }: Replay,
+  { base, chosen, head, onto, commits, final, along, message, identity }: Replay,
 ): Promise<{ commit: string; tree: string }> {
   const last = commits.at(-1)?.tree ?? base;
   const wanted = byPath(await scratch.changes(base, chosen));
@@ -120,7 +135,9 @@ export async function replay(
       const merged = await merger.merge(path, old, user, side);
       const settled = final.has(path) ? final.get(path) : user;
       const isLast = same(side, versionIn(wanted, path, old));
-      entries.set(path, isLast || merged.kind === 'clash' ? settled : merged.side);
+      // What the user has of the old name is in the last version of the new one.
+      const isFinal = isLast || merged.kind === 'clash' || (along.has(path) && final.has(path));
+      entries.set(path, isFinal ? settled : merged.side);
     }
     const tree = await scratch.treeWith(head, entries);
     // What was empty from the beginning was meant to be.
