@@ -1,6 +1,6 @@
 # A proxy that passes everything on, to whatever anybody asks for: what a gateway must not be. And a second one that leads
 # to a model's service without a look at anything. The arguments are their sockets.
-import os, re, socket, sys, threading
+import os, re, socket, sys, threading, time
 
 
 def pipe(one, other):
@@ -53,11 +53,14 @@ def serve(client):
     pipe(client, server)
 
 
-def guarded(client):
-    try:
-        serve(client)
-    except Exception:
-        client.close()
+def guarded(work):
+    def go(client):
+        try:
+            work(client)
+        except Exception:
+            client.close()
+
+    return go
 
 
 def to_model(client):
@@ -72,10 +75,14 @@ def listen(path, serve_one):
     listener.listen(1000)
     os.chmod(path, 0o666)
     while True:
-        connection, _ = listener.accept()
-        threading.Thread(target=serve_one, args=(connection,), daemon=True).start()
+        try:
+            connection, _ = listener.accept()
+            threading.Thread(target=guarded(serve_one), args=(connection,), daemon=True).start()
+        except (OSError, RuntimeError):
+            # No file or thread is left just now.
+            time.sleep(0.1)
 
 
 threading.Thread(target=listen, args=(sys.argv[2], to_model), daemon=True).start()
 threading.Timer(0.3, lambda: print('ready', flush=True)).start()
-listen(sys.argv[1], guarded)
+listen(sys.argv[1], serve)

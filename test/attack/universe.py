@@ -22,18 +22,26 @@ def names():
     server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     server.bind(('', 53))
     while True:
-        query, sender = server.recvfrom(512)
-        at, labels = 12, []
-        while query[at]:
-            labels.append(query[at + 1:at + 1 + query[at]].decode('latin1'))
-            at += 1 + query[at]
-        kind = query[at + 1:at + 3]
-        question = query[12:at + 5]
-        addresses = TABLE.get('.'.join(labels).lower(), ELSEWHERE)
-        family = {b'\0\1': socket.AF_INET, b'\0\x1c': socket.AF_INET6}.get(kind)
-        answers = [socket.inet_pton(family, one) for one in addresses if family and (':' in one) == (family == socket.AF_INET6)]
-        records = b''.join(b'\xc0\x0c' + kind + b'\0\1\0\0\0\0' + struct.pack('!H', len(one)) + one for one in answers)
-        server.sendto(query[:2] + b'\x81\x80\0\1' + struct.pack('!H', len(answers)) + b'\0\0\0\0' + question + records, sender)
+        # Whatever an attacker asks for, and whoever does not wait for the answer: the next one is answered.
+        try:
+            resolve(server)
+        except (OSError, IndexError) as error:
+            print('a name was not resolved:', error, file=sys.stderr, flush=True)
+
+
+def resolve(server):
+    query, sender = server.recvfrom(512)
+    at, labels = 12, []
+    while query[at]:
+        labels.append(query[at + 1:at + 1 + query[at]].decode('latin1'))
+        at += 1 + query[at]
+    kind = query[at + 1:at + 3]
+    question = query[12:at + 5]
+    addresses = TABLE.get('.'.join(labels).lower(), ELSEWHERE)
+    family = {b'\0\1': socket.AF_INET, b'\0\x1c': socket.AF_INET6}.get(kind)
+    answers = [socket.inet_pton(family, one) for one in addresses if family and (':' in one) == (family == socket.AF_INET6)]
+    records = b''.join(b'\xc0\x0c' + kind + b'\0\1\0\0\0\0' + struct.pack('!H', len(one)) + one for one in answers)
+    server.sendto(query[:2] + b'\x81\x80\0\1' + struct.pack('!H', len(answers)) + b'\0\0\0\0' + question + records, sender)
 
 
 def answer(head):
@@ -75,8 +83,13 @@ def serve(connection):
 def listen(port):
     server = socket.create_server(('::', port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=1000)
     while True:
-        connection, _ = server.accept()
-        threading.Thread(target=serve, args=(connection,), daemon=True).start()
+        try:
+            connection, _ = server.accept()
+            threading.Thread(target=serve, args=(connection,), daemon=True).start()
+        except (OSError, RuntimeError) as error:
+            # No file or thread is left just now.
+            print('a connection was not taken:', error, file=sys.stderr, flush=True)
+            time.sleep(0.1)
 
 
 local_route(socket.AF_INET)

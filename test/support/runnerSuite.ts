@@ -9,7 +9,7 @@ import { SallyportError } from '../../src/base/errors.ts';
 import type { TaskEvent } from '../../src/protocol/taskEvent.ts';
 import { SecretsFound } from '../../src/runner/secretsFound.ts';
 import { type EngineKind, engines } from './engines.ts';
-import type { Bench} from './tasks.ts';
+import type { Bench } from './tasks.ts';
 import { assertWhole, bash, gitIn, type Turns } from './tasks.ts';
 
 const root = resolve(import.meta.dirname, '..', '..');
