@@ -192,7 +192,7 @@ async function buildImages(kinds = ['docker', 'podman']) {
 }
 
 /** The outcome of a stage that counts no tests of its own. */
-const nothing = { passed: 0, failed: 0, broken: [], skipped: [], again: [] };
+const nothing = { passed: 0, failed: 0, broken: [], skipped: [], again: [], open: [] };
 
 /** Runs one stage; never throws. */
 async function perform(stage) {
@@ -219,10 +219,10 @@ function readCounts(path, code) {
   if (!existsSync(path)) return { ...nothing, failed: 1, note: 'did not come to its end' };
   const counts = JSON.parse(readFileSync(path, 'utf8'));
   const reasons = JSON.parse(readFileSync(join(root, 'test', 'skips.json'), 'utf8'));
-  const { again, passed, failed: broken } = counts;
+  const { again, open, passed, failed: broken } = counts;
   const skipped = counts.pending.map((test) => ({ test, reason: reasons[test] }));
   const failed = broken.length + skipped.filter(({ reason }) => reason === undefined).length;
-  const found = { passed, failed, broken, skipped, again };
+  const found = { passed, failed, broken, skipped, again, open };
   if (passed + failed === 0) return { ...found, failed: 1, note: 'ran no test' };
   if (code !== 0 && failed === 0) return { ...found, failed: 1, note: `ended with exit code ${code}` };
   return found;
@@ -290,6 +290,9 @@ function report(outcomes) {
   }
   for (const { test, error } of outcomes.flatMap((outcome) => outcome.again)) {
     console.log(`  ${red('needed a second attempt')}: ${test}: ${error.split('\n', 1)[0]}`);
+  }
+  for (const left of outcomes.flatMap((outcome) => outcome.open)) {
+    console.log(`  ${red('was ended, because it left something open')}: ${left}`);
   }
   // Last, and with all that was said, so that the end of a long log is enough to go on from.
   for (const { test, error } of outcomes.flatMap((outcome) => outcome.broken)) {

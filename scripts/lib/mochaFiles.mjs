@@ -14,7 +14,7 @@ const reporter = join(root, 'scripts', 'lib', 'countingReporter.mjs');
 
 /**
  * @typedef {{ test: string, error: string }} Told a test with what it said
- * @typedef {{ passed: number, failed: Told[], pending: string[], again: Told[] }} Counts
+ * @typedef {{ passed: number, failed: Told[], pending: string[], again: Told[], open: string[] }} Counts
  */
 
 /**
@@ -29,7 +29,7 @@ const reporter = join(root, 'scripts', 'lib', 'countingReporter.mjs');
 export async function runFiles(files, { folder, first = [], alone = [], options = [], jobs, env, limitMs }) {
   mkdirSync(folder, { recursive: true });
   const end = Date.now() + limitMs;
-  const total = { passed: 0, failed: [], pending: [], again: [] };
+  const total = { passed: 0, failed: [], pending: [], again: [], open: [] };
   const times = [];
   let interrupted = false;
   const interrupt = () => (interrupted = true);
@@ -40,7 +40,7 @@ export async function runFiles(files, { folder, first = [], alone = [], options 
       const counts = await runFile(file, { folder, options, env, limitMs: Math.max(1, end - start) });
       times.push({ file, time: Date.now() - start });
       total.passed += counts.passed;
-      for (const list of ['failed', 'pending', 'again']) total[list].push(...counts[list]);
+      for (const list of ['failed', 'pending', 'again', 'open']) total[list].push(...counts[list]);
     }
   };
   const workers = jobs ?? availableParallelism() + 1;
@@ -77,6 +77,7 @@ async function runFile(file, { folder, options, env, limitMs }) {
   if (counts === undefined) return failure(name, `did not come to its end (exit code ${code})\n${text}`);
   const seen = counts.passed + counts.failed.length + counts.pending.length;
   if (seen === 0) return failure(name, 'ran no test');
+  if (counts.open.length > 0) counts.open = [`${name}: ${counts.open.join(', ')}`];
   if (code !== 0 && counts.failed.length === 0)
     counts.failed.push({ test: name, error: `exit code ${code}` });
   return counts;
@@ -105,5 +106,5 @@ function read(path) {
 }
 
 function failure(name, text) {
-  return { passed: 0, failed: [{ test: name, error: text.slice(-4000) }], pending: [], again: [] };
+  return { passed: 0, failed: [{ test: name, error: text.slice(-4000) }], pending: [], again: [], open: [] };
 }
