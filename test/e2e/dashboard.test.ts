@@ -97,7 +97,7 @@ describe('the dashboard', function () {
     await page.getByRole('button', { name: 'Start task' }).click();
 
     // The log streams while the task runs: a request waits for the answer.
-    await page.locator('sallyport-task').waitFor({ timeout: 60_000 });
+    await page.locator('sallyport-task').waitFor({ timeout: 90_000 });
     taskPath = new URL(page.url()).pathname;
     const banner = page.locator('.banner', { hasText: 'one.example.com' });
     await banner.waitFor({ timeout: longest });
@@ -122,7 +122,7 @@ describe('the dashboard', function () {
     await page.getByRole('button', { name: 'Terminal' }).click();
     await page.locator('.xterm').waitFor();
     await page.getByText('A shell in the sandbox').waitFor();
-    await until('the shell', 30_000, async () =>
+    await until('the shell', 90_000, async () =>
       (await page.locator('.xterm-rows').innerText()).includes('$'),
     );
     await page.keyboard.type('printf "\\033[38;2;255;100;0m%s\\033[0m\\n" in$((6*7))side\n');
@@ -130,7 +130,7 @@ describe('the dashboard', function () {
     await page.getByRole('button', { name: 'Close' }).click();
 
     await banner.getByText("Don't Allow").click();
-    await page.getByText('All is done: b is there.').waitFor({ timeout: 60_000 });
+    await page.getByText('All is done: b is there.').waitFor({ timeout: 90_000 });
     await page.locator('.phase.succeeded').waitFor();
     await dashboard.tab('Network');
     await page.locator('.request.blocked', { hasText: 'one.example.com' }).waitFor();
@@ -139,11 +139,11 @@ describe('the dashboard', function () {
     await dashboard.tab('Commits');
     await page.locator('.commit-item', { hasText: 'Add b' }).getByText('src/a.ts').click();
     await page.locator('.rv-total').getByText('1 file', { exact: true }).waitFor();
-    await until('the diff', 30_000, async () =>
+    await until('the diff', 90_000, async () =>
       (await page.evaluate<string>(shownText)).includes('export const b = 2;'),
     );
     // Its styles are rules of sheets, because the policy takes no style attribute.
-    await until('the colour of the added line', 30_000, async () => {
+    await until('the colour of the added line', 90_000, async () => {
       const color = await page.evaluate<string>(colorOfAdded);
       return color !== '' && color !== 'rgba(0, 0, 0, 0)';
     });
@@ -236,7 +236,7 @@ describe('the dashboard', function () {
     await server.restart();
     // Somebody else's change arrives over the new connection.
     const admin = await server.session('ada');
-    await until('the stream', 30_000, async () => {
+    await until('the stream', 90_000, async () => {
       await page
         .getByRole('button', { name: 'Try now' })
         .click({ timeout: 200 })

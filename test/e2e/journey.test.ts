@@ -33,11 +33,11 @@ describe('a journey through the workbench', function () {
     await vscode.page.keyboard.press('Enter');
 
     const panel = vscode.webview();
-    await panel.locator('sallyport-task').waitFor({ timeout: 60_000 });
+    await panel.locator('sallyport-task').waitFor({ timeout: 90_000 });
     await panel
       .getByText(/demonstration/i)
       .first()
-      .waitFor({ timeout: 60_000 });
+      .waitFor({ timeout: 90_000 });
     await vscode.screenshot('03-panel');
     // The log is live: something of the sandbox is shown before the task is over.
     await panel.getByText('The sandbox has no way out but its gateway.').waitFor({ timeout: longest });
@@ -65,7 +65,7 @@ describe('a journey through the workbench', function () {
     await vscode.command('Sallyport: Show Diff');
     await vscode.choice('median').click();
     const files = vscode.page.locator('.multiDiffEditor .file-path .title');
-    await files.first().waitFor({ timeout: 30_000 });
+    await files.first().waitFor({ timeout: 90_000 });
     const shown = (await files.allInnerTexts()).join(' ');
     assert.match(shown, /stats\.js/);
     await vscode.page.locator('.multiDiffEditor .view-line').filter({ hasText: 'median' }).first().waitFor();
@@ -77,7 +77,7 @@ describe('a journey through the workbench', function () {
     await vscode.input.fill('agent/median');
     await vscode.screenshot('07-accept');
     await vscode.page.keyboard.press('Enter');
-    await until('the branch', 30_000, async () =>
+    await until('the branch', 90_000, async () =>
       (await fingerprint(scene.household.repository)).refs.some((ref) =>
         ref.startsWith('refs/heads/agent/median '),
       ),
@@ -160,7 +160,7 @@ describe('a journey through the workbench', function () {
     const vscode = await scene.open({});
     await startTask(vscode);
     const toast = vscode.toast('There is no credential for the model.');
-    await toast.waitFor({ timeout: 60_000 });
+    await toast.waitFor({ timeout: 90_000 });
     await vscode.screenshot('30-no-credential');
     await toast.getByRole('button', { name: 'Set API Key' }).waitFor();
     await toast.getByRole('button', { name: 'Use Demonstration Model' }).click();
@@ -214,7 +214,7 @@ async function seesWholeLog(vscode: Workbench, events: readonly Logged[]): Promi
     .getByText(lineOf(texts.at(-1)))
     .first()
     .hover();
-  await until('the first words', 30_000, async () => {
+  await until('the first words', 90_000, async () => {
     await vscode.page.mouse.wheel(0, -100_000);
     return panel.getByText(lineOf(texts[0])).first().isVisible();
   });

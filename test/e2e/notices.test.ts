@@ -16,7 +16,7 @@ describe('notices in two windows', function () {
     await window.showTasks();
     await window.command('Sallyport: New Task');
     await window.type('New Task', 'Fix the median and commit it.');
-    await window.webview().locator('sallyport-task').waitFor({ timeout: 60_000 });
+    await window.webview().locator('sallyport-task').waitFor({ timeout: 90_000 });
     await window.command('View: Close All Editors');
     return window;
   }
@@ -41,7 +41,7 @@ describe('notices in two windows', function () {
     const second = await scene.open();
     listen(second);
     await second.showTasks();
-    await second.page.getByRole('treeitem', { name: /Fix the median/ }).waitFor({ timeout: 60_000 });
+    await second.page.getByRole('treeitem', { name: /Fix the median/ }).waitFor({ timeout: 90_000 });
 
     await scene.comes('ended');
     const done = async (): Promise<number> => {
@@ -49,8 +49,8 @@ describe('notices in two windows', function () {
       for (const window of windows) count += await window.toast('is done').count();
       return count;
     };
-    await until('a notice', 30_000, async () => (await done()) > 0);
-    await until('its sound', 30_000, () => sounds > 0);
+    await until('a notice', 90_000, async () => (await done()) > 0);
+    await until('its sound', 90_000, () => sounds > 0);
     await first.screenshot('60-notice');
     const texts: string[] = [];
     for (const window of windows) texts.push(...(await (await told(window)).allInnerTexts()));
@@ -61,7 +61,7 @@ describe('notices in two windows', function () {
     for (const window of windows) {
       await window.reload();
       // The side bar comes back by itself.
-      await window.page.getByRole('treeitem', { name: /Fix the median/ }).waitFor({ timeout: 60_000 });
+      await window.page.getByRole('treeitem', { name: /Fix the median/ }).waitFor({ timeout: 90_000 });
     }
     await new Promise((resolve) => setTimeout(resolve, 3000));
     for (const window of windows) assert.deepEqual(await (await told(window)).allInnerTexts(), []);

@@ -184,7 +184,7 @@ describe('the review in the panel', function () {
       const panel = vscode.webview();
       await tab(panel, 'Log').focus();
       for (const _ of ['Raw', 'Network', 'Commits', 'Review']) await vscode.page.keyboard.press('ArrowRight');
-      await panel.locator('.rv-bar').first().waitFor({ timeout: 30_000 });
+      await panel.locator('.rv-bar').first().waitFor({ timeout: 90_000 });
       await panel.locator('.rv-line ins').first().waitFor();
       await vscode.page.keyboard.press('j');
       await panel.locator('.rv-bar:focus').waitFor();
@@ -205,7 +205,7 @@ describe('the review in the panel', function () {
       await panel.getByText('Turn 2 ended here.').waitFor();
       await vscode.screenshot('panel-review-2-turns');
       await panel.getByRole('button', { name: 'Review This Turn' }).last().click();
-      await panel.locator('.rv-file').getByText('second turn').waitFor({ timeout: 30_000 });
+      await panel.locator('.rv-file').getByText('second turn').waitFor({ timeout: 90_000 });
       assert.equal(await panel.locator('.rv-item').count(), 1, 'the turn alone is shown');
       await vscode.screenshot('panel-review-3-turn');
     }).timeout(longest + 120_000);

@@ -44,11 +44,11 @@ describe('from a commit to a pull request in the workbench', function () {
     await vscode.command('Sallyport: Push and Create Pull Request');
     await vscode.choice('Fix the median').click();
     const branch = vscode.page.locator('.quick-input-title', { hasText: 'Push: which branch?' });
-    await branch.waitFor({ timeout: 30_000 });
+    await branch.waitFor({ timeout: 90_000 });
     const name = await vscode.input.inputValue();
     assert.match(name, /^claude\//);
     await vscode.page.keyboard.press('Enter');
-    await vscode.dialogButton('Push').waitFor({ timeout: 30_000 });
+    await vscode.dialogButton('Push').waitFor({ timeout: 90_000 });
     await vscode.screenshot('push-question');
     const question = await vscode.page.locator('.monaco-dialog-box').innerText();
     assert.match(question, /octo\/app\.git/);
@@ -60,7 +60,7 @@ describe('from a commit to a pull request in the workbench', function () {
     );
     await vscode.dialogButton('Push').click();
 
-    await vscode.choice('Enter a Token').waitFor({ timeout: 60_000 });
+    await vscode.choice('Enter a Token').waitFor({ timeout: 90_000 });
     await vscode.screenshot('push-account');
     assert.notEqual(bare.git('for-each-ref', '--format=%(objectname)', `refs/heads/${name}`), '');
     await vscode.choice('Enter a Token').click();
@@ -70,12 +70,12 @@ describe('from a commit to a pull request in the workbench', function () {
     await vscode.page.keyboard.press('Enter');
 
     const lens = vscode.page.locator('.codelens-decoration a', { hasText: 'Create Draft' });
-    await lens.waitFor({ timeout: 30_000 });
+    await lens.waitFor({ timeout: 90_000 });
     assert.equal(forge.pulls.length, 0);
     await vscode.page.keyboard.type('Median of even lists');
     await vscode.screenshot('pull-request-text');
     await lens.click();
-    await until('the pull request', 30_000, () => forge.pulls.length > 0);
+    await until('the pull request', 90_000, () => forge.pulls.length > 0);
     const [pull] = forge.pulls;
     assert.deepEqual(
       { title: pull?.title, head: pull?.head, base: pull?.base, draft: pull?.draft },

@@ -60,7 +60,7 @@ describe('a journey to a remote runner', function () {
     await vscode.input.press('Enter');
 
     const panel = vscode.webview();
-    await panel.locator('sallyport-task').waitFor({ timeout: 60_000 });
+    await panel.locator('sallyport-task').waitFor({ timeout: 90_000 });
     await panel.getByText('The sandbox has no way out but its gateway.').waitFor({ timeout: longest });
     await panel.getByText('Bash').first().waitFor({ timeout: longest });
     assert.equal(typesHere(household).includes('ended'), false, 'the log was shown while the task ran');
@@ -69,14 +69,14 @@ describe('a journey to a remote runner', function () {
     await vscode.screenshot('64-live-log');
 
     await runner.kill();
-    await group.filter({ hasText: 'offline since' }).waitFor({ timeout: 30_000 });
+    await group.filter({ hasText: 'offline since' }).waitFor({ timeout: 90_000 });
     await panel.getByText('has not been reached since').waitFor();
     await vscode.screenshot('65-offline');
     await runner.start();
     // It may come back by itself before the button is pressed.
     const reconnect = panel.getByRole('button', { name: 'Reconnect' });
     await reconnect.click({ timeout: 10_000 }).catch(() => undefined);
-    await panel.getByText('has not been reached since').waitFor({ state: 'detached', timeout: 60_000 });
+    await panel.getByText('has not been reached since').waitFor({ state: 'detached', timeout: 90_000 });
     await until('the end of the task', longest, () => typesHere(household).includes('sandbox_removed'));
     const { id, events } = taskHere(household);
     assert.deepEqual(
@@ -101,14 +101,14 @@ describe('a journey to a remote runner', function () {
     await vscode.command('Sallyport: Show Diff');
     await vscode.choice('median').click();
     const files = vscode.page.locator('.multiDiffEditor .file-path .title');
-    await files.first().waitFor({ timeout: 30_000 });
+    await files.first().waitFor({ timeout: 90_000 });
     assert.match((await files.allInnerTexts()).join(' '), /stats\.js/);
     await vscode.page.locator('.multiDiffEditor .view-line').filter({ hasText: 'median' }).first().waitFor();
 
     await vscode.command('Sallyport: Accept as Branch');
     await vscode.choice('median').click();
     await vscode.type('Accept as Branch', 'agent/median');
-    await until('the branch', 30_000, async () =>
+    await until('the branch', 90_000, async () =>
       (await fingerprint(household.repository)).refs.some((ref) =>
         ref.startsWith('refs/heads/agent/median '),
       ),

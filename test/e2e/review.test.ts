@@ -46,7 +46,7 @@ describe('a review in the workbench', function () {
     await vscode.command('Sallyport: Review Changes');
     await vscode.choice('Fix the median').waitFor();
     await vscode.page.keyboard.press('Enter');
-    await row(vscode, 'stats.js').waitFor({ timeout: 30_000 });
+    await row(vscode, 'stats.js').waitFor({ timeout: 90_000 });
   }
 
   /** A line of the view Review. */
@@ -104,7 +104,7 @@ describe('a review in the workbench', function () {
     await vscode.screenshot('review-6-send');
     await page.keyboard.press('Enter');
     await scene.turnsOver(2);
-    await until('the remark to be resolved', 30_000, () =>
+    await until('the remark to be resolved', 90_000, () =>
       scene.review().some(({ type, by }) => type === 'remark_resolved' && by === 'turn'),
     );
     await vscode.screenshot('review-7-resolved');
@@ -126,7 +126,7 @@ describe('a review in the workbench', function () {
     );
     await vscode.choice('Working Tree').click();
     const done = vscode.toast('in your working tree');
-    await done.waitFor({ timeout: 30_000 });
+    await done.waitFor({ timeout: 90_000 });
     await vscode.screenshot('review-10-accepted');
     const stats = await onDisk('src/stats.js');
     assert.match(stats, /^\/\*\* The arithmetic mean\. \*\/\n/, 'the rejected hunk stayed behind');
@@ -136,7 +136,7 @@ describe('a review in the workbench', function () {
 
     // The side bar comes back by itself.
     await vscode.reload();
-    await row(vscode, 'README.md').waitFor({ timeout: 60_000 });
+    await row(vscode, 'README.md').waitFor({ timeout: 90_000 });
     assert.match((await row(vscode, 'README.md').getAttribute('aria-label')) ?? '', /taken over/);
     assert.match((await row(vscode, 'package.json').getAttribute('aria-label')) ?? '', /, reviewed/);
     await vscode.screenshot('review-11-after-reload');
@@ -161,7 +161,7 @@ describe('a review in the workbench', function () {
     await command(vscode, 'Sallyport: Accept…');
     await vscode.choice('Only What Is Accepted').click();
     await vscode.choice('Working Tree').click();
-    await page.locator('.merge-editor').waitFor({ timeout: 30_000 });
+    await page.locator('.merge-editor').waitFor({ timeout: 90_000 });
     await vscode.screenshot('review-12-merge');
     assert.deepEqual(
       await fingerprint(scene.household.repository),
@@ -178,7 +178,7 @@ describe('a review in the workbench', function () {
       'nothing is written before all is merged',
     );
     await command(vscode, 'Sallyport: Finish Accept');
-    await vscode.toast('in your working tree').waitFor({ timeout: 30_000 });
+    await vscode.toast('in your working tree').waitFor({ timeout: 90_000 });
     assert.equal(await onDisk('README.md'), mine);
     assert.match(await onDisk('src/stats.js'), /The mean of some numbers/);
     await command(vscode, 'Sallyport: Undo Accept');
@@ -187,7 +187,7 @@ describe('a review in the workbench', function () {
 
   /** Every byte and every name of the repository is what it was. */
   async function asBefore(before: object): Promise<void> {
-    await until('the tree as before', 30_000, async () =>
+    await until('the tree as before', 90_000, async () =>
       isDeepStrictEqual(await fingerprint(scene.household.repository), before),
     );
   }

@@ -64,7 +64,7 @@ describe('a review by the keyboard alone, in high contrast, for a screen reader'
   /** Every byte and every name of the repository is what it was. */
   async function undo(before: object): Promise<void> {
     await vscode.command('Sallyport: Undo Accept');
-    await until('the repository as before', 30_000, async () =>
+    await until('the repository as before', 90_000, async () =>
       isDeepStrictEqual(await fingerprint(scene.household.repository), before),
     );
   }
@@ -78,14 +78,14 @@ describe('a review by the keyboard alone, in high contrast, for a screen reader'
     const tree = page.locator('.pane', { hasText: 'Review' });
     const row = (name: string) => tree.getByRole('treeitem', { name });
     // All that is said of a file is in its name, in words.
-    await row('a.png, modified, binary, on the hand-off list, not reviewed').waitFor({ timeout: 30_000 });
+    await row('a.png, modified, binary, on the hand-off list, not reviewed').waitFor({ timeout: 90_000 });
     await row('code.ts, modified, +2 minus 2, not reviewed').waitFor();
     await row('gone.txt, deleted, +0 minus 1, not reviewed').waitFor();
     const before = await fingerprint(repository);
 
     // An image is shown on both sides, and decided about from where it is shown.
     await press('ArrowDown', 'ArrowDown', 'Enter');
-    await until('both images', 30_000, async () => {
+    await until('both images', 90_000, async () => {
       const sizes: number[] = [];
       for (const frame of page.frames())
         sizes.push(...(await frame.evaluate<number[]>(widths).catch(() => [])));
@@ -123,14 +123,14 @@ describe('a review by the keyboard alone, in high contrast, for a screen reader'
 
     // To each destination, and back.
     await accept('Working Tree, Staged');
-    await vscode.toast('and staged').waitFor({ timeout: 30_000 });
+    await vscode.toast('and staged').waitFor({ timeout: 90_000 });
     const code = await readFile(join(repository, 'code.ts'), 'utf8');
     assert.match(code, /first4 = 4;[\s\S]*second20 = 20; \/\/ mine\n/);
     await undo(before);
     await accept('New Branch');
     await vscode.type('Accept on a New Branch', 'mine/anew');
     await vscode.type('Message of the Commit', 'Draw it');
-    await vscode.toast('mine/anew').waitFor({ timeout: 30_000 });
+    await vscode.toast('mine/anew').waitFor({ timeout: 90_000 });
     await undo(before);
   });
 });

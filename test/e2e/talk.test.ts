@@ -42,7 +42,7 @@ describe('speaking with the agent in the panel', function () {
 
     await scene.comes('asked');
     const panel = vscode.webview();
-    await panel.getByText('Which word is it to be?').first().waitFor({ timeout: 30_000 });
+    await panel.getByText('Which word is it to be?').first().waitFor({ timeout: 90_000 });
     await vscode.screenshot('talk-1-question');
     await panel.getByRole('button', { name: 'beta The second one' }).click();
     await scene.comes('turn');
@@ -86,7 +86,7 @@ describe('speaking with the agent in the panel', function () {
     await vscode.page.locator('.quick-input-widget .quick-input-title', { hasText: 'from Turn 1' }).waitFor();
     await vscode.input.fill('Go another way.');
     await vscode.page.keyboard.press('Enter');
-    await until('another task', 30_000, () => scene.tasks().length === 2);
+    await until('another task', 90_000, () => scene.tasks().length === 2);
     // Only with what was said in the first turn does the model give its third answer.
     await scene.comes('tool_use', 1, 1);
     assert.match(JSON.stringify(scene.of('tool_use', 1)[0]?.['input']), /echo up/);

@@ -10,7 +10,7 @@ describe('the walls in the workbench', function () {
 
   async function startTask(vscode: Workbench): Promise<void> {
     await scene.startTask(vscode, 'Fetch what is needed.');
-    await vscode.webview().locator('sallyport-task').waitFor({ timeout: 60_000 });
+    await vscode.webview().locator('sallyport-task').waitFor({ timeout: 90_000 });
   }
 
   it('asks about hosts that no rule names, lets them through, and shows every request', async () => {
@@ -35,10 +35,10 @@ describe('the walls in the workbench', function () {
     await vscode.screenshot('41-banner');
     assert.deepEqual(scene.model.reached, [], 'nothing left before the answer');
     await banner.getByText('Allow for This Task').click();
-    await until('the first request', 60_000, () => scene.model.reached.length === 1);
+    await until('the first request', 90_000, () => scene.model.reached.length === 1);
     await panel.getByRole('tab', { name: 'Network' }).click();
     const row = panel.locator('.request.allowed', { hasText: 'one.example.com' });
-    await row.waitFor({ timeout: 30_000 });
+    await row.waitFor({ timeout: 90_000 });
     await row.click();
     const details = panel.locator('.request-details');
     await details.getByText('curl -sS http://one.example.com/data').waitFor();
@@ -51,7 +51,7 @@ describe('the walls in the workbench', function () {
     await vscode.tab('Untitled-1').waitFor();
     scene.model.go(1);
     const toast = vscode.toast('two.example.com:80');
-    await toast.waitFor({ timeout: 60_000 });
+    await toast.waitFor({ timeout: 90_000 });
     await vscode.screenshot('43-toast');
     await toast.getByRole('button', { name: 'Always for This Workspace' }).click();
     await scene.comes('sandbox_removed');
@@ -115,7 +115,7 @@ describe('the walls in the workbench', function () {
     await vscode.command('Sallyport: New Task');
     await vscode.type('New Task', 'Fix the median.');
     await vscode.choice('With untracked files').click();
-    await vscode.choice('deploy.env:2').waitFor({ timeout: 60_000 });
+    await vscode.choice('deploy.env:2').waitFor({ timeout: 90_000 });
     await vscode.screenshot('48-likely-keys');
     const shown = await vscode.page.locator('.quick-input-widget').innerText();
     assert.equal(shown.includes(likely), false, 'the key itself is not shown');

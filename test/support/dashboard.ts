@@ -39,6 +39,8 @@ export class DashboardPage {
       ...(size === 'phone' ? { hasTouch: true, isMobile: true } : {}),
       permissions: ['clipboard-read', 'clipboard-write'],
     });
+    // Matters only in failure: a busy machine is slow.
+    context.setDefaultTimeout(90_000);
     const dashboard = new DashboardPage(context, await context.newPage(), origin);
     const { page } = dashboard;
     context.on('request', (request) => {

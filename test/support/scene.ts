@@ -102,7 +102,7 @@ export class Scene {
     await vscode.showTasks();
     await vscode.command('Sallyport: New Task');
     await vscode.type('New Task', prompt);
-    await vscode.dialogButton('Use').first().waitFor({ timeout: 60_000 });
+    await vscode.dialogButton('Use').first().waitFor({ timeout: 90_000 });
     await vscode.screenshot('40-credential');
     await vscode.page.keyboard.press('Enter');
   }

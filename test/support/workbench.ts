@@ -110,7 +110,7 @@ export class CodeServer {
     child.stdout.pipe(log, { end: false });
     child.stderr.pipe(log, { end: false });
     const origin = `http://127.0.0.1:${port}`;
-    await until('code-server answers', 60_000, async () => {
+    await until('code-server answers', 90_000, async () => {
       if (child.exitCode !== null) throw new Error(`code-server ended with exit code ${child.exitCode}`);
       const answer = await fetch(`${origin}/healthz`).catch(() => undefined);
       return answer?.ok === true;
@@ -173,6 +173,8 @@ export class Workbench {
       viewport,
       permissions: ['clipboard-read', 'clipboard-write'],
     });
+    // Matters only in failure: a busy machine is slow.
+    context.setDefaultTimeout(90_000);
     const workbench = new Workbench(await context.newPage());
     await workbench.page.goto(url);
     await workbench.ready();
@@ -181,8 +183,8 @@ export class Workbench {
 
   /** The workbench is drawn, and our view container is in its activity bar: extensions are known. */
   async ready(): Promise<void> {
-    await this.page.locator('.monaco-workbench').waitFor({ timeout: 60_000 });
-    await this.page.locator('.activitybar [aria-label^="Sallyport"]').first().waitFor({ timeout: 60_000 });
+    await this.page.locator('.monaco-workbench').waitFor({ timeout: 90_000 });
+    await this.page.locator('.activitybar [aria-label^="Sallyport"]').first().waitFor({ timeout: 90_000 });
   }
 
   async reload(): Promise<void> {

@@ -12,6 +12,8 @@ const maxScroll = 12_000_000;
 const maxRows = 512;
 /** This near to the end counts as the end, in pixels. */
 const endSlack = 12;
+/** What browsers round positions by, in pixels. */
+const rounding = 2;
 
 /**
  * A list of any length of which only what is seen is in the page. Heights are measured as rows are drawn, and what is
@@ -35,6 +37,8 @@ export class VirtualList {
   private drawBegan = 0;
   private drawnCount = 0;
   private ownTop = -1;
+  /** Where the last drawing or scrolling left it. */
+  private lastTop = 0;
   private first = 0;
   private last = -1;
   private pendingIndex: number | undefined;
@@ -139,8 +143,11 @@ export class VirtualList {
     // Our own scrolling comes back as an event too; what it brings into sight is drawn already.
     if (Math.abs(top - this.ownTop) <= 1) return;
     this.ownTop = -1;
-    const end = this.scroller.scrollHeight - this.scroller.clientHeight;
-    this.setFollowing(end - top <= endSlack);
+    const left = this.scroller.scrollHeight - this.scroller.clientHeight - top;
+    // A smooth scroll up begins with less than the slack: to follow then would end it.
+    const isLeaving = top < this.lastTop && left > rounding;
+    this.lastTop = top;
+    this.setFollowing(!isLeaving && left <= endSlack);
     this.schedule();
   };
 
@@ -247,5 +254,6 @@ export class VirtualList {
       this.scroller.scrollTop = scrollTop;
       this.ownTop = this.scroller.scrollTop;
     }
+    this.lastTop = this.scroller.scrollTop;
   }
 }

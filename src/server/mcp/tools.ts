@@ -123,6 +123,8 @@ export function toolsOf(tasks: ServerTasks): Tool[] {
       ById,
       async ({ user }, { id }) => {
         const { text, truncated } = await tasks.patch(user, id);
+        if (text === '' && tasks.state(user, id).pendingImports.length > 0)
+          return 'The commits of the task are still being brought out of its sandbox. Ask again in a moment.';
         if (text === '') return 'The task has no commit yet.';
         return clip(safeText(text), truncated);
       },
