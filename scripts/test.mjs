@@ -56,6 +56,7 @@ const stages = [
   }),
   { name: 'engines', title: 'Container engines: Docker and Podman', go: startEngines },
   mocha('contract', 'Contract tests on both engines', {
+    jobs: 4,
     first: ['runnerOnPodman', 'runnerOnDocker', 'runnerOverNetwork', 'engine', 'conversation', 'diskFull'],
     timeout: '10m',
     attempts: 2,
@@ -68,6 +69,7 @@ const stages = [
     },
   }),
   mocha('attack', 'Attacks on the promises', {
+    jobs: 4,
     first: [
       'serverKills',
       'kills',

@@ -21,12 +21,20 @@ const reporter = join(root, 'scripts', 'lib', 'countingReporter.mjs');
  * Runs all files, shows the output of each when it ended, and adds up what they counted. A file that does not come to its
  * end counts as one failed test, with the end of its output.
  * @param {string[]} files
- * @param {{ folder: string, first?: string[], alone?: string[], options?: string[], jobs?: number, env?: NodeJS.ProcessEnv, limitMs: number }} options
- *   `folder` takes the counts of each file; `first` names those that take longest; `alone` those that keep the whole machine busy, and run after the others, one by one; `options` are mocha's; `jobs` is how many files run at a time, as many as there
- *   are processors and one more unless told; `limitMs` holds for all together.
+ * @param {object} options
+ * @param {string} options.folder takes the counts of each file
+ * @param {string[]} [options.first] names of those that take longest
+ * @param {string[]} [options.alone] names of those that keep the whole machine busy: they run after the others, one by one
+ * @param {string[]} [options.options] mocha's
+ * @param {number} [options.jobs] how many files run at a time: as many as there are processors and one more, but no more than that
+ * @param {NodeJS.ProcessEnv} [options.env]
+ * @param {number} options.limitMs for all together
  * @returns {Promise<Counts>}
  */
-export async function runFiles(files, { folder, first = [], alone = [], options = [], jobs, env, limitMs }) {
+export async function runFiles(
+  files,
+  { folder, first = [], alone = [], options = [], jobs = 8, env, limitMs },
+) {
   mkdirSync(folder, { recursive: true });
   const end = Date.now() + limitMs;
   const total = { passed: 0, failed: [], pending: [], again: [], open: [] };
@@ -43,7 +51,7 @@ export async function runFiles(files, { folder, first = [], alone = [], options 
       for (const list of ['failed', 'pending', 'again', 'open']) total[list].push(...counts[list]);
     }
   };
-  const workers = jobs ?? availableParallelism() + 1;
+  const workers = Math.min(jobs, availableParallelism() + 1);
   const [together, apart] = [false, true].map((is) =>
     inOrder(
       files.filter((file) => alone.includes(nameOf(file)) === is),
@@ -62,7 +70,7 @@ export async function runFiles(files, { folder, first = [], alone = [], options 
 /** @returns {Promise<Counts>} */
 async function runFile(file, { folder, options, env, limitMs }) {
   const name = relative(root, file);
-  const output = join(folder, `${basename(file)}.json`);
+  const output = join(folder, `${name.replaceAll(/[/\\]/g, '-')}.json`);
   rmSync(output, { force: true });
   const start = Date.now();
   let text = '';

@@ -9,8 +9,9 @@ export class Followed {
   readonly tree: string;
   readonly changes: readonly Change[];
   private readonly scratch: Scratch;
-  /** New names by the old ones, each with what the base has. */
+  /** New names by the old ones. */
   private readonly renames: ReadonlyMap<GitPath, GitPath>;
+  /** As the task has it. */
   private readonly from: { base: string; changes: readonly Change[] };
 
   private constructor(
@@ -25,32 +26,23 @@ export class Followed {
     ({ base: this.base, tree: this.tree, changes: this.changes } = now);
   }
 
-  /** @param changes from the base to what was chosen; @param renames new names by the old ones, of files among the changes */
+  /**
+   * @param task `changes` are from the base to what was chosen
+   * @param renames new names by the old ones, of files among the changes
+   */
   static async of(
     scratch: Scratch,
-    { base, tree, changes }: { base: string; tree: string; changes: readonly Change[] },
+    task: { base: string; tree: string; changes: readonly Change[] },
     renames: ReadonlyMap<GitPath, GitPath>,
   ): Promise<Followed> {
+    const { base, tree, changes } = task;
     const from = { base, changes };
-    if (renames.size === 0) return new Followed(scratch, renames, from, { base, tree, changes });
-    const sides = (of: (change: Change) => Side): Map<GitPath, Side> =>
-      new Map(changes.map((change) => [change.path, of(change)]));
-    const [newBase, newTree] = [
-      await moved(
-        scratch,
-        base,
-        renames,
-        sides(({ before }) => before),
-      ),
-      await moved(
-        scratch,
-        tree,
-        renames,
-        sides(({ after }) => after),
-      ),
-    ];
-    if (newBase === undefined || newTree === undefined)
-      return new Followed(scratch, new Map(), from, { base, tree, changes });
+    if (renames.size === 0) return new Followed(scratch, renames, from, task);
+    const before = new Map(changes.map((change) => [change.path, change.before]));
+    const after = new Map(changes.map((change) => [change.path, change.after]));
+    const newBase = await moved(scratch, base, renames, before);
+    const newTree = await moved(scratch, tree, renames, after);
+    if (newBase === undefined || newTree === undefined) return new Followed(scratch, new Map(), from, task);
     const now = { base: newBase, tree: newTree, changes: await scratch.changes(newBase, newTree) };
     return new Followed(scratch, renames, from, now);
   }
