@@ -61,6 +61,8 @@ def arrived(marks):
 
 def ask(marks):
     with raw(ARGS['carelessSocket']) as connection:
+        # Not an attack: its time runs out in failure alone.
+        connection.settimeout(20)
         connection.sendall(f'GET http://seen.example.com:81/seen/{",".join(marks)} HTTP/1.1\r\nHost: seen.example.com:81{END}'.encode())
         got = b''
         while b'(' not in got or b')' not in got:

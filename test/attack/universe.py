@@ -5,6 +5,9 @@ import json, os, re, socket, struct, sys, threading, time
 TABLE = json.loads(sys.argv[1])
 ELSEWHERE = ['203.0.113.9']
 arrived = []
+# Of a connection that much is kept as it came, in bytes.
+WHOLE = 1 << 17
+MARK = re.compile(rb'mark[0-9a-f]{16}')
 
 
 def local_route(family):
@@ -58,23 +61,25 @@ def answer(head):
 
 
 def serve(connection):
-    parts, pending = [], b''
+    parts, size, pending = [], 0, b''
     connection.settimeout(20)
     try:
         while True:
             data = connection.recv(65536)
             if not data:
                 break
-            pending += data
-            if not re.search(rb'/seen/', pending):
+            before, pending = pending[-len('mark') - 16:], pending + data
+            if b'/seen/' not in pending:
                 if not parts:
                     arrived.append(parts)
-                parts.append(data)
+                # Of what is long the marks are enough: whoever asks what arrived has all of it searched.
+                parts.extend([data] if size < WHOLE else MARK.findall(before + data))
+                size += len(data)
             while b'\r\n\r\n' in pending:
                 head, pending = pending.split(b'\r\n\r\n', 1)
                 connection.sendall(answer(head))
-            if len(pending) > 1 << 20:
-                pending = pending[-4:]
+            if len(pending) > WHOLE:
+                pending = pending[-20:]
     except OSError:
         pass
     connection.close()

@@ -137,7 +137,7 @@ export class AttackUniverse {
   /** Which of these texts arrived anywhere. */
   async arrived(texts: string[]): Promise<string[]> {
     const url = `http://seen.example.com:81/seen/${texts.join(',')}`;
-    const argv = ['curl', '-sS', '-m', '10', '--unix-socket', carelessSocket, '--request-target', url, url];
+    const argv = ['curl', '-sS', '-m', '60', '--unix-socket', carelessSocket, '--request-target', url, url];
     const { text } = await output(this.engine, this.sandbox, argv, '1000:1000');
     const found = /^\(([^)]*)\)$/.exec(text.trim())?.[1];
     assert.ok(found !== undefined, `nobody says what arrived: ${text}`);
